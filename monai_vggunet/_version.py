@@ -1,0 +1,3 @@
+"""The package's version, read by setup.cfg and by what the package writes."""
+
+__version__ = "0.1.0"

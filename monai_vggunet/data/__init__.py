@@ -1,0 +1,28 @@
+"""What MONAI sees of the data: cases, readers, the fingerprint of a training set and the plan that follows from it."""
+
+from __future__ import annotations
+
+from monai_vggunet.data.datalist import Datalist, annotated_cases, evaluation_datalist, image_cases, load_datalist
+from monai_vggunet.data.fingerprint import Fingerprint, compute_fingerprint, plan_batch_size, plan_model
+from monai_vggunet.data.model_spec import ModelSpec, Preprocessing, load_model_spec
+from monai_vggunet.data.reader import DicomSeriesReader
+from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
+
+__all__ = [
+    "Datalist",
+    "DicomSeriesReader",
+    "Fingerprint",
+    "ModelSpec",
+    "Preprocessing",
+    "acquisition_plane",
+    "annotated_cases",
+    "compute_fingerprint",
+    "evaluation_datalist",
+    "image_cases",
+    "load_datalist",
+    "load_model_spec",
+    "plan_batch_size",
+    "plan_model",
+    "spacing_of",
+    "stack_axis",
+]

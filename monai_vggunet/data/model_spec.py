@@ -1,0 +1,202 @@
+"""What a model is besides its weights: `model.json`, read by inference so that preprocessing equals training's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from monai_vggunet._version import __version__
+from monai_vggunet.errors import ConfigurationError, ModelMismatchError
+from monai_vggunet.files import sha256_of_file, write_json
+
+__all__ = ["AXCODES", "ModelSpec", "Preprocessing", "load_model_spec"]
+
+# Orientation of a slice stack per plane: rows, columns, stack. Slices stand as a radiologist sees them (patient's
+# left on the right-hand side, head or front up), which is also how ImageNet's photographs stand.
+AXCODES = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPL"}
+PICTURE_PLANE = "picture"  # photographs and microscopy: no patient axes, taken as they are
+CHANNEL_MODES = ("window", "windows", "neighbors", "color")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a volume in its own units to the network's input, as `transforms` carries it out.
+
+    Attributes:
+        modality: `CT` (values in HU), `MR` (per-volume percentiles) or `PICTURE` (0 to 255).
+        plane: `axial`, `coronal`, `sagittal`, or `picture`.
+        spacing_mm: in-plane spacing (rows, columns) the slices are brought to; the stack axis is left alone.
+        channels: `window` (one window, three times), `windows` (one channel each), `neighbors` (a slice between its
+            neighbors), or `color` (the picture's own).
+        windows: intensity ranges (low, high) mapped to 0..1 and clipped; in HU for CT.
+        n_neighbors: slices per input in the mode `neighbors`, odd.
+        image_channels: channels of the image itself.
+        roi_size: crop (rows, columns) of training, and the window for slices larger than `max_slice_size`.
+    """
+
+    modality: str
+    plane: str
+    spacing_mm: tuple[float, float]
+    roi_size: tuple[int, int]
+    windows: tuple[tuple[float, float], ...]
+    channels: str = "neighbors"
+    n_neighbors: int = 3
+    image_channels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.channels not in CHANNEL_MODES:
+            raise ConfigurationError(f"channels is {self.channels!r}; expected one of {', '.join(CHANNEL_MODES)}")
+        if self.plane not in (*AXCODES, PICTURE_PLANE):
+            raise ConfigurationError(f"plane is {self.plane!r}; expected one of {', '.join((*AXCODES, PICTURE_PLANE))}")
+        if self.n_neighbors < 1 or self.n_neighbors % 2 == 0:
+            raise ConfigurationError(f"n_neighbors is {self.n_neighbors}; expected an odd number such as 3")
+        if not self.windows or any(low >= high for low, high in self.windows):
+            raise ConfigurationError(f"windows are {self.windows}; expected pairs (low, high) with low < high")
+        if any(size < 16 or size % 16 for size in self.roi_size):
+            raise ConfigurationError(f"roi_size is {self.roi_size}; expected two multiples of 16")
+        if any(not spacing > 0 for spacing in self.spacing_mm):
+            raise ConfigurationError(f"spacing_mm is {self.spacing_mm}; expected two positive lengths in mm")
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the network's input."""
+        if self.channels == "neighbors":
+            return self.image_channels * self.n_neighbors * len(self.windows)
+        if self.channels == "window":
+            return 3 * self.image_channels
+        return self.image_channels * len(self.windows)
+
+    def overridden(self, overrides: Mapping[str, Any] | None) -> Preprocessing:
+        """Return a copy with the user's values in place of those read off the data.
+
+        Raises:
+            ConfigurationError: a name that is none of the attributes, or a value that makes no sense.
+        """
+        names = {f.name for f in fields(self)}
+        unknown = sorted(set(overrides or {}) - names)
+        if unknown:
+            raise ConfigurationError(f"cannot override {unknown}; preprocessing has {sorted(names)}")
+        return replace(self, **{name: _as_tuple(value) for name, value in (overrides or {}).items()})
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The content of `model.json`.
+
+    Attributes:
+        network: arguments of `VGG16UNet`.
+        preprocessing: see `Preprocessing`.
+        class_names: name of each mask value, background first.
+        class_codes: coded meaning per class name (`{"liver": {"scheme": "SCT", "value": ..., "meaning": ...}}`).
+        fingerprint: what the training set said.
+        pretrained: where the encoder's first weights came from.
+        weights_sha256: hash of the `model.pt` this belongs to; empty for a template without weights.
+        accepted_sha256: hashes that fit; for the moment between two renames it holds the former one too.
+        versions: of the software that trained it.
+    """
+
+    network: dict[str, Any]
+    preprocessing: Preprocessing
+    class_names: list[str]
+    class_codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    pretrained: str = "scratch"
+    weights_sha256: str = ""
+    accepted_sha256: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=lambda: software_versions())
+
+    @property
+    def digest(self) -> str:
+        """Hash of network, preprocessing and classes: two runs with another digest are two different models."""
+        content = {"network": self.network, "preprocessing": asdict(self.preprocessing), "classes": self.class_names}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `model.json`, whole or not at all."""
+        write_json(path, asdict(self))
+
+    def require_weights(self, weights: str | os.PathLike[str]) -> None:
+        """Make sure that the weights file is the one this specification was written for.
+
+        Raises:
+            ModelMismatchError: the file is missing, or its hash is another.
+        """
+        if not Path(weights).is_file():
+            raise ModelMismatchError(f"there is no model at {weights}: train one, or pass --ckpt_dir with its folder")
+        found = sha256_of_file(weights)
+        if found not in {self.weights_sha256, *self.accepted_sha256}:
+            raise ModelMismatchError(
+                f"{weights} (SHA-256 {found[:12]}...) is not the model that its model.json describes "
+                f"({self.weights_sha256[:12] or 'a template without weights'}...): put the two files of one training "
+                "run side by side"
+            )
+
+
+def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | None = None) -> ModelSpec:
+    """Read `model.json`.
+
+    Args:
+        path: the file.
+        template: a bundle's `metadata.json` content; where the file is missing, a specification of the network it
+            declares is made from it, so that the network can be built and checked without weights. It fits no
+            weights, so nothing can be segmented with it.
+
+    Raises:
+        ModelMismatchError: missing without a template, no JSON, or of another form.
+    """
+    source = Path(path)
+    if not source.is_file():
+        if template is not None:
+            return _template_spec(template)
+        raise ModelMismatchError(
+            f"{source} is missing: a model.pt is used together with the model.json that training wrote beside it"
+        )
+    try:
+        content = json.loads(source.read_text(encoding="utf-8"))
+        preprocessing = {name: _as_tuple(value) for name, value in content["preprocessing"].items()}
+        return ModelSpec(**{**content, "preprocessing": Preprocessing(**preprocessing)})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelMismatchError(
+            f"{source} is no model.json of this version ({__version__}): {error}. Train again, or use the version of "
+            "monai-vggunet that wrote it"
+        ) from error
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions that a model's behavior depends on."""
+    found = {"monai_vggunet": __version__}
+    for name in ("monai", "torch", "torchvision", "pytorch-ignite", "pydicom", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # running from a source tree without metadata
+            found[name] = "unknown"
+    return found
+
+
+def _template_spec(metadata: Mapping[str, Any]) -> ModelSpec:
+    formats = metadata["network_data_format"]
+    names = formats["outputs"]["pred"]["channel_def"]
+    preprocessing = Preprocessing(
+        modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(128, 128), windows=((-160.0, 240.0),)
+    )
+    network = {
+        "spatial_dims": 2,
+        "in_channels": formats["inputs"]["image"]["num_channels"],
+        "out_channels": formats["outputs"]["pred"]["num_channels"],
+        "batch_norm": True,
+        "decoder_channels": [256, 128, 64, 32],
+        "upsample": "deconv",
+        "dropout": 0.0,
+    }
+    return ModelSpec(network=network, preprocessing=preprocessing, class_names=[names[k] for k in sorted(names)])
+
+
+def _as_tuple(value: Any) -> Any:
+    """Turn JSON's lists into the tuples of a frozen dataclass, nested ones too."""
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,200 @@
+"""MONAI's door to DICOM: a reader that gives a series as one volume with its exact geometry, or says why not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from monai.data import ImageReader
+from monai.utils import MetaKeys, SpaceKeys
+
+from monai_vggunet.dicom.headers import is_dicom_file
+from monai_vggunet.dicom.index import scan_files, scan_folder
+from monai_vggunet.dicom.pixels import DEFAULT_WORKERS
+from monai_vggunet.dicom.volume import DicomVolume, read_volume
+from monai_vggunet.errors import ConfigurationError, DicomReadError
+
+__all__ = ["DicomSeriesReader", "finding_lines", "instance_uids"]
+
+PathLike = str | os.PathLike[str]
+
+# What a file is called when it is meant to be DICOM; such a file is never passed on to another reader.
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+
+# Separators inside one meta string: a UID holds no backslash (PS3.5 6.2), a finding is one line.
+_UID_SEPARATOR = "\\"
+_LINE_SEPARATOR = "\n"
+
+_POLICIES = {"on_gap": ("error", "keep"), "on_tilt": ("keep", "error"), "on_duplicate": ("drop", "error")}
+
+
+class DicomSeriesReader(ImageReader):
+    """Read a DICOM folder, a list of files or one file as a volume: right, or refused with an error that says why.
+
+    The array is (columns, rows, slices), float32, rescaled (HU for CT). One file is read as it is: one slice, or the
+    frames of a multi-frame object. See `monai_vggunet.dicom` for what is chosen, sorted and validated.
+
+    The meta data hold, besides `affine` (RAS, mm), `original_affine`, `spatial_shape`, `space` and
+    `original_channel_dim`: `spacing_mm`, `slice_axis`, `gantry_tilt_deg`, `modality`, `series_description`,
+    `series_uid`, `study_uid`, `frame_of_reference_uid`, `sop_instance_uids`, `frame_numbers` and `findings`. The last
+    three are one string each, because lists of different lengths cannot be collated into a batch; `instance_uids` and
+    `finding_lines` take them apart. Nothing in the meta data names the patient.
+
+    Args:
+        series_uid: SeriesInstanceUID, when the folder holds several series.
+        description: SeriesDescription or a part of it, in any case.
+        modality: Modality, as `CT`.
+        stack: which stack of the series, 0-based, as the error lists them.
+        on_gap: `error`, or `keep` to take slices with gaps as they are.
+        on_tilt: `keep` the exact, sheared affine of a tilted gantry, or `error`.
+        on_duplicate: `drop` identical copies, or `error`.
+        num_workers: threads that read headers and decode pixels.
+
+    Raises:
+        ConfigurationError: for an argument that is unknown or makes no sense. (`LoadImage` would swallow a TypeError
+            and build the reader again without any arguments.)
+
+    Example:
+        >>> from monai.transforms import LoadImage
+        >>> load = LoadImage(reader=DicomSeriesReader(modality="CT"))
+        >>> image = load("/data/study")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        series_uid: str | None = None,
+        description: str | None = None,
+        modality: str | None = None,
+        stack: int | None = None,
+        on_gap: Literal["error", "keep"] = "error",
+        on_tilt: Literal["keep", "error"] = "keep",
+        on_duplicate: Literal["drop", "error"] = "drop",
+        num_workers: int = DEFAULT_WORKERS,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()
+        if unknown:
+            raise ConfigurationError(f"DicomSeriesReader knows no argument {', '.join(map(repr, unknown))}")
+        for name, text in (("series_uid", series_uid), ("description", description), ("modality", modality)):
+            if text is not None and (not isinstance(text, str) or not text.strip()):
+                raise ConfigurationError(f"{name} is {text!r}, expected text or None")
+        if stack is not None and (isinstance(stack, bool) or not isinstance(stack, int) or stack < 0):
+            raise ConfigurationError(f"stack is {stack!r}, expected an integer from 0, or None")
+        for name, value in (("on_gap", on_gap), ("on_tilt", on_tilt), ("on_duplicate", on_duplicate)):
+            if value not in _POLICIES[name]:
+                raise ConfigurationError(f"{name} is {value!r}, expected one of {', '.join(_POLICIES[name])}")
+        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1:
+            raise ConfigurationError(f"num_workers is {num_workers!r}, expected an integer from 1")
+        self.choice = {"series_uid": series_uid, "description": description, "modality": modality, "stack": stack}
+        self.policies = {"on_gap": on_gap, "on_tilt": on_tilt, "on_duplicate": on_duplicate}
+        self.num_workers = num_workers
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Whether all paths are folders or DICOM files, whatever the files are called."""
+        return all(_is_dicom(path) for path in _paths(filename))
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> _DicomSource:
+        """Take note of what to read; the work, and any refusal of DICOM input, comes in `get_data`.
+
+        `LoadImage` catches whatever this method raises and tries its other readers, ending in an error that hides
+        ours. So it raises for what is not DICOM, and for nothing else.
+
+        Args:
+            data: a folder, a file, or a list of files of one series.
+            kwargs: unused, part of MONAI's interface.
+
+        Raises:
+            DicomReadError: if a path is neither a folder nor a DICOM file.
+        """
+        paths = _paths(data)
+        other = [path for path in paths if not _is_dicom(path)]
+        if not paths:
+            raise DicomReadError("got an empty list of paths, expected a DICOM folder or files")
+        if other:
+            what = "is neither a folder nor a DICOM file" if other[0].exists() else "does not exist"
+            raise DicomReadError(f"{other[0]} {what}; expected DICOM")
+        return _DicomSource(paths)
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Read the volume.
+
+        Args:
+            img: what `read` returned.
+
+        Returns:
+            Array (columns, rows, slices), float32, and its meta data.
+
+        Raises:
+            DicomReadError: if nothing readable is there.
+            SeriesSelectionError: if several series or stacks could be meant.
+            DicomGeometryError: if the slices form no volume.
+            DicomPixelError: if pixels cannot be decoded.
+        """
+        paths: tuple[Path, ...] = img.paths
+        missing = [path for path in paths if not path.exists()]
+        if missing:
+            raise DicomReadError(f"{missing[0]} does not exist; expected a DICOM folder or file")
+        if len(paths) > 1 and any(path.is_dir() for path in paths):
+            raise DicomReadError(f"got a list of {len(paths)} paths with folders; expected one folder, or files alone")
+        scan = scan_folder(paths[0], self.num_workers) if paths[0].is_dir() else scan_files(paths, self.num_workers)
+        selection = scan.choose_series(**self.choice)  # type: ignore[arg-type]
+        volume = read_volume(selection, num_workers=self.num_workers, **self.policies)  # type: ignore[arg-type]
+        return volume.array, _meta_of(volume)
+
+
+def instance_uids(meta: dict[str, Any]) -> list[str]:
+    """Return the SOPInstanceUIDs of a volume's slices, in the order of the slices; of a multi-frame file repeated."""
+    return str(meta["sop_instance_uids"]).split(_UID_SEPARATOR)
+
+
+def finding_lines(meta: dict[str, Any]) -> list[str]:
+    """Return the findings of reading a volume, one plain sentence each."""
+    return [line for line in str(meta["findings"]).split(_LINE_SEPARATOR) if line]
+
+
+@dataclass(frozen=True)
+class _DicomSource:
+    """DICOM paths that are still to be read."""
+
+    paths: tuple[Path, ...]
+
+
+def _meta_of(volume: DicomVolume) -> dict[str, Any]:
+    series, geometry = volume.selection.series, volume.geometry
+    return {
+        MetaKeys.AFFINE: geometry.affine_ras,
+        MetaKeys.ORIGINAL_AFFINE: geometry.affine_ras,
+        MetaKeys.SPATIAL_SHAPE: np.array(volume.array.shape),
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        MetaKeys.ORIGINAL_CHANNEL_DIM: "no_channel",
+        "spacing_mm": geometry.spacing_mm,
+        "slice_axis": 2,
+        "gantry_tilt_deg": geometry.gantry_tilt_deg,
+        "modality": series.modality,
+        "series_description": series.description,
+        "series_uid": series.series_uid,
+        "study_uid": series.study_uid,
+        "frame_of_reference_uid": series.frame_of_reference_uid,
+        "sop_instance_uids": _UID_SEPARATOR.join(frame.sop_instance_uid for frame in geometry.frames),
+        "frame_numbers": _UID_SEPARATOR.join(str(frame.frame_index + 1) for frame in geometry.frames),
+        "findings": _LINE_SEPARATOR.join(volume.findings),
+    }
+
+
+def _paths(data: Sequence[PathLike] | PathLike) -> tuple[Path, ...]:
+    items = (data,) if isinstance(data, (str, os.PathLike)) else tuple(data)
+    return tuple(Path(item) for item in items)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a path is to be read as DICOM: a folder, a file named as DICOM, or a file that is DICOM."""
+    if path.is_dir() or path.suffix.lower() in DICOM_SUFFIXES:
+        return True
+    try:
+        return is_dicom_file(path)
+    except OSError:
+        return not path.suffix

@@ -1,0 +1,22 @@
+"""DICOM alone: pydicom and numpy, no torch, so that a command which only reads headers starts at once."""
+
+from __future__ import annotations
+
+from monai_vggunet.dicom.geometry import VolumeGeometry, lps_to_ras, volume_geometry
+from monai_vggunet.dicom.index import DicomIndex, patient_key, scan_files, scan_folder
+from monai_vggunet.dicom.selection import Selection, describe_series
+from monai_vggunet.dicom.volume import DicomVolume, read_volume
+
+__all__ = [
+    "DicomIndex",
+    "DicomVolume",
+    "Selection",
+    "VolumeGeometry",
+    "describe_series",
+    "lps_to_ras",
+    "patient_key",
+    "read_volume",
+    "scan_files",
+    "scan_folder",
+    "volume_geometry",
+]

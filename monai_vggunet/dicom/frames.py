@@ -1,0 +1,206 @@
+"""The image planes of one file: one for a classic file, one per frame for enhanced multi-frame objects.
+
+Enhanced objects keep a plane's geometry in functional groups: its own group first, then the shared one, and only
+then the file's top level (PS3.3 C.7.6.16).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from monai_vggunet.dicom.records import FrameRecord, ImageKind
+
+__all__ = ["frames_of"]
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+# Where a functional group hides what a classic header has at its top level: sequence, keyword inside it.
+_GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ImagePositionPatient": (("PlanePositionSequence", "ImagePositionPatient"),),
+    "ImageOrientationPatient": (("PlaneOrientationSequence", "ImageOrientationPatient"),),
+    "PixelSpacing": (("PixelMeasuresSequence", "PixelSpacing"),),
+    "SliceThickness": (("PixelMeasuresSequence", "SliceThickness"),),
+    "SpacingBetweenSlices": (("PixelMeasuresSequence", "SpacingBetweenSlices"),),
+    "RescaleSlope": (("PixelValueTransformationSequence", "RescaleSlope"),),
+    "RescaleIntercept": (("PixelValueTransformationSequence", "RescaleIntercept"),),
+    "ImageType": (
+        ("MRImageFrameTypeSequence", "FrameType"),
+        ("CTImageFrameTypeSequence", "FrameType"),
+        ("PETFrameTypeSequence", "FrameType"),
+    ),
+    "EchoTime": (("MREchoSequence", "EffectiveEchoTime"),),
+    "TemporalPositionIdentifier": (("FrameContentSequence", "TemporalPositionIndex"),),
+    "DiffusionBValue": (("MRDiffusionSequence", "DiffusionBValue"),),
+    "TriggerTime": (("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),),
+    "AcquisitionNumber": (("FrameContentSequence", "FrameAcquisitionNumber"),),
+    "AcquisitionTime": (("FrameContentSequence", "FrameAcquisitionDateTime"),),
+    "StackID": (("FrameContentSequence", "StackID"),),
+    "MetaboliteMapDescription": (("MRMetaboliteMapSequence", "MetaboliteMapDescription"),),
+}
+
+# What may tell apart two planes at one position, in the order in which it is tried.
+_DISCRIMINATORS = [
+    "EchoNumbers",
+    "EchoTime",
+    "TemporalPositionIdentifier",
+    "DiffusionBValue",
+    "ImageType",
+    "TriggerTime",
+    "StackID",
+    "MetaboliteMapDescription",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+]
+
+
+def frames_of(path: Path, header: Dataset, sop_class_uid: str) -> tuple[FrameRecord, ...] | str:
+    """Return the file's image planes, or the reason (text) why it has none that can be trusted.
+
+    Args:
+        path: the file the header was read from.
+        header: its elements without pixel data.
+        sop_class_uid: storage class, which says whether it is a secondary capture.
+
+    Example:
+        >>> import pydicom
+        >>> header = pydicom.Dataset()
+        >>> header.Rows, header.Columns = 4, 5
+        >>> [(frame.rows, frame.columns) for frame in frames_of(Path("a.dcm"), header, "")]
+        [(4, 5)]
+    """
+    try:
+        return _all_frames(path, header, sop_class_uid)
+    except _UnusableHeader as error:
+        return str(error)
+
+
+class _UnusableHeader(ValueError):
+    """A header that describes no plane that can be trusted."""
+
+
+def _all_frames(path: Path, header: Dataset, sop_class_uid: str) -> tuple[FrameRecord, ...]:
+    count = int(header.get("NumberOfFrames") or 1)
+    groups = header.get("PerFrameFunctionalGroupsSequence")
+    if groups is None:
+        # Frames of an object without functional groups (ultrasound, nuclear medicine, ...) share no known geometry.
+        return tuple(_frame(path, header, (header,), index, sop_class_uid, count == 1) for index in range(count))
+    if len(groups) != count:
+        raise _UnusableHeader(f"NumberOfFrames is {count}, but {len(groups)} frames are described: a damaged header")
+    shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    return tuple(
+        _frame(path, header, (group, shared[0], header), index, sop_class_uid, True)
+        for index, group in enumerate(groups)
+    )
+
+
+def _frame(
+    path: Path, header: Dataset, sources: tuple[Dataset, ...], index: int, sop_class_uid: str, placed: bool
+) -> FrameRecord:
+    """Describe one plane from the given sources, the nearest first; `placed` is False if its position is unknown."""
+    image_type = tuple(part.strip().upper() for part in _find(sources, "ImageType").split("\\") if part.strip())
+    spacing = _numbers(sources, "PixelSpacing", 2)
+    position = _numbers(sources, "ImagePositionPatient", 3) if placed else None
+    orientation = _numbers(sources, "ImageOrientationPatient", 6)
+    return FrameRecord(
+        path=path,
+        sop_instance_uid=_sop_instance_uid(header),
+        frame_index=index,
+        kind=_kind(image_type, sop_class_uid),
+        rows=int(header.Rows),
+        columns=int(header.Columns),
+        position_lps_mm=None if position is None else (position[0], position[1], position[2]),
+        orientation_lps=None if orientation is None else tuple(orientation),  # type: ignore[arg-type]
+        pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+        slice_spacing_mm=_number(sources, "SpacingBetweenSlices"),
+        slice_thickness_mm=_number(sources, "SliceThickness"),
+        rescale_slope=_rescale(sources, "RescaleSlope", 1.0),
+        rescale_intercept=_rescale(sources, "RescaleIntercept", 0.0),
+        photometric=_find((header,), "PhotometricInterpretation"),
+        samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
+        image_type=image_type,
+        instance_number=_find((header,), "InstanceNumber"),
+        discriminators=tuple((keyword, _find(sources, keyword)) for keyword in _DISCRIMINATORS),
+    )
+
+
+def _sop_instance_uid(header: Dataset) -> str:
+    """Return the object's UID; a file stripped of it still carries it in its file meta information."""
+    meta = getattr(header, "file_meta", None) or Dataset()
+    return _raw_text(header, "SOPInstanceUID") or _raw_text(meta, "MediaStorageSOPInstanceUID")
+
+
+def _kind(image_type: tuple[str, ...], sop_class_uid: str) -> ImageKind:
+    if sop_class_uid == _SECONDARY_CAPTURE or sop_class_uid.startswith(_SECONDARY_CAPTURE + "."):
+        return ImageKind.SECONDARY_CAPTURE
+    return ImageKind.LOCALIZER if "LOCALIZER" in image_type else ImageKind.IMAGE
+
+
+def _rescale(sources: tuple[Dataset, ...], keyword: str, absent: float) -> float:
+    """Return a rescale value; one that is present but unusable makes the file a damaged one."""
+    text = _find(sources, keyword)
+    try:
+        value = float(text) if text else absent
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (keyword == "RescaleSlope" and value == 0):
+        raise _UnusableHeader(f"{keyword} is {text}: a damaged header")
+    return value
+
+
+def _number(sources: tuple[Dataset, ...], keyword: str) -> float | None:
+    numbers = _numbers(sources, keyword, 1)
+    return None if numbers is None else numbers[0]
+
+
+def _numbers(sources: tuple[Dataset, ...], keyword: str, count: int) -> list[float] | None:
+    """Return exactly `count` numbers, or None when they are absent or not readable."""
+    try:
+        numbers = [float(part) for part in _find(sources, keyword).split("\\")]
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count else None
+
+
+def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
+    """Return an element's text from the first source that has it, multiple values separated by a backslash."""
+    for source in sources:
+        for sequence, inner in _GROUPS.get(keyword, ()):
+            group = source.get(sequence)
+            text = _raw_text(group[0], inner) if group else ""
+            if text:
+                return text
+        text = _raw_text(source, keyword)
+        if text:
+            return text
+    return ""
+
+
+def _raw_text(source: Dataset, keyword: str) -> str:
+    """Return an element's text as it stands in the file.
+
+    Decimal strings longer than the 16 characters of PS3.5 6.2 are common; read here as they are, they neither warn
+    nor lose digits.
+    """
+    tag = Tag(keyword)
+    if tag not in source:
+        return ""
+    element = source.get_item(tag)
+    is_raw = isinstance(element, RawDataElement) and isinstance(element.value, bytes)
+    if is_raw and (element.VR or dictionary_VR(tag)) in _TEXT_VRS:
+        return element.value.decode("latin-1").strip("\0 ")
+    value = source[tag].value
+    if value is None:
+        return ""
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return str(value).strip()
+    return "\\".join(str(part) for part in value)
+
+
+# Value representations whose bytes are the text itself.
+_TEXT_VRS = frozenset({"DS", "IS", "CS", "UI", "TM", "DT"})

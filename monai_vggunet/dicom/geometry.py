@@ -1,0 +1,287 @@
+"""Image planes -> the geometry of one volume: sort, validate, spacing, affine. Pure functions on header records.
+
+Voxel (i, j, k) is column i, row j, slice k. The slices follow the growing projection of their position on the slice
+normal; InstanceNumber and file names play no part. The affine comes from the positions themselves: a tilted gantry
+gives an exact, sheared affine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from monai_vggunet.dicom.records import FrameRecord
+from monai_vggunet.dicom.stacks import SAME_POSITION_MM
+from monai_vggunet.errors import DicomGeometryError
+
+__all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "group_by_position", "lps_to_ras", "volume_geometry"]
+
+GapPolicy = Literal["error", "keep"]
+TiltPolicy = Literal["error", "keep"]
+
+# How far a voxel of any slice may lie from where the affine puts it: what rounding of positions to 0.1 mm can do,
+# and in thin-sliced volumes no more than a tenth of the slice spacing.
+DISPLACEMENT_TOLERANCE_MM = 0.1
+DISPLACEMENT_TOLERANCE_OF_SPACING = 0.1
+# Smaller angles between the slice normal and the step from slice to slice come from rounded positions.
+TILT_TOLERANCE_DEG = 0.1
+# Direction cosines may miss unit length and right angle by rounding to three decimals, not by more.
+COSINE_TOLERANCE = 2e-3
+# A step this near to a whole multiple of the expected one, in units of it, is called missing slices.
+WHOLE_STEP_TOLERANCE = 0.1
+# Thickness of a single slice whose header names none: any positive number gives an invertible affine.
+UNKNOWN_THICKNESS_MM = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeGeometry:
+    """Where a volume's voxels lie.
+
+    Attributes:
+        frames: one plane per slice k, along the growing projection on the normal.
+        affine_lps: 4x4, voxel (i, j, k) -> mm in LPS, to the center of the voxel.
+        spacing_mm: length of a voxel's edges: between columns, between rows, between slices.
+        gantry_tilt_deg: angle between slice normal and slice step; 0 for an orthogonal volume. Positive when the step
+            leans to growing rows.
+        findings: what a user should know, in plain words.
+    """
+
+    frames: tuple[FrameRecord, ...]
+    affine_lps: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    gantry_tilt_deg: float
+    findings: tuple[str, ...]
+
+    @property
+    def affine_ras(self) -> np.ndarray:
+        """4x4, voxel (i, j, k) -> mm in RAS, as NIfTI and MONAI use it."""
+        return lps_to_ras(self.affine_lps)
+
+
+def volume_geometry(
+    frames: Sequence[FrameRecord], on_gap: GapPolicy = "error", on_tilt: TiltPolicy = "keep"
+) -> VolumeGeometry:
+    """Place the planes of one stack in space.
+
+    Args:
+        frames: planes with one matrix size and pixel spacing, each at a position of its own.
+        on_gap: `error` refuses missing slices and uneven steps; `keep` takes the slices as they are, with a mean step
+            between them, and says in the findings by how much that displaces voxels.
+        on_tilt: `keep` takes a tilted gantry's exact, sheared affine; `error` refuses it.
+
+    Returns:
+        The geometry, with its slices sorted.
+
+    Raises:
+        DicomGeometryError: if the planes do not form a volume: geometry missing or absurd, two at one position, a gap,
+            uneven steps, slices that shift or turn against each other.
+
+    Note:
+        PS3.3 C.7.6.2.1.1: the first value of PixelSpacing, between rows, goes with the last three values of
+        ImageOrientationPatient; the second, between columns, with the first three.
+    """
+    placed = [group[0] for group in group_by_position(frames)]
+    if len(placed) != len(frames):
+        raise DicomGeometryError(
+            f"{len(frames)} planes share {len(placed)} position(s), expected one plane per position: not one volume"
+        )
+    axes, normal = _in_plane_axes(placed)
+    positions = _positions(placed)
+    findings: list[str] = []
+    if len(placed) == 1:
+        step, note = _single_slice_step(placed[0], normal)
+        origin = positions[0]
+        findings.append(note)
+    else:
+        origin, step = _fit_line(positions)
+        findings += _judge_steps(placed, positions @ normal, axes, (origin, step), on_gap)
+    tilt_deg = _tilt_deg(step, normal, axes[1])
+    if abs(tilt_deg) > TILT_TOLERANCE_DEG:
+        findings.append(_judge_tilt(tilt_deg, placed[0], on_tilt))
+    affine = np.eye(4)
+    affine[:3, :3] = np.column_stack([axes[0], axes[1], step])
+    affine[:3, 3] = origin
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    return VolumeGeometry(
+        tuple(placed), affine, (float(edges[0]), float(edges[1]), float(edges[2])), tilt_deg, tuple(findings)
+    )
+
+
+def group_by_position(frames: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    """Sort planes along the slice normal and put those at one place together.
+
+    Args:
+        frames: planes of one orientation, in any order.
+
+    Returns:
+        Groups along the growing projection; more than one plane in a group means repeated positions.
+
+    Raises:
+        DicomGeometryError: if a plane lacks its position, orientation or spacing, is a mosaic, or lies beside another
+            one instead of behind it.
+    """
+    for frame in frames:
+        _require_geometry(frame)
+    normal = _in_plane_axes(frames)[1]
+    along = _positions(frames) @ normal
+    order = sorted(range(len(frames)), key=lambda index: (along[index], str(frames[index].path), index))
+    groups: list[list[FrameRecord]] = []
+    last = -np.inf
+    for index in order:
+        if along[index] - last > SAME_POSITION_MM:
+            groups.append([])
+        groups[-1].append(frames[index])
+        last = along[index]
+    for group in groups:
+        group.sort(key=_original_first)
+        beside_mm = float(np.ptp(_positions(group), axis=0).max())
+        if beside_mm > DISPLACEMENT_TOLERANCE_MM:
+            raise DicomGeometryError(
+                f"{len(group)} planes lie side by side in one plane, up to {beside_mm:.4g} mm apart, from "
+                f"{group[0].name}; expected one plane per slice: these are several volumes"
+            )
+    return groups
+
+
+def _original_first(frame: FrameRecord) -> tuple[float, str, int]:
+    """Order planes at one position: a copy usually has the higher InstanceNumber."""
+    number = frame.instance_number
+    return (float(number) if number.lstrip("-").isdigit() else np.inf, str(frame.path), frame.frame_index)
+
+
+def lps_to_ras(affine: np.ndarray) -> np.ndarray:
+    """Turn an affine into DICOM's LPS coordinates to NIfTI's RAS, or back: x and y change sign. The one such place."""
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _require_geometry(frame: FrameRecord) -> None:
+    """Refuse a plane of which the place in space is not fully known."""
+    if "MOSAIC" in frame.image_type:
+        raise DicomGeometryError(
+            f"{frame.name} is a Siemens mosaic, many slices tiled in one {frame.columns}x{frame.rows} image; expected "
+            "one slice per image: convert it with dcm2niix and give the NIfTI file"
+        )
+    needed = {
+        "ImagePositionPatient": frame.position_lps_mm,
+        "ImageOrientationPatient": frame.orientation_lps,
+        "PixelSpacing": frame.pixel_spacing_mm,
+    }
+    for keyword, value in needed.items():
+        if value is None or not np.all(np.isfinite(value)):
+            raise DicomGeometryError(
+                f"{frame.name} has no usable {keyword}; expected it for every plane of a volume: this is a projection "
+                "image, an object whose frames share no known geometry, or a damaged header"
+            )
+    if frame.pixel_spacing_mm is not None and min(frame.pixel_spacing_mm) <= 0:
+        raise DicomGeometryError(f"{frame.name} has PixelSpacing {frame.pixel_spacing_mm} mm, expected above 0")
+
+
+def _in_plane_axes(frames: Sequence[FrameRecord]) -> tuple[np.ndarray, np.ndarray]:
+    """Return ((step of a column index, step of a row index) in mm in LPS, unit normal), averaged over the planes."""
+    cosines = np.array([frame.orientation_lps for frame in frames], dtype=float).mean(axis=0).reshape(2, 3)
+    spacing = np.array([frame.pixel_spacing_mm for frame in frames], dtype=float).mean(axis=0)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if np.abs(lengths - 1).max() > COSINE_TOLERANCE or abs(float(np.dot(*cosines))) > COSINE_TOLERANCE:
+        raise DicomGeometryError(
+            f"ImageOrientationPatient {cosines.ravel().tolist()} of {frames[0].name} is no pair of perpendicular unit "
+            "vectors: a damaged header"
+        )
+    cosines = cosines / lengths[:, None]
+    normal = np.cross(*cosines)
+    return cosines * spacing[::-1, None], normal / np.linalg.norm(normal)
+
+
+def _positions(frames: Sequence[FrameRecord]) -> np.ndarray:
+    return np.array([frame.position_lps_mm for frame in frames], dtype=float)
+
+
+def _fit_line(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit evenly spaced points to slice positions (K, 3) by least squares: origin and step, mm."""
+    index = np.arange(len(positions)) - (len(positions) - 1) / 2
+    step = index @ positions / (index @ index)
+    return positions.mean(axis=0) + index[0] * step, step
+
+
+def _judge_steps(
+    frames: list[FrameRecord],
+    along: np.ndarray,
+    axes: np.ndarray,
+    line: tuple[np.ndarray, np.ndarray],
+    on_gap: GapPolicy,
+) -> list[str]:
+    """Refuse slices that the affine would displace; return findings for what is kept on request."""
+    displacement = _displacement_mm(frames, axes, line)
+    steps = np.diff(along)
+    # The lower median: with few slices a gap would pull the ordinary median up to itself.
+    expected = float(np.sort(steps)[(len(steps) - 1) // 2])
+    tolerance = min(DISPLACEMENT_TOLERANCE_MM, DISPLACEMENT_TOLERANCE_OF_SPACING * expected)
+    worst = float(displacement.max())
+    if worst <= tolerance:
+        return []
+    uneven_mm = float(np.abs(along - along.mean() - _centered(len(along)) * steps.mean()).max())
+    if uneven_mm <= tolerance / 2 and np.ptp(steps) <= tolerance:
+        raise DicomGeometryError(
+            f"slice {int(displacement.argmax())} of {len(frames)}, {frames[int(displacement.argmax())].name}, is "
+            f"shifted or turned by {worst:.3g} mm against the others; expected slices in line within {tolerance:.2g} mm"
+        )
+    where = int(np.abs(steps - expected).argmax())
+    problem = _name_step(float(steps[where]), expected, frames[where])
+    if on_gap == "error":
+        raise DicomGeometryError(
+            f"{problem}; restore the missing or misplaced file, or pass on_gap='keep' to take the slices as they are"
+        )
+    return [f"{problem}; kept on request: the affine displaces slices by up to {worst:.3g} mm"]
+
+
+def _centered(count: int) -> np.ndarray:
+    return np.arange(count) - (count - 1) / 2
+
+
+def _name_step(step_mm: float, expected_mm: float, frame: FrameRecord) -> str:
+    """Say where a step is wrong, and how it looks."""
+    multiple = step_mm / expected_mm
+    missing = round(multiple) - 1
+    where = f"after {frame.name}, expected {expected_mm:.4g} mm"
+    if missing >= 1 and abs(multiple - round(multiple)) < WHOLE_STEP_TOLERANCE * (missing + 1):
+        return f"slice gap of {step_mm:.4g} mm {where}: {missing} slice(s) missing"
+    return f"uneven slice spacing: {step_mm:.4g} mm {where}"
+
+
+def _displacement_mm(frames: list[FrameRecord], axes: np.ndarray, line: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return for each plane how far, at most, the affine puts a corner from where the plane's own header puts it."""
+    corners = np.array([(0, 0), (1, 0), (0, 1), (1, 1)]) * (frames[0].columns - 1, frames[0].rows - 1)
+    worst = np.empty(len(frames))
+    for k, frame in enumerate(frames):
+        own_axes, _ = _in_plane_axes([frame])
+        own = _positions([frame])[0] + corners @ own_axes
+        worst[k] = np.linalg.norm(line[0] + k * line[1] + corners @ axes - own, axis=1).max()
+    return worst
+
+
+def _tilt_deg(step: np.ndarray, normal: np.ndarray, row_step: np.ndarray) -> float:
+    """Angle between step and normal, with the sign of the lean toward growing rows."""
+    across = step - (step @ normal) * normal
+    angle = float(np.degrees(np.arctan2(np.linalg.norm(across), step @ normal)))
+    return -angle if across @ row_step < 0 else angle
+
+
+def _judge_tilt(tilt_deg: float, frame: FrameRecord, on_tilt: TiltPolicy) -> str:
+    problem = f"slices are stacked {abs(tilt_deg):.3g} degrees off their normal (a tilted gantry)"
+    if on_tilt == "error":
+        raise DicomGeometryError(f"{problem}, from {frame.name}; pass on_tilt='keep' for the exact, sheared affine")
+    return f"{problem}: the affine is exact and sheared"
+
+
+def _single_slice_step(frame: FrameRecord, normal: np.ndarray) -> tuple[np.ndarray, str]:
+    """Give a single slice a depth, from its header where that has one."""
+    for keyword, value in (
+        ("SpacingBetweenSlices", frame.slice_spacing_mm),
+        ("SliceThickness", frame.slice_thickness_mm),
+    ):
+        if value is not None and np.isfinite(value) and value > 0:
+            return normal * value, f"single slice: its depth of {value:.4g} mm is {keyword}"
+    note = f"single slice without SpacingBetweenSlices and SliceThickness: depth set to {UNKNOWN_THICKNESS_MM} mm"
+    return normal * UNKNOWN_THICKNESS_MM, note

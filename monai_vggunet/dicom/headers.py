@@ -1,0 +1,161 @@
+"""One DICOM file's header -> a plain record, or the reason why the file is left out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from monai_vggunet.dicom.frames import frames_of
+from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
+
+__all__ = ["is_dicom_file", "read_header"]
+
+_KEYWORDS = [
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "SeriesDescription",
+    "SeriesNumber",
+    "PatientID",
+    "IssuerOfPatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "InstanceNumber",
+    "TemporalPositionIdentifier",
+    "TriggerTime",
+    "EchoTime",
+    "EchoNumbers",
+    "DiffusionBValue",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "DirectoryRecordSequence",
+]
+_TAGS: list[Any] = list(_KEYWORDS)
+
+# PS3.10 7.1: 128 bytes of preamble, then this prefix.
+_PREAMBLE_BYTES = 128
+_PREFIX = b"DICM"
+# A file written without preamble begins with group 0002 or 0008, little endian, and a small element number.
+_HEADLESS_GROUPS = (b"\x02\x00", b"\x08\x00")
+_HEADLESS_LARGEST_ELEMENT = 0x18
+
+_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+# PS3.4 B.5: storage classes that hold no image volume (or one that is not the scanner's: SEG, RT dose, parametric map).
+_OBJECT_CLASSES = tuple(
+    "1.2.840.10008.5.1.4." + suffix
+    for suffix in ("1.1.66", "1.1.481", "1.1.88", "1.1.11.", "1.1.104", "1.1.9.", "1.1.30", "1.1.4.2", "1.1.67", "34.")
+)
+_OBJECT_MODALITIES = frozenset(
+    ["SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC", "PLAN", "AU", "ECG"]
+)
+
+# Characters of the patient's hash that are kept: 64 bits, far beyond any hospital's number of patients.
+_HASH_LENGTH = 16
+
+
+def read_header(path: Path) -> InstanceRecord | SkippedFile:
+    """Read one file's header, never its pixels.
+
+    Args:
+        path: any file, of any name.
+
+    Returns:
+        The record, or a `SkippedFile` with the reason; no content of a file makes this raise.
+    """
+    try:
+        if path.stat().st_size == 0:
+            return SkippedFile(path, "empty file (0 bytes)", damaged=True)
+        if path.name.startswith("._"):
+            return SkippedFile(path, "AppleDouble companion file of macOS")
+        if not is_dicom_file(path):
+            return SkippedFile(path, "not a DICOM file")
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+        series_uid = _text(header, "SeriesInstanceUID")
+    except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
+        return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
+    try:
+        return _record_of(path, header)
+    except Exception as error:  # as above; its text is left out, it may quote an identifier
+        return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file begins as DICOM does: with preamble and prefix, or at once with group 0002 or 0008.
+
+    Args:
+        path: an existing file.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(_PREAMBLE_BYTES + len(_PREFIX))
+    if start[_PREAMBLE_BYTES:] == _PREFIX:
+        return True
+    return (
+        len(start) == _PREAMBLE_BYTES + len(_PREFIX)
+        and start[:2] in _HEADLESS_GROUPS
+        and int.from_bytes(start[2:4], "little") <= _HEADLESS_LARGEST_ELEMENT
+    )
+
+
+def _record_of(path: Path, header: Dataset) -> InstanceRecord | SkippedFile:
+    """Turn a parsed header into a record; a directory, or an image header cut short, into a skipped file."""
+    meta = getattr(header, "file_meta", Dataset())
+    sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
+    if sop_class == _DIRECTORY_CLASS or "DirectoryRecordSequence" in header:
+        return SkippedFile(path, "DICOMDIR: a directory of other files")
+    series_uid, modality = _text(header, "SeriesInstanceUID"), _text(header, "Modality")
+    # De-identified images may have lost their SeriesInstanceUID; together they are one series without a name.
+    is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
+    if not is_object and not (header.get("Rows") and header.get("Columns")):
+        return SkippedFile(path, "no Rows and Columns: cut short, or no image", series_uid, damaged=True)
+    frames = () if is_object else frames_of(path, header, sop_class)
+    if isinstance(frames, str):
+        return SkippedFile(path, frames, series_uid, damaged=True)
+    return InstanceRecord(
+        path=path,
+        study_uid=_text(header, "StudyInstanceUID"),
+        series_uid=series_uid,
+        sop_class_uid=sop_class,
+        sop_instance_uid=_text(header, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
+        modality=modality,
+        description=_text(header, "SeriesDescription"),
+        series_number=_text(header, "SeriesNumber"),
+        frame_of_reference_uid=_text(header, "FrameOfReferenceUID"),
+        patient_hash=_hash(_text(header, "PatientID"), _text(header, "IssuerOfPatientID")),
+        study_hash=_hash(_text(header, "StudyInstanceUID")),
+        frames=frames,
+    )
+
+
+def _hash(identifier: str, issuer: str = "") -> str:
+    """Return a short SHA-256 of an identifier, or nothing for an empty one."""
+    return hashlib.sha256(f"{identifier}\\{issuer}".encode()).hexdigest()[:_HASH_LENGTH] if identifier else ""
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """Return an element as plain text, empty when absent."""
+    value = header.get(Tag(keyword))
+    return "" if value is None or value.value is None else str(value.value).strip()

@@ -1,0 +1,153 @@
+"""Scan a folder by headers: which series lie there, which can be a volume, what is left out and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_vggunet.dicom.headers import read_header
+from monai_vggunet.dicom.records import InstanceRecord, Series, SkippedFile
+from monai_vggunet.dicom.selection import Selection, select
+from monai_vggunet.dicom.stacks import split_into_stacks
+from monai_vggunet.errors import DicomReadError, SeriesSelectionError
+
+__all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
+
+# Headers are small: threads hide the latency of disks and network shares, more of them only wait for each other.
+DEFAULT_WORKERS = min(8, 2 * (os.cpu_count() or 1))
+# A thread is not worth its start for fewer files than this.
+_FEWEST_FILES_FOR_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DicomIndex:
+    """What lies in a folder: its series, and the files left out with their reasons."""
+
+    series: tuple[Series, ...]
+    skipped: tuple[SkippedFile, ...]
+
+    def choose_series(
+        self,
+        series_uid: str | None = None,
+        description: str | None = None,
+        modality: str | None = None,
+        stack: int | None = None,
+    ) -> Selection:
+        """Return the one stack that is asked for, or the obvious one.
+
+        Obvious is an image volume beside which there are only localizers, secondary captures, single images of other
+        orientations or series, and objects without an image.
+
+        Args:
+            series_uid: SeriesInstanceUID.
+            description: SeriesDescription, or a part of it, in any case.
+            modality: Modality, as `CT`.
+            stack: which stack of the series, 0-based in the order that `inspect` and the error list them.
+
+        Raises:
+            SeriesSelectionError: if none or several fit; the text lists what is there.
+            DicomReadError: if there is no image at all, or the chosen series has a damaged file.
+        """
+        return select(self.series, self.skipped, series_uid, description, modality, stack)
+
+
+def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
+    """Index every DICOM file under a folder, whatever the files' names and however deep they lie.
+
+    Only headers are read. No file stops the scan: what cannot be used is listed in `skipped` with a reason.
+
+    Args:
+        path: the folder.
+        num_workers: threads that read headers.
+
+    Raises:
+        DicomReadError: if the folder does not exist, is none, or cannot be listed.
+
+    Example:
+        >>> index = scan_folder("/data/study")  # doctest: +SKIP
+        >>> index.choose_series(modality="CT")  # doctest: +SKIP
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DicomReadError(f"{root} is no folder; expected a folder that holds DICOM files")
+    unreadable: list[SkippedFile] = []
+    files: list[Path] = []
+    for folder, subfolders, names in os.walk(root, onerror=lambda error: unreadable.append(_unlisted(error))):
+        subfolders.sort()
+        files += [Path(folder, name) for name in sorted(names)]
+    index = scan_files(files, num_workers)
+    return DicomIndex(index.series, (*index.skipped, *unreadable))
+
+
+def scan_files(paths: Iterable[str | os.PathLike[str]], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
+    """Index the given files as `scan_folder` does for all files of a folder."""
+    files = [Path(path) for path in paths]
+    if len(files) < _FEWEST_FILES_FOR_THREADS or num_workers <= 1:
+        found = [read_header(file) for file in files]
+    else:
+        with ThreadPoolExecutor(num_workers) as pool:
+            found = list(pool.map(read_header, files))
+    by_series: dict[str, list[InstanceRecord]] = {}
+    for record in found:
+        if isinstance(record, InstanceRecord):
+            by_series.setdefault(record.series_uid, []).append(record)
+    series = sorted((_series_of(instances) for instances in by_series.values()), key=_listing_order)
+    return DicomIndex(tuple(series), tuple(record for record in found if isinstance(record, SkippedFile)))
+
+
+def patient_key(path: str | os.PathLike[str]) -> str:
+    """Return a pseudonym of the patient whose images lie at `path`, so that a split keeps a patient's cases together.
+
+    The key is a prefix of the SHA-256 of PatientID and IssuerOfPatientID; of the StudyInstanceUID where no file has a
+    PatientID. It does not show the identifier, but whoever guesses an identifier can check it: do not publish it.
+
+    Args:
+        path: a DICOM file or a folder of them.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        DicomReadError: if nothing there is DICOM, or nothing identifies a patient or study.
+        SeriesSelectionError: if the files belong to several patients.
+    """
+    index = scan_files([path]) if Path(path).is_file() else scan_folder(path)
+    instances = [instance for series in index.series for instance in series.instances]
+    keys = {instance.patient_hash for instance in instances} - {""}
+    keys = keys or {instance.study_hash for instance in instances} - {""}
+    if not keys:
+        raise DicomReadError(f"{path} holds no DICOM file that identifies a patient or a study")
+    if len(keys) > 1:
+        raise SeriesSelectionError(
+            f"{path} holds files of {len(keys)} patients (or, without PatientID, studies); expected one: "
+            "give each patient a folder"
+        )
+    return keys.pop()
+
+
+def _series_of(instances: Sequence[InstanceRecord]) -> Series:
+    first = instances[0]
+    frames = [frame for instance in instances for frame in instance.frames]
+    return Series(
+        series_uid=first.series_uid,
+        study_uid=first.study_uid,
+        modality=first.modality,
+        description=first.description,
+        series_number=first.series_number,
+        frame_of_reference_uid=first.frame_of_reference_uid,
+        patient_hash=first.patient_hash,
+        instances=tuple(instances),
+        stacks=split_into_stacks(frames),
+    )
+
+
+def _listing_order(series: Series) -> tuple[int, str]:
+    number = series.series_number
+    return (int(number) if number.lstrip("-").isdigit() else 0, series.series_uid)
+
+
+def _unlisted(error: OSError) -> SkippedFile:
+    return SkippedFile(Path(error.filename or "."), f"folder cannot be listed: {error.strerror}")

@@ -1,0 +1,155 @@
+"""Which stack of which series is meant: the one that is asked for, or the obvious one, never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_vggunet.dicom.records import ImageKind, Series, SkippedFile, Stack
+from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions, slice_normal
+from monai_vggunet.errors import DicomReadError, SeriesSelectionError
+
+__all__ = ["Selection", "describe_series", "select"]
+
+# A listing longer than this is no longer read; the rest is counted.
+_MOST_LISTED = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The chosen stack of a series, and in plain words what was left out beside it."""
+
+    series: Series
+    stack: Stack
+    findings: tuple[str, ...]
+
+
+def select(
+    all_series: Sequence[Series],
+    skipped: Sequence[SkippedFile],
+    series_uid: str | None,
+    description: str | None,
+    modality: str | None,
+    stack: int | None,
+) -> Selection:
+    """Choose one stack; see `DicomIndex.choose_series`."""
+    if not any(series.stacks for series in all_series):
+        raise DicomReadError(_nothing_found(all_series, skipped))
+    fitting = _fitting(all_series, series_uid, description, modality)
+    asked = ", ".join(f"{k} {v!r}" for k, v in _asked(series_uid, description, modality, stack).items())
+    if not fitting:
+        raise SeriesSelectionError(f"no image series has {asked}; found:\n{describe_series(all_series)}")
+    candidates = [
+        (series, part, number)
+        for series in fitting
+        for number, part in enumerate(series.stacks)
+        if stack is None or number == stack
+    ]
+    chosen = _only(candidates)
+    if chosen is None:
+        remedy = "choose with series_uid, description, modality or stack"
+        listed = describe_series(fitting)
+        reason = f"several image volumes{' have ' + asked if asked else ''}, none is the obvious one"
+        if not candidates:
+            reason = f"no stack has {asked}"
+        raise SeriesSelectionError(f"{reason}; {remedy}:\n{listed}")
+    series, part, _ = chosen
+    _refuse_damaged(series, skipped)
+    return Selection(series, part, _left_out(series, part, all_series, skipped))
+
+
+def describe_series(all_series: Sequence[Series]) -> str:
+    """List series and their stacks, one line each, without anything that names a patient."""
+    lines = []
+    for series in all_series:
+        name = f"{series.modality or 'no modality'} {series.series_uid or 'without UID'}"
+        lines.append(f"  {name} ({series.description or 'no description'}), {series.kind}")
+        lines += [f"    stack {number}: {stack.label}" for number, stack in enumerate(series.stacks)]
+    if len(lines) > _MOST_LISTED:
+        lines = [*lines[:_MOST_LISTED], f"  ... and {len(lines) - _MOST_LISTED} more lines"]
+    return "\n".join(lines)
+
+
+def _asked(
+    series_uid: str | None, description: str | None, modality: str | None, stack: int | None
+) -> dict[str, str | int]:
+    asked = {"series_uid": series_uid, "description": description, "modality": modality, "stack": stack}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _fitting(
+    all_series: Sequence[Series], series_uid: str | None, description: str | None, modality: str | None
+) -> list[Series]:
+    """Return the image series that fit what is asked; an exact description wins over a part of one."""
+    fitting = [
+        series
+        for series in all_series
+        if series.stacks
+        and (series_uid is None or series.series_uid == series_uid)
+        and (modality is None or series.modality.upper() == modality.upper())
+    ]
+    if description is None:
+        return fitting
+    wanted = description.strip().casefold()
+    exact = [series for series in fitting if series.description.casefold() == wanted]
+    return exact or [series for series in fitting if wanted in series.description.casefold()]
+
+
+def _only(candidates: list[tuple[Series, Stack, int]]) -> tuple[Series, Stack, int] | None:
+    """Return the one candidate that matters: a volume beside single images, else one image, else one of any kind."""
+    images = [candidate for candidate in candidates if candidate[1].kind == ImageKind.IMAGE]
+    volumes = [candidate for candidate in images if distinct_positions(candidate[1].frames) > 1]
+    if len(volumes) == 1:
+        rivals = [other for other in images if other[0] is volumes[0][0] and _belongs(other[1], volumes[0][1])]
+        return volumes[0] if not rivals else None
+    for group in (volumes, images, candidates):
+        if group:
+            return group[0] if len(group) == 1 else None
+    return None
+
+
+def _belongs(other: Stack, volume: Stack) -> bool:
+    """Whether a single image may be a stray slice of the volume: parallel to it, or of unknown place."""
+    if other is volume:
+        return False
+    normals = slice_normal(other.frames[0]), slice_normal(volume.frames[0])
+    if normals[0] is None or normals[1] is None or other.frames[0].position_lps_mm is None:
+        return True
+    return bool(np.abs(np.dot(normals[0], normals[1])) > 1 - ORIENTATION_TOLERANCE)
+
+
+def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
+    damaged = [file for file in skipped if file.series_uid and file.series_uid == series.series_uid]
+    if damaged:
+        raise DicomReadError(
+            f"{len(damaged)} file(s) of series {series.series_uid} cannot be used: {damaged[0].path.name}: "
+            f"{damaged[0].reason}; expected every file of the series: restore or remove it"
+        )
+
+
+def _left_out(
+    series: Series, stack: Stack, all_series: Sequence[Series], skipped: Sequence[SkippedFile]
+) -> tuple[str, ...]:
+    """Say what lies beside the chosen stack."""
+    findings = [f"left out of the same series: {other.label}" for other in series.stacks if other is not stack]
+    others = [other for other in all_series if other is not series]
+    if others:
+        listed = "; ".join(f"{o.modality or '?'} {o.description or o.series_uid} ({o.kind})" for o in others)
+        findings.append(f"{len(others)} other series left out: {listed}")
+    for damaged, what in ((True, "damaged file(s) skipped, of which series is unknown"), (False, "file(s) skipped")):
+        files = [file for file in skipped if file.damaged is damaged]
+        if files:
+            reasons = "; ".join(f"{file.path.name}: {file.reason}" for file in files)
+            findings.append(f"{len(files)} {what}: {reasons}")
+    patients = {other.patient_hash for other in all_series} - {""}
+    if len(patients) > 1:
+        findings.append(f"the folder holds series of {len(patients)} patients")
+    return tuple(findings)
+
+
+def _nothing_found(all_series: Sequence[Series], skipped: Sequence[SkippedFile]) -> str:
+    what = f"{len(all_series)} series without an image" if all_series else "no DICOM series"
+    reasons = "; ".join(f"{file.path.name}: {file.reason}" for file in skipped[:_MOST_LISTED])
+    return f"no DICOM image found: {what}" + (f"; {len(skipped)} file(s) skipped: {reasons}" if skipped else "")

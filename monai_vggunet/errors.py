@@ -1,0 +1,71 @@
+"""The errors this package raises: each refines a built-in kind, so a caller can tell a refusal from a crash."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "DatasetError",
+    "DicomGeometryError",
+    "DicomPixelError",
+    "DicomReadError",
+    "GridMismatchError",
+    "ImageContentError",
+    "LabelContentError",
+    "ModelMismatchError",
+    "OutputWriteError",
+    "PretrainedWeightsError",
+    "SeriesSelectionError",
+    "VGGUNetError",
+]
+
+
+class VGGUNetError(Exception):
+    """Base of every refusal by this package; its text says what was got, what was expected and what to do."""
+
+
+class DatasetError(VGGUNetError, ValueError):
+    """A data set's folder or `dataset.json` cannot be turned into cases."""
+
+
+class DicomReadError(VGGUNetError, OSError):
+    """A DICOM file or folder cannot be read, or holds no image."""
+
+
+class DicomGeometryError(VGGUNetError, ValueError):
+    """A series' slices do not form the volume that was asked for (gap, duplicate, several stacks, ...)."""
+
+
+class DicomPixelError(VGGUNetError, ValueError):
+    """Pixel data that cannot be decoded, or decoded only to a wrong image (color, truncated frame, ...)."""
+
+
+class SeriesSelectionError(VGGUNetError, ValueError):
+    """A folder holds several series and none is the obvious one; the text lists them."""
+
+
+class GridMismatchError(VGGUNetError, ValueError):
+    """Two volumes that must share a grid (image and label, mask and source) do not."""
+
+
+class ImageContentError(VGGUNetError, ValueError):
+    """An image's values or dimensions cannot be used (NaN, four dimensions, wrong number of channels)."""
+
+
+class LabelContentError(VGGUNetError, ValueError):
+    """A label holds values that are no class number of the model."""
+
+
+class ConfigurationError(VGGUNetError, ValueError):
+    """An argument or a combination of arguments that makes no sense."""
+
+
+class ModelMismatchError(VGGUNetError, ValueError):
+    """A model's files do not belong together, or do not fit what they are asked to segment."""
+
+
+class PretrainedWeightsError(VGGUNetError, RuntimeError):
+    """Encoder weights that are not at hand, or do not fit the encoder."""
+
+
+class OutputWriteError(VGGUNetError, OSError):
+    """A result could not be written; nothing is left under its final name."""

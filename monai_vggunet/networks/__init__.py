@@ -1,0 +1,18 @@
+"""The network: a VGG16 encoder with ImageNet weights and a U-Net decoder; importing it registers the encoders."""
+
+from __future__ import annotations
+
+from .pretrained import load_encoder_weights
+from .unet_decoder import VGGUNetDecoder, VGGUpBlock
+from .vgg_encoder import VGG16Encoder, VGG16PooledEncoder
+from .vgg_unet import VGG16UNet, find_vgg16_unet
+
+__all__ = [
+    "VGG16UNet",
+    "VGG16Encoder",
+    "VGG16PooledEncoder",
+    "VGGUNetDecoder",
+    "VGGUpBlock",
+    "find_vgg16_unet",
+    "load_encoder_weights",
+]

@@ -1,0 +1,44 @@
+"""What MONAI's trainer lacks: rates by depth, progressive unfreezing, figures in mm, checkpoints that survive."""
+
+from __future__ import annotations
+
+from monai_vggunet.training.checkpoints import RunCheckpoint, load_weights, log_weights, save_model
+from monai_vggunet.training.evaluation_report import EvaluationReportHandler
+from monai_vggunet.training.lr_schedule import LearningRateHandler, make_lr_schedule
+from monai_vggunet.training.metrics import (
+    LabelDice,
+    LabelHausdorff95,
+    LabelMapMetric,
+    LabelSurfaceDice,
+    MetricsLogHandler,
+    class_means,
+    dice_metric,
+    surface_metrics,
+)
+from monai_vggunet.training.param_groups import parameter_groups
+from monai_vggunet.training.progress import TrainingProgressHandler
+from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandler
+from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
+
+__all__ = [
+    "EpochSampler",
+    "EpochSeedHandler",
+    "EvaluationReportHandler",
+    "LabelDice",
+    "LabelHausdorff95",
+    "LabelMapMetric",
+    "LabelSurfaceDice",
+    "LearningRateHandler",
+    "MetricsLogHandler",
+    "ProgressiveUnfreezeHandler",
+    "RunCheckpoint",
+    "TrainingProgressHandler",
+    "class_means",
+    "dice_metric",
+    "load_weights",
+    "log_weights",
+    "make_lr_schedule",
+    "parameter_groups",
+    "save_model",
+    "surface_metrics",
+]

@@ -1,0 +1,58 @@
+"""The result of an evaluation as a table for the eye and a file for programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+from rich.console import Console
+from rich.table import Table
+
+from monai_vggunet.files import write_json
+from monai_vggunet.training.metrics import class_means
+
+__all__ = ["EvaluationReportHandler"]
+
+
+class EvaluationReportHandler:
+    """Print a table of the figures per class and write them, per case too, to `metrics.json`.
+
+    Args:
+        class_names: background first.
+        cases: names of the cases in the order they are evaluated.
+        output_dir: folder of `metrics.json`.
+    """
+
+    def __init__(self, class_names: Sequence[str], cases: Sequence[str], output_dir: str | os.PathLike[str]) -> None:
+        self.class_names, self.cases, self.output_dir = list(class_names)[1:], list(cases), Path(output_dir)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the table and the file."""
+        means = {name: class_means(details).tolist() for name, details in engine.state.metric_details.items()}
+        content = {
+            "n_cases": len(self.cases),
+            "mean": {name: float(engine.state.metrics[name]) for name in means},
+            "per_class": {name: dict(zip(self.class_names, values)) for name, values in means.items()},
+            "per_case": {
+                case: {
+                    name: dict(zip(self.class_names, details[number].tolist()))
+                    for name, details in engine.state.metric_details.items()
+                }
+                for number, case in enumerate(self.cases)
+            },
+        }
+        write_json(self.output_dir / "metrics.json", content)
+        table = Table(title=f"{len(self.cases)} cases, mean over cases")
+        table.add_column("class")
+        for name in means:
+            table.add_column(name.removeprefix("val_"), justify="right")
+        for number, class_name in enumerate(self.class_names):
+            table.add_row(class_name, *(f"{values[number]:.3f}" for values in means.values()))
+        table.add_row("mean", *(f"{engine.state.metrics[name]:.3f}" for name in means), style="bold")
+        Console().print(table)

@@ -1,0 +1,189 @@
+"""Dice, HD95 in mm and surface Dice of label maps, per class and case, with one rule for absent classes."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data import MetaTensor
+from monai.handlers import IgniteMetricHandler, from_engine
+from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance, compute_surface_dice
+
+__all__ = [
+    "LabelDice",
+    "LabelHausdorff95",
+    "LabelMapMetric",
+    "LabelSurfaceDice",
+    "MetricsLogHandler",
+    "class_means",
+    "dice_metric",
+    "surface_metrics",
+]
+
+SURFACE_TOLERANCE_MM = 1.0  # surfaces closer than this count as the same
+
+_log = logging.getLogger(__name__)
+
+
+class LabelMapMetric(CumulativeIterationMetric):
+    """A figure per case and foreground class, from label maps `(1, X, Y, Z)` and the spacing their affine states.
+
+    A class absent in both truth and prediction is left out (NaN); absent in one alone it counts, as `worst` says.
+
+    Args:
+        n_classes: number of classes, background included.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+
+    @abstractmethod
+    def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
+        """Compare two masks `(X, Y, Z)`, both with at least one voxel."""
+
+    @abstractmethod
+    def worst(self, shape: Sequence[int], spacing_mm: tuple[float, ...]) -> float:
+        """Return the figure of a class that one of the two lacks."""
+
+    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
+        assert y is not None
+        spacing = tuple(float(s) for s in y.pixdim) if isinstance(y, MetaTensor) and y.affine.ndim == 2 else None
+        results = []
+        for case, (predicted, truth) in enumerate(zip(_plain(y_pred), _plain(y))):
+            of_case = tuple(float(s) for s in y.pixdim[case]) if spacing is None and isinstance(y, MetaTensor) else spacing
+            results.append(self._per_class(predicted[0], truth[0], of_case or (1.0,) * (truth.ndim - 1)))
+        return torch.tensor(results, dtype=torch.float32)
+
+    def _per_class(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> list[float]:
+        values = []
+        for number in range(1, self.n_classes):
+            a, b = predicted == number, truth == number
+            n_present = int(a.any()) + int(b.any())
+            if n_present == 0:
+                values.append(float("nan"))
+            elif n_present == 1:
+                values.append(self.worst(truth.shape, spacing_mm))
+            else:
+                values.append(self.compare(a, b, spacing_mm))
+        return values
+
+    def aggregate(self) -> torch.Tensor:
+        """Return the mean over classes of each class' mean over cases; NaN when nothing was there to compare."""
+        return class_means(self.get_buffer()).nanmean()
+
+
+class LabelDice(LabelMapMetric):
+    """Dice coefficient 2|A∩B| / (|A|+|B|); 0 for a class that one of the two lacks."""
+
+    def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
+        """Return the Dice coefficient of two masks."""
+        return float(2.0 * (predicted & truth).sum() / (predicted.sum() + truth.sum()))
+
+    def worst(self, shape: Sequence[int], spacing_mm: tuple[float, ...]) -> float:
+        """Return 0."""
+        return 0.0
+
+
+class LabelHausdorff95(LabelMapMetric):
+    """95th percentile of the distances between surfaces, in mm; the volume's diagonal for a class one of them lacks.
+
+    Distances follow the spacing along the array's axes; on a sheared grid (gantry tilt) they are approximate.
+    """
+
+    def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
+        """Return the symmetric HD95 of two masks in mm."""
+        masks, spacing = _squeezed(predicted, truth, spacing_mm)
+        return float(compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=spacing))
+
+    def worst(self, shape: Sequence[int], spacing_mm: tuple[float, ...]) -> float:
+        """Return the volume's diagonal in mm."""
+        return float(np.linalg.norm(np.array(shape) * np.array(spacing_mm)))
+
+
+class LabelSurfaceDice(LabelMapMetric):
+    """Share of both surfaces that lies within a tolerance in mm of the other; 0 for a class that one of them lacks.
+
+    Args:
+        n_classes: number of classes, background included.
+        tolerance_mm: distance that still counts as agreement.
+    """
+
+    def __init__(self, n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM) -> None:
+        super().__init__(n_classes)
+        self.tolerance_mm = tolerance_mm
+
+    def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
+        """Return the normalized surface Dice of two masks."""
+        masks, spacing = _squeezed(predicted, truth, spacing_mm)
+        return float(compute_surface_dice(*masks, [self.tolerance_mm], include_background=True, spacing=spacing))
+
+    def worst(self, shape: Sequence[int], spacing_mm: tuple[float, ...]) -> float:
+        """Return 0."""
+        return 0.0
+
+
+def dice_metric(n_classes: int, prefix: str = "val") -> dict[str, IgniteMetricHandler]:
+    """Return `{prefix}_mean_dice`, the key metric of an evaluator whose `pred` is a label map."""
+    return {f"{prefix}_mean_dice": _handler(LabelDice(n_classes))}
+
+
+def surface_metrics(
+    n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM, prefix: str = "val"
+) -> dict[str, IgniteMetricHandler]:
+    """Return `{prefix}_hd95_mm` and `{prefix}_surface_dice`, for an evaluator's `additional_metrics`."""
+    return {
+        f"{prefix}_hd95_mm": _handler(LabelHausdorff95(n_classes)),
+        f"{prefix}_surface_dice": _handler(LabelSurfaceDice(n_classes, tolerance_mm)),
+    }
+
+
+def class_means(details: torch.Tensor) -> torch.Tensor:
+    """Return each class' mean over the cases `(cases, classes)` that have a figure for it; NaN where none has."""
+    return torch.as_tensor(details).float().nanmean(dim=0)
+
+
+class MetricsLogHandler:
+    """Log an evaluator's figures per class when it is done, one line per metric.
+
+    Args:
+        class_names: background first.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = list(class_names)[1:]
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the lines."""
+        for name, value in engine.state.metrics.items():
+            details = engine.state.metric_details.get(name)
+            if details is not None and engine.state.rank == 0:
+                per_class = [f"{c} {m:.3f}" for c, m in zip(self.class_names, class_means(details).tolist())]
+                _log.info("%s %.4f (%s)", name, value, ", ".join(per_class))
+
+
+def _handler(metric: LabelMapMetric) -> IgniteMetricHandler:
+    return IgniteMetricHandler(metric, output_transform=from_engine(["pred", "label"]))
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
+
+
+def _squeezed(predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> Any:
+    """Return both masks as `(1, 1, X, Y[, Z])` and the spacing, without an axis of one voxel (MONAI's surfaces)."""
+    keep = [axis for axis, size in enumerate(truth.shape) if size > 1]
+    if len(keep) < 2:
+        keep = list(range(truth.ndim))[:2]
+    shape = [truth.shape[axis] for axis in keep]
+    masks = [mask.reshape(shape)[None, None].float() for mask in (predicted, truth)]
+    return masks, [spacing_mm[axis] for axis in keep]

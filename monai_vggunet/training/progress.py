@@ -1,0 +1,106 @@
+"""What a user sees while a model trains: where it runs, how long it will take, how it is going; and the curve."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
+
+from monai_vggunet.files import write_json
+from monai_vggunet.inference.autocast import describe_device
+from monai_vggunet.training.metrics import class_means
+
+__all__ = ["TrainingProgressHandler"]
+
+WARM_UP_STEPS = 3  # the first steps are slower (memory, kernels chosen) and would spoil the estimate
+
+_log = logging.getLogger(__name__)
+
+
+class TrainingProgressHandler:
+    """Show a progress bar per epoch, the expected time, and a line per epoch; keep the curve in `history.json`.
+
+    Args:
+        history: file of the curve: one entry per epoch with loss, metrics, learning rates and seconds of training.
+        evaluator: MONAI evaluator whose metrics belong to the epoch.
+        precision: see `autocast_dtype`, for the line that says what computes.
+        bar: show the bar.
+    """
+
+    def __init__(
+        self, history: str | os.PathLike[str], evaluator: Engine | None = None, precision: str = "auto", bar: bool = True
+    ) -> None:
+        self.history, self.evaluator, self.precision, self.bar = Path(history), evaluator, precision, bar
+        self._losses: list[float] = []
+        self._epoch_started = self._steps_started = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer, after the handler that validates."""
+        if getattr(engine.state, "rank", 0) != 0:
+            return
+        engine.add_event_handler(Events.STARTED, self._started)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_begins)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+        if self.bar:
+            ProgressBar(desc="training", mininterval=1.0).attach(engine, output_transform=_loss_of)
+
+    def _started(self, engine: Engine) -> None:
+        _log.info("training on %s", describe_device(engine.state.device, self.precision))
+
+    def _epoch_begins(self, engine: Engine) -> None:
+        self._losses = []
+        self._epoch_started = time.monotonic()
+
+    def _step(self, engine: Engine) -> None:
+        self._losses.append(_loss_of(engine.state.output)["loss"])
+        first = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
+        if len(self._losses) == WARM_UP_STEPS:
+            self._steps_started = time.monotonic()
+        elif len(self._losses) == 2 * WARM_UP_STEPS and first == 2 * WARM_UP_STEPS and not self._rows():
+            step_sec = (time.monotonic() - self._steps_started) / WARM_UP_STEPS
+            steps = engine.state.max_epochs * engine.state.epoch_length
+            _log.info("%.2f s per step: about %s for %d epochs, validation not counted", step_sec,
+                      _duration(step_sec * steps), engine.state.max_epochs)  # fmt: skip
+
+    def _epoch_completed(self, engine: Engine) -> None:
+        rows = [row for row in self._rows() if row["epoch"] < engine.state.epoch]
+        seconds = time.monotonic() - self._epoch_started
+        row: dict[str, Any] = {
+            "epoch": engine.state.epoch,
+            "loss": round(sum(self._losses) / max(1, len(self._losses)), 5),
+            "seconds": round((rows[-1]["seconds"] if rows else 0.0) + seconds, 2),
+            "learning_rates": [group["lr"] for group in engine.optimizer.param_groups],  # type: ignore[attr-defined]
+        }
+        state = getattr(self.evaluator, "state", None)
+        if state is not None and state.epoch == engine.state.epoch:
+            row |= {name: round(float(value), 5) for name, value in state.metrics.items()}
+            for name, details in state.metric_details.items():
+                row[f"{name}_per_class"] = [round(v, 5) for v in class_means(details).tolist()]
+        write_json(self.history, [*rows, row])
+        left = (engine.state.max_epochs - engine.state.epoch) * row["seconds"] / (len(rows) + 1)
+        shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds")
+        _log.info("epoch %d/%d: %s, %s left", engine.state.epoch, engine.state.max_epochs, shown, _duration(left))
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return json.loads(self.history.read_text()) if self.history.is_file() else []
+
+
+def _loss_of(output: Any) -> dict[str, float]:
+    """Return the loss of a MONAI trainer's output, a dictionary or a list of one per image."""
+    first = output[0] if isinstance(output, list) else output
+    loss = first["loss"]
+    return {"loss": float(loss.mean() if isinstance(loss, torch.Tensor) else loss)}
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

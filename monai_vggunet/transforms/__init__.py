@@ -1,0 +1,55 @@
+"""MONAI transforms from a DICOM folder or a NIfTI file to the network's input, and back to the source's grid."""
+
+from __future__ import annotations
+
+from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
+from monai_vggunet.transforms.grid import MatchGridd, match_axes
+from monai_vggunet.transforms.intensity import (
+    NormalizeImageNet,
+    NormalizeImageNetd,
+    SliceChannels,
+    denormalize_imagenet,
+)
+from monai_vggunet.transforms.pipelines import (
+    inference_postprocessing,
+    inference_preprocessing,
+    loading,
+    slice_channels,
+    training_preprocessing,
+)
+from monai_vggunet.transforms.volume import (
+    AsVolume,
+    AsVolumed,
+    CheckLabeld,
+    CheckPlaned,
+    CheckVolume,
+    CheckVolumed,
+    InPlaneSpacing,
+    InPlaneSpacingd,
+)
+
+__all__ = [
+    "AsVolume",
+    "AsVolumed",
+    "CheckLabeld",
+    "CheckPlaned",
+    "CheckVolume",
+    "CheckVolumed",
+    "ForegroundSlicesd",
+    "InPlaneSpacing",
+    "InPlaneSpacingd",
+    "MatchGridd",
+    "NormalizeImageNet",
+    "NormalizeImageNetd",
+    "RandColorJitterd",
+    "RandGrayscaled",
+    "RandSliceSamplesd",
+    "SliceChannels",
+    "denormalize_imagenet",
+    "inference_postprocessing",
+    "inference_preprocessing",
+    "loading",
+    "match_axes",
+    "slice_channels",
+    "training_preprocessing",
+]

@@ -1,0 +1,232 @@
+"""The stages of preprocessing as flat `Compose` objects, one function per stage.
+
+MONAI Label and MONAI Deploy look for `LoadImaged` and `SaveImaged` at the top level of a pipeline: nothing is nested.
+Training, validation and inference share `_to_network_grid`, so what a model was trained on is what it is given later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.transforms import (
+    CastToTyped,
+    Compose,
+    Invertd,
+    LoadImaged,
+    Orientationd,
+    Rand2DElasticd,
+    RandAdjustContrastd,
+    RandAffined,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    ScaleIntensityRanged,
+    ScaleIntensityRangePercentilesd,
+    Transform,
+)
+
+from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
+from monai_vggunet.data.reader import DicomSeriesReader
+from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
+from monai_vggunet.transforms.grid import MatchGridd
+from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
+from monai_vggunet.transforms.volume import AsVolumed, CheckLabeld, CheckPlaned, CheckVolumed, InPlaneSpacingd
+
+__all__ = ["inference_postprocessing", "inference_preprocessing", "loading", "slice_channels", "training_preprocessing"]
+
+# MR has no unit: the volume's own percentiles become 0 and 1, so that a few bright vessels do not set the scale.
+MR_PERCENTILES = (0.5, 99.5)
+PICTURE_RANGE = (0.0, 255.0)
+
+
+def loading(
+    with_label: bool = True,
+    image_channels: int | None = None,
+    n_classes: int | None = None,
+    reader_options: Mapping[str, Any] | None = None,
+) -> Compose:
+    """Load an image (DICOM series, NIfTI or picture) and its label, checked, the label on the image's own grid.
+
+    Args:
+        with_label: whether cases carry a label.
+        image_channels: channels expected; None accepts one or three.
+        n_classes: number of classes labels may hold; None accepts any.
+        reader_options: arguments of `DicomSeriesReader`, such as `series_uid` or `on_gap`.
+
+    Returns:
+        From a case `{"image": path, "label": path}` to `MetaTensor`s `(C, X, Y, Z)` and `(1, X, Y, Z)` with RAS
+        affines in mm; the label is uint8.
+
+    Raises:
+        VGGUNetError: of the kind that fits; from `Compose` it arrives as the cause of a `RuntimeError`.
+    """
+    return Compose(_loading(with_label, image_channels, n_classes, reader_options))
+
+
+def inference_preprocessing(
+    spec: ModelSpec,
+    with_label: bool = False,
+    reslice: bool = False,
+    reader_options: Mapping[str, Any] | None = None,
+) -> Compose:
+    """From a case to the volume the network's slices are cut from, as `spec` says; the label stays on its grid.
+
+    Args:
+        spec: of the model.
+        with_label: also load `label`, for evaluation on the source's grid.
+        reslice: segment a series of another plane across its slices.
+        reader_options: arguments of `DicomSeriesReader`.
+
+    Returns:
+        An invertible pipeline: `image` `(C, rows, columns, slices)`.
+    """
+    channels, classes = spec.preprocessing.image_channels, len(spec.class_names)
+    return Compose(
+        [
+            *_loading(with_label, channels, classes, reader_options),
+            *_to_network_grid(spec.preprocessing, with_label=False, reslice=reslice),
+        ]
+    )
+
+
+def training_preprocessing(
+    spec: ModelSpec,
+    num_samples: int = 2,
+    foreground_share: float = 0.67,
+    affine_prob: float = 0.8,
+    rotate_degrees: float = 15.0,
+    scale_range: float = 0.15,
+    flip_prob: float = 0.5,
+    elastic_prob: float = 0.0,
+    gamma_prob: float = 0.2,
+    jitter_prob: float = 0.5,
+    jitter_strength: float = 0.2,
+    noise_prob: float = 0.15,
+    smooth_prob: float = 0.1,
+    gray_prob: float = 0.2,
+    reader_options: Mapping[str, Any] | None = None,
+) -> Compose:
+    """From a case to augmented slices: everything before the first random transform can be cached.
+
+    Spatial draws are shared by image and label (label by nearest neighbor), intensity changes the image alone.
+
+    Args:
+        spec: of the model to be trained.
+        num_samples: slices drawn per case and batch.
+        foreground_share: share of them with foreground.
+        affine_prob, rotate_degrees, scale_range: rotation within plus or minus the angle, zoom within `1 ± range`.
+        flip_prob: mirror columns, the patient's left and right; none where class names tell the sides apart.
+        elastic_prob, gamma_prob, jitter_prob, noise_prob, smooth_prob, gray_prob: of the other draws; gray and color
+            jitter's hue act on color pictures alone.
+        jitter_strength: brightness and contrast change within `1 ± jitter_strength`.
+        reader_options: arguments of `DicomSeriesReader`.
+
+    Returns:
+        A pipeline that gives a list of `num_samples` dictionaries: `image` `(C', h, w)` normalized, `label` `(1, h, w)`.
+    """
+    prep = spec.preprocessing
+    both, nearest = ("image", "label"), ("bilinear", "nearest")
+    sided = any(word in ("left", "right") for name in spec.class_names for word in _words(name))
+    random_transforms: list[Transform] = [
+        RandSliceSamplesd(slice_channels(prep), prep.roi_size, num_samples, foreground_share),
+        RandAffined(
+            both,
+            prob=affine_prob,
+            spatial_size=prep.roi_size,
+            rotate_range=math.radians(rotate_degrees),
+            scale_range=(scale_range, scale_range),
+            translate_range=tuple(size * 0.05 for size in prep.roi_size),
+            mode=nearest,
+            padding_mode="zeros",
+        ),
+        RandFlipd(both, prob=0.0 if sided else flip_prob, spatial_axis=1),
+    ]
+    if elastic_prob > 0:
+        random_transforms.append(
+            Rand2DElasticd(
+                both, spacing=(24, 24), magnitude_range=(1, 3), prob=elastic_prob, mode=nearest, padding_mode="zeros"
+            )
+        )
+    color = prep.channels == "color"
+    random_transforms += [
+        RandGrayscaled("image", prob=gray_prob if color else 0.0),
+        RandColorJitterd("image", jitter_prob, jitter_strength, jitter_strength, color=color),
+        RandAdjustContrastd("image", prob=gamma_prob, gamma=(0.7, 1.5)),
+        RandGaussianSmoothd("image", prob=smooth_prob, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0)),
+        RandGaussianNoised("image", prob=noise_prob, std=0.05),
+        NormalizeImageNetd("image"),
+    ]
+    return Compose(
+        [
+            *_loading(True, prep.image_channels, len(spec.class_names), reader_options),
+            *_to_network_grid(prep, with_label=True),
+            CastToTyped(both, dtype=(torch.float16, torch.uint8)),  # the cache holds a quarter of the bytes
+            ForegroundSlicesd("label"),
+            *random_transforms,
+        ]
+    )
+
+
+def inference_postprocessing(preprocessing: Compose, *last: Transform) -> Compose:
+    """Bring the predicted label map back onto the image's own grid, then whatever follows (such as saving).
+
+    Args:
+        preprocessing: the pipeline whose steps are undone.
+        last: transforms on the key `pred` that come after, for instance `SaveImaged`.
+    """
+    invert = Invertd("pred", transform=preprocessing, orig_keys="image", nearest_interp=True, to_tensor=True)
+    return Compose([invert, CastToTyped("pred", dtype=torch.uint8), *last])
+
+
+def slice_channels(preprocessing: Preprocessing) -> SliceChannels:
+    """Return how this model's slices become channels; one object serves training and inference."""
+    return SliceChannels(preprocessing.channels, preprocessing.windows, preprocessing.n_neighbors)
+
+
+def _loading(
+    with_label: bool, image_channels: int | None, n_classes: int | None, options: Mapping[str, Any] | None
+) -> list[Transform]:
+    # One reader for DICOM; files that are not DICOM fall through to MONAI's own readers (NIfTI, pictures).
+    image_reader = DicomSeriesReader(**dict(options or {}))
+    steps: list[Transform] = [
+        LoadImaged("image", reader=image_reader, ensure_channel_first=True),
+        AsVolumed("image"),
+        CheckVolumed("image", image_channels),
+    ]
+    if with_label:
+        steps += [
+            LoadImaged("label", ensure_channel_first=True),
+            AsVolumed("label"),
+            CheckVolumed("label", 1),
+            MatchGridd("label", "image"),
+            CheckLabeld("label", n_classes),
+        ]
+    return steps
+
+
+def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = False) -> list[Transform]:
+    """Reorient, bring to the in-plane spacing and scale intensities: the deterministic part, invertible on images."""
+    keys = ("image", "label") if with_label else ("image",)
+    if prep.plane in AXCODES:
+        steps: list[Transform] = [
+            CheckPlaned("image", prep.plane, reslice),
+            Orientationd(keys, axcodes=AXCODES[prep.plane], labels=None),
+            InPlaneSpacingd(keys, prep.spacing_mm, mode=("bilinear", "nearest")[: len(keys)]),
+        ]
+    else:
+        steps = []
+    if prep.modality == "PICTURE":
+        steps.append(ScaleIntensityRanged("image", *PICTURE_RANGE, b_min=0.0, b_max=1.0, clip=True))
+    elif prep.modality == "CT":
+        low, high = min(w[0] for w in prep.windows), max(w[1] for w in prep.windows)
+        steps.append(ScaleIntensityRanged("image", low, high, b_min=low, b_max=high, clip=True))  # still HU
+    else:
+        steps.append(ScaleIntensityRangePercentilesd("image", *MR_PERCENTILES, b_min=0.0, b_max=1.0, clip=True))
+    return steps
+
+
+def _words(name: str) -> list[str]:
+    return name.lower().replace("_", " ").replace("-", " ").split()

@@ -1,0 +1,260 @@
+"""A loaded image as a volume `(C, X, Y, Z)` that is fit to be used, and its in-plane spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform, Resize, Transform
+from monai.transforms.spatial.functional import resize
+from monai.utils import InterpolateMode
+
+from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of
+from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError
+
+__all__ = [
+    "AsVolume",
+    "AsVolumed",
+    "CheckLabeld",
+    "CheckPlaned",
+    "CheckVolume",
+    "CheckVolumed",
+    "InPlaneSpacing",
+    "InPlaneSpacingd",
+]
+
+SAME_SPACING = 0.005  # relative; resampling for less would blur without a gain
+ISOTROPIC = 1.5  # a volume whose largest spacing is within this factor of the smallest can be cut along any axis
+
+
+class AsVolume(Transform):
+    """A two-dimensional image `(C, X, Y)` as a volume of one slice `(C, X, Y, 1)`; volumes pass unchanged."""
+
+    def __call__(self, image: MetaTensor) -> MetaTensor:
+        """Return a volume with four dimensions, its metadata kept."""
+        return image.unsqueeze(-1) if image.ndim == 3 else image
+
+
+class AsVolumed(MapTransform):
+    """Dictionary version of `AsVolume`."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Apply to every key."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = AsVolume()(d[key])
+        return d
+
+
+class CheckVolume(Transform):
+    """Refuse what cannot be segmented: wrong dimensions or channels, NaN or infinite values, a singular affine.
+
+    Args:
+        image_channels: channels expected; None accepts one (a volume) or three (a picture).
+
+    Raises:
+        ImageContentError: says what was found, and where.
+    """
+
+    def __init__(self, image_channels: int | None = None) -> None:
+        self.image_channels = image_channels
+
+    def __call__(self, image: MetaTensor) -> MetaTensor:
+        """Return the image itself."""
+        name = source_name(image)
+        if image.ndim != 4:
+            raise ImageContentError(
+                f"{name} has {image.ndim - 1} dimensions (shape {tuple(image.shape[1:])}); expected a 2D image or a 3D "
+                "volume"
+            )
+        accepted = (1, 3) if self.image_channels is None else (self.image_channels,)
+        if image.shape[0] not in accepted:
+            raise ImageContentError(
+                f"{name} has {image.shape[0]} channels or time points (shape {tuple(image.shape)}, channel first); "
+                f"expected {' or '.join(map(str, accepted))}: a 4D file must be split into one file per volume"
+            )
+        if min(image.shape) == 0:
+            raise ImageContentError(f"{name} is empty: shape {tuple(image.shape)}")
+        finite = torch.isfinite(image.as_tensor() if isinstance(image, MetaTensor) else image)
+        if not bool(finite.all()):
+            where = tuple(int(i) for i in torch.nonzero(~finite)[0, 1:])
+            raise ImageContentError(
+                f"{name} holds {int((~finite).sum())} NaN or infinite values, the first at voxel {where}: replace them "
+                "by what the scanner would have given (air is -1000 HU in a CT)"
+            )
+        return image
+
+
+class CheckVolumed(MapTransform):
+    """Dictionary version of `CheckVolume`."""
+
+    def __init__(
+        self, keys: KeysCollection, image_channels: int | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.check = CheckVolume(image_channels)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check every key."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.check(d[key])
+        return d
+
+
+class CheckLabeld(MapTransform):
+    """Refuse a label whose values are no class numbers, and store it as uint8.
+
+    Args:
+        keys: the label's key.
+        n_classes: number of classes, background included; None accepts any up to 255.
+
+    Raises:
+        LabelContentError: lists the values that are no class number.
+    """
+
+    def __init__(self, keys: KeysCollection, n_classes: int | None = None, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.n_classes = n_classes
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check and cast every key."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            label = d[key]
+            values = torch.unique(label.as_tensor())
+            limit = 256 if self.n_classes is None else self.n_classes
+            wrong = [v for v in values.tolist() if not (v == v and v == int(v) and 0 <= v < limit)]
+            if wrong:
+                raise LabelContentError(
+                    f"{source_name(label)} holds the values {wrong[:5]}{' ...' if len(wrong) > 5 else ''}; expected "
+                    f"whole class numbers from 0 to {limit - 1}. Name every class in dataset.json, or mend the label"
+                )
+            d[key] = label.to(torch.uint8)
+        return d
+
+
+class CheckPlaned(MapTransform):
+    """Refuse a series acquired in another plane than the model's, unless its voxels are nearly cubes.
+
+    Args:
+        keys: the image's key.
+        plane: the model's plane.
+        reslice: accept any volume and cut it along the model's plane all the same.
+
+    Raises:
+        GridMismatchError: names both planes and the spacing.
+    """
+
+    def __init__(self, keys: KeysCollection, plane: str, reslice: bool = False) -> None:
+        super().__init__(keys)
+        self.plane, self.reslice = plane, reslice
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
+        """Check every key."""
+        for key in self.key_iterator(dict(data)):
+            image = data[key]
+            affine = np.asarray(image.affine, dtype=np.float64)
+            found, spacing = acquisition_plane(affine, image.meta), spacing_of(affine)
+            cubic = spacing.max() <= ISOTROPIC * spacing.min() and min(image.shape[1:]) > 1
+            if found != self.plane and not self.reslice and not cubic:
+                raise GridMismatchError(
+                    f"{source_name(image)} was acquired in {found} slices (spacing "
+                    f"{' x '.join(f'{s:.2f}' for s in spacing)} mm), the model segments {self.plane} ones: use a "
+                    "series of that plane, or pass reslice=True to cut this one across its slices"
+                )
+        return data
+
+
+class InPlaneSpacing(Resize):
+    """Bring slices to a spacing in their plane, the stack axis left alone: nothing is mixed between slices.
+
+    A volume `(C, X, Y, Z)` with slices along Z becomes `(C, X', Y', Z)` whose size is the nearest whole number of
+    pixels; the affine says the spacing that results exactly, a shear (gantry tilt) included. Invertible.
+
+    Args:
+        spacing_mm: target spacing along X and Y.
+        mode: `bilinear` for images, `nearest` for labels.
+    """
+
+    def __init__(self, spacing_mm: tuple[float, float], mode: str = "bilinear") -> None:
+        self.spacing_mm = tuple(float(s) for s in spacing_mm)
+        self.interpolation = InterpolateMode.NEAREST_EXACT if mode == "nearest" else InterpolateMode.TRILINEAR
+        super().__init__(spatial_size=-1, mode=self.interpolation)
+
+    def __call__(self, img: MetaTensor, *args: Any, **kwargs: Any) -> MetaTensor:
+        """Return the resized volume; unchanged when the spacing fits already."""
+        spacing = spacing_of(np.asarray(img.affine))[:2]
+        size = [max(1, round(n * s / t)) for n, s, t in zip(img.shape[1:3], spacing, self.spacing_mm)]
+        if all(abs(s / t - 1) < SAME_SPACING for s, t in zip(spacing, self.spacing_mm)):
+            size = list(img.shape[1:3])
+        return resize(
+            img,
+            (*size, img.shape[3]),
+            self.interpolation,
+            None,  # align_corners: pixel centers, as the affine says
+            torch.float32,
+            3,
+            False,
+            None,
+            False,
+            self.get_transform_info(),
+        )
+
+    def inverse_transform(self, data: torch.Tensor, transform: dict) -> torch.Tensor:
+        """Resize back; `nearest`, which `Invertd` asks for, rounds down and shifts labels, `nearest-exact` does not."""
+        if transform["extra_info"]["mode"] == InterpolateMode.NEAREST:
+            transform["extra_info"]["mode"] = InterpolateMode.NEAREST_EXACT
+        return super().inverse_transform(data, transform)
+
+
+class InPlaneSpacingd(MapTransform, InvertibleTransform):
+    """Dictionary version of `InPlaneSpacing`.
+
+    Args:
+        keys: image and label keys.
+        spacing_mm: target spacing along X and Y.
+        mode: one interpolation for all keys or one each.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spacing_mm: tuple[float, float],
+        mode: str | tuple[str, ...] = "bilinear",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        modes = (mode,) * len(self.keys) if isinstance(mode, str) else mode
+        self.spacers = {key: InPlaneSpacing(spacing_mm, m) for key, m in zip(self.keys, modes)}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Apply to every key."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.spacers[key](d[key])
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring every key back to its original in-plane size."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.spacers[key].inverse(d[key])
+        return d
+
+
+def source_name(image: Any) -> str:
+    """Return the file or folder an image came from, for messages."""
+    meta = getattr(image, "meta", {}) or {}
+    return str(meta.get("filename_or_obj", "the image"))
+
+
+AsVolumeD = AsVolumeDict = AsVolumed
+CheckVolumeD = CheckVolumeDict = CheckVolumed
+CheckLabelD = CheckLabelDict = CheckLabeld
+CheckPlaneD = CheckPlaneDict = CheckPlaned
+InPlaneSpacingD = InPlaneSpacingDict = InPlaneSpacingd
