@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
             os.fsync(written.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
+    except OutputWriteError:  # of a file written on the way to this one: it names that file
+        raise
     except OSError as error:
         raise _not_written(target, error) from error
     finally:
@@ -52,12 +55,12 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write `content` as indented JSON, whole or not at all.
+    """Write `content` as indented JSON, whole or not at all; NaN and infinity, which JSON lacks, become null.
 
     Raises:
         OutputWriteError: the file cannot be written.
     """
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -69,6 +72,14 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
         while block := file.read(_READ_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _umask() -> int:

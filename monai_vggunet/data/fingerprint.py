@@ -1,36 +1,28 @@
-"""What a training set says of itself: plane, spacing, intensities, classes; and the plan that follows from it."""
+"""What a training set says of itself: plane, spacing, sizes, intensities and classes."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from tqdm import tqdm
 
-from monai_vggunet.data.datalist import Case, Datalist
-from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec, Preprocessing
+from monai_vggunet.data.cases import PICTURE_ENDINGS, Case
+from monai_vggunet.data.datalist import Datalist
+from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, VGGUNetError
 
-__all__ = ["Fingerprint", "compute_fingerprint", "plan_batch_size", "plan_model"]
+__all__ = ["Fingerprint", "compute_fingerprint"]
 
 FOREGROUND_SAMPLES = 10_000  # voxels per case: enough for percentiles to within a few HU
 FOREGROUND_PERCENTILES = (0.5, 50.0, 99.5)
 AIR_HU = -500.0  # a volume of unstated modality that reaches below this is a CT in HU
-WINDOW_MARGIN = 0.25  # the window reaches this share of the foreground's range beyond it on both sides
-MIN_WINDOW_HU = 200.0  # a narrower window would amplify noise and leave no contrast around the organs
-# Longest crop side in pixels and pixels per training step. On a CPU about two seconds a step on two cores; on a GPU
-# a step of 2**20 pixels takes about 6 GB, which is halved until it fits into half of what is free.
-CROP_LIMIT = {"cpu": 160, "cuda": 384}
-STEP_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 20}
-BYTES_PER_PIXEL = 6 << 10  # activations, gradients included, of one training step in float32
-BATCH_RANGE = (4, 64)
 CLASS_WEIGHT_RANGE = (0.5, 2.0)  # the Dice term balances classes already: rare ones are favored mildly
 
 _log = logging.getLogger(__name__)
@@ -99,78 +91,34 @@ def compute_fingerprint(
     Args:
         datalist: the split.
         load: from a case to `image` `(C, X, Y, Z)` and `label` `(1, X, Y, Z)` with RAS affines, one grid.
-        modality: overrides what the data set and the images say.
+        modality: of images that do not state theirs (a DICOM series does); wins over `dataset.json`.
 
     Raises:
         VGGUNetError: of the kind that fits, for the first case that cannot be used.
         DatasetError: cases of several modalities or numbers of channels, or no labeled voxel at all.
     """
-    measured = []
     validation = [case for case in datalist.validation if case not in datalist.training]
-    for number, case in enumerate(tqdm([*datalist.training, *validation], desc="reading the data set", unit="case")):
-        findings = _measure(_loaded(load, case), modality or datalist.modality)
-        if number < len(datalist.training):
-            measured.append(findings)
+    measured = [
+        _measure(_loaded(load, case), modality or datalist.modality)
+        for case in tqdm([*datalist.training, *validation], desc="reading the data set", unit="case")
+    ]
     for what in ("modality", "channels"):
         found = sorted({str(m[what]) for m in measured})
         if len(found) > 1:
             raise DatasetError(
-                f"the training cases differ in {what}: {', '.join(found)}; train one model per {what}, or state the "
-                "modality in dataset.json"
+                f"the cases differ in {what}: {', '.join(found)}; train one model per {what}, or state the modality of "
+                "NIfTI files in dataset.json"
             )
-    return _summarized(measured, datalist.class_names)
-
-
-def plan_model(
-    fingerprint: Fingerprint,
-    device: torch.device | str = "cpu",
-    overrides: Mapping[str, Any] | None = None,
-    network: Mapping[str, Any] | None = None,
-) -> ModelSpec:
-    """Decide preprocessing and network from the fingerprint; what the user states wins.
-
-    Args:
-        fingerprint: of the training set.
-        device: sets how large a crop may be.
-        overrides: attributes of `Preprocessing` by name.
-        network: arguments of `VGG16UNet` other than its channels.
-    """
-    kind = torch.device(device).type
-    limit = CROP_LIMIT.get(kind, CROP_LIMIT["cpu"])
-    modality = fingerprint.modality
-    preprocessing = Preprocessing(
-        modality=modality,
-        plane=fingerprint.plane,
-        spacing_mm=fingerprint.in_plane_spacing_mm,
-        roi_size=tuple(min(limit, _next_multiple(size)) for size in fingerprint.in_plane_size),  # type: ignore[arg-type]
-        windows=(_window(fingerprint),),
-        channels=_channel_mode(fingerprint),
-        image_channels=fingerprint.image_channels,
-    ).overridden(overrides)
-    arguments = {"batch_norm": True, "decoder_channels": [256, 128, 64, 32], "upsample": "deconv", "dropout": 0.0}
-    arguments |= dict(network or {})
-    arguments |= {"spatial_dims": 2, "in_channels": preprocessing.in_channels}
-    spec = ModelSpec(
-        network={**arguments, "out_channels": len(fingerprint.class_names)},
-        preprocessing=preprocessing,
-        class_names=list(fingerprint.class_names),
-        fingerprint=asdict(fingerprint),
-    )
-    _log.info("fingerprint of the training set\n%s", fingerprint.summary())
-    _log.info("planned from it: %s", preprocessing)
-    return spec
-
-
-def plan_batch_size(spec: ModelSpec, device: torch.device | str = "cpu") -> int:
-    """Return how many slices of the crop size fit into one training step, an even number within bounds."""
-    kind = torch.device(device).type
-    pixels = STEP_PIXELS.get(kind, STEP_PIXELS["cpu"])
-    free = torch.cuda.mem_get_info()[0] if kind == "cuda" else psutil.virtual_memory().available
-    while pixels * BYTES_PER_PIXEL > free / 2 and pixels > 1:
-        pixels //= 2
-    rows, columns = spec.preprocessing.roi_size
-    low, high = BATCH_RANGE
-    return min(high, max(low, pixels // (rows * columns) // 2 * 2))
+    training = measured[: len(datalist.training)]
+    names = _class_names(datalist.class_names, training)
+    for case, findings in zip([*datalist.training, *validation], measured):
+        if len(findings["voxels"]) > len(names):
+            raise LabelContentError(
+                f"case {case['case']}: the label holds class {len(findings['voxels']) - 1}, but there are "
+                f"{len(names)} classes (0 to {len(names) - 1}, {_origin(datalist)}): name the others in dataset.json, "
+                "or mend the label"
+            )
+    return _summarized(training, names)
 
 
 def _loaded(load: Callable[[Case], Mapping[str, Any]], case: Case) -> Mapping[str, Any]:
@@ -208,14 +156,17 @@ def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
     }
 
 
-def _summarized(measured: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> Fingerprint:
-    n_classes = max(len(m["voxels"]) for m in measured)
-    if class_names and n_classes > len(class_names):
-        raise LabelContentError(
-            f"labels hold class {n_classes - 1}, dataset.json names {len(class_names)} classes (0 to "
-            f"{len(class_names) - 1}): name the others, or mend the labels"
-        )
-    names = list(class_names) or ["background", *(f"class {number}" for number in range(1, n_classes))]
+def _class_names(stated: Sequence[str], training: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names that the data set states, else one for every class number of the training labels."""
+    n_classes = max(len(m["voxels"]) for m in training)
+    return list(stated) or ["background", *(f"class {number}" for number in range(1, n_classes))]
+
+
+def _origin(datalist: Datalist) -> str:
+    return "as dataset.json names them" if datalist.class_names else "as the training labels hold them"
+
+
+def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fingerprint:
     voxels = np.array([np.pad(m["voxels"], (0, len(names) - len(m["voxels"]))) for m in measured])
     foreground = np.concatenate([m["foreground"] for m in measured])
     if not len(foreground):
@@ -252,7 +203,7 @@ def _volume_range(volumes_ml: np.ndarray) -> tuple[float, float, float]:
 
 
 def _modality(image: Any, stated: str) -> str:
-    if str(image.meta.get("filename_or_obj", "")).lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")):
+    if str(image.meta.get("filename_or_obj", "")).lower().endswith(PICTURE_ENDINGS):
         return "PICTURE"
     found = str(image.meta.get("modality") or stated or "")
     if found:
@@ -270,22 +221,3 @@ def _as_plane(plane: str, affine: np.ndarray, shape: Sequence[int]) -> tuple[np.
     axis_of_letter = {"L": "sagittal", "R": "sagittal", "P": "coronal", "A": "coronal", "I": "axial", "S": "axial"}
     order = [array_axis_of[axis_of_letter[letter]] for letter in AXCODES[plane]]
     return spacing_of(affine)[order], np.array(shape, dtype=float)[order]
-
-
-def _window(fingerprint: Fingerprint) -> tuple[float, float]:
-    """Return the intensity range the network sees: around the foreground's values for CT, 0..1 for the others."""
-    if fingerprint.modality != "CT":
-        return 0.0, 1.0
-    low, _, high = fingerprint.foreground_percentiles
-    margin = max(WINDOW_MARGIN * (high - low), (MIN_WINDOW_HU - (high - low)) / 2)
-    return round(low - margin), round(high + margin)
-
-
-def _channel_mode(fingerprint: Fingerprint) -> str:
-    if fingerprint.image_channels == 3:
-        return "color"
-    return "neighbors" if fingerprint.n_slices > 1 else "window"
-
-
-def _next_multiple(size: int, of: int = 16) -> int:
-    return max(2 * of, -(-size // of) * of)

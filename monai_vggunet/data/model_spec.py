@@ -160,12 +160,20 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         preprocessing = {name: _as_tuple(value) for name, value in content["preprocessing"].items()}
-        return ModelSpec(**{**content, "preprocessing": Preprocessing(**preprocessing)})
+        spec = ModelSpec(**{**content, "preprocessing": Preprocessing(**preprocessing)})
+        declared = (spec.network["in_channels"], spec.network["out_channels"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelMismatchError(
             f"{source} is no model.json of this version ({__version__}): {error}. Train again, or use the version of "
             "monai-vggunet that wrote it"
         ) from error
+    needed = (spec.preprocessing.in_channels, len(spec.class_names))
+    if declared != needed:
+        raise ModelMismatchError(
+            f"{source} contradicts itself: its network has {declared[0]} input and {declared[1]} output channels, its "
+            f"preprocessing and class names need {needed[0]} and {needed[1]}; restore the file that training wrote"
+        )
+    return spec
 
 
 def software_versions() -> dict[str, str]:
@@ -194,7 +202,9 @@ def _template_spec(metadata: Mapping[str, Any]) -> ModelSpec:
         "upsample": "deconv",
         "dropout": 0.0,
     }
-    return ModelSpec(network=network, preprocessing=preprocessing, class_names=[names[k] for k in sorted(names)])
+    return ModelSpec(
+        network=network, preprocessing=preprocessing, class_names=[names[k] for k in sorted(names, key=int)]
+    )
 
 
 def _as_tuple(value: Any) -> Any:

@@ -11,7 +11,7 @@ from monai.inferers import Inferer, sliding_window_inference
 
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.inference.autocast import AutocastInferer
+from monai_vggunet.networks.autocast import AutocastInferer
 from monai_vggunet.transforms import NormalizeImageNet, slice_channels
 
 __all__ = ["VolumeSliceInferer"]
@@ -56,6 +56,10 @@ class VolumeSliceInferer(Inferer):
             raise ConfigurationError(f"output is {output!r}; expected 'labels' or 'probabilities'")
         if not 0.0 <= overlap < 1.0:
             raise ConfigurationError(f"overlap is {overlap}; expected a share from 0 up to, but not including, 1")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigurationError(
+                f"batch_size is {batch_size}; expected 1 or more slices, or None to choose by size"
+            )
         self.channels = slice_channels(spec.preprocessing)
         self.n_classes = len(spec.class_names)
         self.normalize = NormalizeImageNet()

@@ -32,8 +32,8 @@ def mask_image(labels: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
         labels: class numbers; stored in the smallest unsigned type.
         affine: voxel index to RAS mm, `(4, 4)`.
     """
-    largest = int(labels.max(initial=0))
-    array = np.asarray(labels).astype(np.uint8 if largest < 256 else np.uint16)
+    array = np.asarray(labels)
+    array = array.astype(np.min_scalar_type(int(array.max(initial=0))))
     image = nib.Nifti1Image(array, None)
     image.header.set_xyzt_units("mm", "sec")
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)

@@ -19,6 +19,7 @@ from monai_vggunet.training.param_groups import parameter_groups
 from monai_vggunet.training.progress import TrainingProgressHandler
 from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandler
 from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
+from monai_vggunet.training.weight_average import WeightAverageHandler
 
 __all__ = [
     "EpochSampler",
@@ -33,6 +34,7 @@ __all__ = [
     "ProgressiveUnfreezeHandler",
     "RunCheckpoint",
     "TrainingProgressHandler",
+    "WeightAverageHandler",
     "class_means",
     "dice_metric",
     "load_weights",

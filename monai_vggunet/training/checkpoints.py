@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -27,6 +29,7 @@ from monai_vggunet.files import atomic_path, sha256_of_file
 __all__ = ["RunCheckpoint", "load_weights", "log_weights", "save_model"]
 
 MODEL, SPEC, LAST = "model.pt", "model.json", "last.pt"
+COMPANIONS = ("datalist.json", "history.json")  # of the same run, written beside them by others
 SAVE_EVERY_SEC = 30.0  # `last.pt` is four times the network's size: not after every epoch of a few seconds
 INTERRUPTED = 130  # exit status of a program ended by Ctrl-C
 
@@ -80,12 +83,14 @@ class RunCheckpoint:
         """
         self._evaluator = evaluator
         state = self._load_last() if self.resume else None
+        idist.barrier()  # no process moves the files while another still reads them
         if state is not None:
             self._restore(state, trainer)
         elif idist.get_rank() == 0:
             self._set_aside()
         idist.barrier()
-        trainer.add_event_handler(Events.STARTED, self._started, state)
+        trainer.add_event_handler(Events.STARTED, self._started, (state or {}).get("scaler"))
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._stop_if_interrupted)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
         trainer.add_event_handler(Events.COMPLETED, self._completed)
         trainer.add_event_handler(Events.EXCEPTION_RAISED, self._exception)
@@ -100,7 +105,7 @@ class RunCheckpoint:
             raise ModelMismatchError(
                 f"{path} cannot be read ({type(error).__name__}): remove it, or start anew with --resume false"
             ) from error
-        return state if state.get("run_id") == self.run_id else None
+        return state if isinstance(state, dict) and state.get("run_id") == self.run_id else None
 
     def _restore(self, state: Mapping[str, Any], trainer: Engine) -> None:
         for name, thing in self.objects.items():
@@ -118,6 +123,7 @@ class RunCheckpoint:
         old = [self.folder / name for name in (MODEL, SPEC, LAST) if (self.folder / name).exists()]
         if not old:
             return
+        old += [self.folder / name for name in COMPANIONS if (self.folder / name).exists()]
         keep = self.folder / "previous" / time.strftime("%Y%m%d-%H%M%S")
         try:
             keep.mkdir(parents=True, exist_ok=True)
@@ -127,29 +133,41 @@ class RunCheckpoint:
             raise OutputWriteError(f"cannot move the former run's files to {keep}: {error}") from error
         _log.info("files of another run were moved to %s", keep)
 
-    def _started(self, trainer: Engine, state: Mapping[str, Any] | None) -> None:
-        scaler = getattr(trainer, "scaler", None)
-        if scaler is not None and state is not None and state.get("scaler"):
-            scaler.load_state_dict(state["scaler"])
+    def _started(self, trainer: Engine, scaler_state: dict[str, Any] | None) -> None:
+        scaler = getattr(trainer, "scaler", None)  # MONAI's trainer makes it when it is run
+        if scaler is not None and scaler_state:
+            scaler.load_state_dict(scaler_state)
         if threading.current_thread() is threading.main_thread():
             self._former_sigint = signal.getsignal(signal.SIGINT)
 
             def stop(number: int, frame: FrameType | None) -> None:
                 self._interrupted = True
                 signal.signal(signal.SIGINT, self._former_sigint)  # a second Ctrl-C stops at once
-                trainer.terminate()
 
             signal.signal(signal.SIGINT, stop)
 
+    def _stop_if_interrupted(self, trainer: Engine) -> None:
+        if self._interrupted:
+            trainer.terminate()
+
     def _epoch_completed(self, trainer: Engine) -> None:
-        best = getattr(getattr(self._evaluator, "state", None), "best_metric_epoch", -1)
-        if idist.get_rank() != 0:
-            return
-        if best == trainer.state.epoch:
-            save_model(self.network, self.spec, self.folder)
-        last = trainer.state.epoch >= trainer.state.max_epochs or trainer.should_terminate
-        if last or time.monotonic() - self._saved_at >= SAVE_EVERY_SEC:
-            self._save_last(trainer)
+        self.is_finished = bool(trainer.should_terminate) or trainer.state.epoch >= trainer.state.max_epochs
+        is_best = self._is_best(trainer.state.epoch)
+        if idist.get_rank() == 0:
+            if is_best:
+                save_model(self.network, self.spec, self.folder)
+            due = time.monotonic() - self._saved_at >= SAVE_EVERY_SEC
+            if due or self.is_finished or self._interrupted:
+                self._save_last(trainer)
+        self._stop_if_interrupted(trainer)
+
+    def _is_best(self, epoch: int) -> bool:
+        state: Any = getattr(self._evaluator, "state", None)
+        if getattr(state, "best_metric_epoch", -1) != epoch:
+            return False
+        if math.isnan(state.best_metric):  # no class was there to compare; against NaN nothing would ever be better
+            state.best_metric_epoch = -1
+        return True
 
     def _save_last(self, trainer: Engine) -> None:
         scaler = getattr(trainer, "scaler", None)
@@ -158,7 +176,7 @@ class RunCheckpoint:
             "run_id": self.run_id,
             "epoch": int(trainer.state.epoch),
             "iteration": int(trainer.state.iteration),
-            "stopped_early": bool(trainer.should_terminate) and not self._interrupted,
+            "stopped_early": bool(trainer.should_terminate),
             "best_metric": float(getattr(evaluator, "best_metric", -1)),
             "best_metric_epoch": int(getattr(evaluator, "best_metric_epoch", -1)),
             "scaler": scaler.state_dict() if scaler is not None else {},
@@ -169,12 +187,13 @@ class RunCheckpoint:
 
     def _completed(self, trainer: Engine) -> None:
         self._release_sigint()
-        if self._interrupted:
-            _log.warning("interrupted: the same command goes on from the last epoch in %s", self.folder / LAST)
-            raise SystemExit(INTERRUPTED)
-        self.is_finished = True
-        if idist.get_rank() == 0 and not (self.folder / MODEL).is_file():
+        self.is_finished |= not self._interrupted
+        if self.is_finished and idist.get_rank() == 0 and not (self.folder / MODEL).is_file():
             save_model(self.network, self.spec, self.folder)  # nothing was validated: keep the last
+        if self._interrupted:
+            rest = "goes on from the last epoch in" if (self.folder / LAST).is_file() else "begins anew, nothing is in"
+            _log.warning("interrupted: the same command %s %s", rest, self.folder / LAST)
+            raise SystemExit(INTERRUPTED)
         idist.barrier()
 
     def _exception(self, trainer: Engine, error: Exception) -> None:
@@ -199,8 +218,10 @@ def save_model(network: nn.Module, spec: ModelSpec, folder: str | os.PathLike[st
     model, description = Path(folder) / MODEL, Path(folder) / SPEC
     former = []
     if model.is_file() and description.is_file():
-        present = load_model_spec(description)
-        former = [present.weights_sha256] if present.digest == spec.digest else []
+        with suppress(ModelMismatchError):  # a damaged description is replaced by a whole one
+            present = load_model_spec(description)
+            # after a kill in between, the file on disk is the one before `present`
+            former = [present.weights_sha256, *present.accepted_sha256] if present.digest == spec.digest else []
     spec = replace(spec, pretrained=getattr(_unwrapped(network), "pretrained_source", spec.pretrained))
     weights = {name: tensor.detach().cpu() for name, tensor in _unwrapped(network).state_dict().items()}
     with atomic_path(model) as temporary:

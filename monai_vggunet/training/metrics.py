@@ -53,11 +53,8 @@ class LabelMapMetric(CumulativeIterationMetric):
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
         assert y is not None
-        spacing = tuple(float(s) for s in y.pixdim) if isinstance(y, MetaTensor) and y.affine.ndim == 2 else None
-        results = []
-        for case, (predicted, truth) in enumerate(zip(_plain(y_pred), _plain(y))):
-            of_case = tuple(float(s) for s in y.pixdim[case]) if spacing is None and isinstance(y, MetaTensor) else spacing
-            results.append(self._per_class(predicted[0], truth[0], of_case or (1.0,) * (truth.ndim - 1)))
+        cases = zip(_plain(y_pred), _plain(y), _spacings_mm(y))
+        results = [self._per_class(predicted[0], truth[0], spacing) for predicted, truth, spacing in cases]
         return torch.tensor(results, dtype=torch.float32)
 
     def _per_class(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> list[float]:
@@ -179,11 +176,20 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
 
 
+def _spacings_mm(batch: torch.Tensor) -> list[tuple[float, ...]]:
+    """Return the spacing of each case of a batch `(B, 1, X, Y, Z)`; 1 mm where there is no affine."""
+    n_cases, n_axes = batch.shape[0], batch.ndim - 2
+    if not isinstance(batch, MetaTensor):
+        return [(1.0,) * n_axes] * n_cases
+    # one affine for all, or (after collation) one each
+    affines = np.broadcast_to(batch.affine.cpu().numpy(), (n_cases, 4, 4))
+    return [tuple(np.linalg.norm(affine[:3, :3], axis=0)[:n_axes].tolist()) for affine in affines]
+
+
 def _squeezed(predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> Any:
     """Return both masks as `(1, 1, X, Y[, Z])` and the spacing, without an axis of one voxel (MONAI's surfaces)."""
-    keep = [axis for axis, size in enumerate(truth.shape) if size > 1]
-    if len(keep) < 2:
-        keep = list(range(truth.ndim))[:2]
+    single = [axis for axis, size in enumerate(truth.shape) if size == 1][: truth.ndim - 2]  # two axes must remain
+    keep = [axis for axis in range(truth.ndim) if axis not in single]
     shape = [truth.shape[axis] for axis in keep]
     masks = [mask.reshape(shape)[None, None].float() for mask in (predicted, truth)]
     return masks, [spacing_mm[axis] for axis in keep]

@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 from monai_vggunet.files import write_json
-from monai_vggunet.inference.autocast import describe_device
+from monai_vggunet.networks.autocast import describe_device
 from monai_vggunet.training.metrics import class_means
 
 __all__ = ["TrainingProgressHandler"]
@@ -35,11 +35,16 @@ class TrainingProgressHandler:
     """
 
     def __init__(
-        self, history: str | os.PathLike[str], evaluator: Engine | None = None, precision: str = "auto", bar: bool = True
+        self,
+        history: str | os.PathLike[str],
+        evaluator: Engine | None = None,
+        precision: str = "auto",
+        bar: bool = True,
     ) -> None:
         self.history, self.evaluator, self.precision, self.bar = Path(history), evaluator, precision, bar
         self._losses: list[float] = []
         self._epoch_started = self._steps_started = 0.0
+        self._told = False
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, after the handler that validates."""
@@ -53,6 +58,7 @@ class TrainingProgressHandler:
             ProgressBar(desc="training", mininterval=1.0).attach(engine, output_transform=_loss_of)
 
     def _started(self, engine: Engine) -> None:
+        self._told = False
         _log.info("training on %s", describe_device(engine.state.device, self.precision))
 
     def _epoch_begins(self, engine: Engine) -> None:
@@ -61,14 +67,14 @@ class TrainingProgressHandler:
 
     def _step(self, engine: Engine) -> None:
         self._losses.append(_loss_of(engine.state.output)["loss"])
-        first = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
         if len(self._losses) == WARM_UP_STEPS:
             self._steps_started = time.monotonic()
-        elif len(self._losses) == 2 * WARM_UP_STEPS and first == 2 * WARM_UP_STEPS and not self._rows():
+        elif len(self._losses) == 2 * WARM_UP_STEPS and not self._told:
+            self._told = True
             step_sec = (time.monotonic() - self._steps_started) / WARM_UP_STEPS
-            steps = engine.state.max_epochs * engine.state.epoch_length
-            _log.info("%.2f s per step: about %s for %d epochs, validation not counted", step_sec,
-                      _duration(step_sec * steps), engine.state.max_epochs)  # fmt: skip
+            epochs = engine.state.max_epochs - engine.state.epoch + 1
+            expected = _duration(step_sec * epochs * engine.state.epoch_length)
+            _log.info("%.2f s per step: about %s for %d epochs, validation not counted", step_sec, expected, epochs)
 
     def _epoch_completed(self, engine: Engine) -> None:
         rows = [row for row in self._rows() if row["epoch"] < engine.state.epoch]

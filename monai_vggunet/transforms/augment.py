@@ -63,6 +63,7 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
     ) -> None:
         MapTransform.__init__(self, [image_key, label_key])
         self.slice_channels = slice_channels
+        self.roi_size = tuple(roi_size)
         self.crop_size = [math.ceil(size * CROP_MARGIN) for size in roi_size]
         self.num_samples, self.foreground_share = num_samples, foreground_share
         self.image_key, self.label_key = image_key, label_key
@@ -88,7 +89,7 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
         """Return the samples, each with the image's and the label's key alone."""
         image, label = (_plain(data[key]) for key in (self.image_key, self.label_key))
-        samples = []
+        samples: list[dict[Hashable, Any]] = []
         for index, start in self.randomize(data):
             window = [slice(max(0, a), max(0, a + size)) for a, size in zip(start, self.crop_size)]
             pixels = self.slice_channels(image[:, window[0], window[1]], [index])[0]
@@ -102,14 +103,18 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
         return samples
 
     def _centered(self, center: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
-        """Return the crop's first row and column; kept inside the slice where it is large enough, centered if not."""
+        """Return the crop's first row and column; a slice that fits into the network's input lies in its middle.
+
+        The pixel is never farther than a quarter of the crop from its middle, at the slice's border neither: farther
+        out, the rotation, zoom and shift that follow could move it out of the network's input.
+        """
         start = []
-        for c, crop, n in zip(center, self.crop_size, size):
-            if n <= crop:
+        for c, roi, crop, n in zip(center, self.roi_size, self.crop_size, size):
+            if n <= roi:
                 start.append((n - crop) // 2)
             else:
                 jitter = int(self.R.randint(-(crop // 4), crop // 4 + 1))  # foreground not always in the middle
-                start.append(min(max(0, c + jitter - crop // 2), n - crop))
+                start.append(min(max(crop // 4, c + jitter), n - crop // 4) - crop // 2)
         return start[0], start[1]
 
     def _padded(self, patch: torch.Tensor, start: tuple[int, int], size: Sequence[int]) -> torch.Tensor:
@@ -169,8 +174,8 @@ class RandColorJitterd(RandomizableTransform, MapTransform):
         """Draw the factors."""
         super().randomize(None)
         if self._do_transform:
-            factors = [float(self.R.uniform(1 - r, 1 + r)) for r in self.ranges]
-            self.draw = _Jitter(*factors, float(self.R.uniform(-self.hue, self.hue)))
+            brightness, contrast, saturation = (float(self.R.uniform(1 - r, 1 + r)) for r in self.ranges)
+            self.draw = _Jitter(brightness, contrast, saturation, float(self.R.uniform(-self.hue, self.hue)))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Apply to every key with one draw."""

@@ -38,8 +38,12 @@ def match_axes(
     index_map = np.linalg.inv(target_affine) @ affine  # index in the array -> index in the target
     nearest = np.abs(index_map[:3, :3]).argmax(axis=1)
     permutation = tuple(int(axis) for axis in nearest)
-    moved_shape = tuple(shape[axis] for axis in permutation) if len(set(permutation)) == 3 else ()
-    if moved_shape != tuple(target_shape):
+    if len(set(permutation)) < 3:
+        raise GridMismatchError(
+            "the axes of the two point in other directions of the world: the label was drawn on another grid; resample "
+            "it to its image with nearest-neighbor interpolation, or mend its header"
+        )
+    if tuple(shape[axis] for axis in permutation) != tuple(target_shape):
         raise GridMismatchError(
             f"shape {tuple(shape)} against {tuple(target_shape)}: the two are not on one grid (axes may be in another "
             "order, but not of another length); resample the label to its image with nearest-neighbor interpolation"

@@ -33,7 +33,14 @@ from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
-from monai_vggunet.transforms.volume import AsVolumed, CheckLabeld, CheckPlaned, CheckVolumed, InPlaneSpacingd
+from monai_vggunet.transforms.volume import (
+    AsVolumed,
+    CheckLabeld,
+    CheckModalityd,
+    CheckPlaned,
+    CheckVolumed,
+    InPlaneSpacingd,
+)
 
 __all__ = ["inference_postprocessing", "inference_preprocessing", "loading", "slice_channels", "training_preprocessing"]
 
@@ -87,6 +94,7 @@ def inference_preprocessing(
     return Compose(
         [
             *_loading(with_label, channels, classes, reader_options),
+            CheckModalityd("image", spec.preprocessing.modality),
             *_to_network_grid(spec.preprocessing, with_label=False, reslice=reslice),
         ]
     )
@@ -125,7 +133,8 @@ def training_preprocessing(
         reader_options: arguments of `DicomSeriesReader`.
 
     Returns:
-        A pipeline that gives a list of `num_samples` dictionaries: `image` `(C', h, w)` normalized, `label` `(1, h, w)`.
+        A pipeline that gives a list of `num_samples` dictionaries: `image` `(C', h, w)` normalized, and `label`
+        `(1, h, w)`.
     """
     prep = spec.preprocessing
     both, nearest = ("image", "label"), ("bilinear", "nearest")

@@ -14,12 +14,13 @@ from monai.transforms.spatial.functional import resize
 from monai.utils import InterpolateMode
 
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of
-from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError
+from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError, ModelMismatchError
 
 __all__ = [
     "AsVolume",
     "AsVolumed",
     "CheckLabeld",
+    "CheckModalityd",
     "CheckPlaned",
     "CheckVolume",
     "CheckVolumed",
@@ -79,6 +80,15 @@ class CheckVolume(Transform):
             )
         if min(image.shape) == 0:
             raise ImageContentError(f"{name} is empty: shape {tuple(image.shape)}")
+        if image.shape[0] == 3 and image.shape[3] > 1:
+            raise ImageContentError(
+                f"{name} has 3 channels or time points of {image.shape[3]} slices; expected one volume, or a color "
+                "picture: a 4D file must be split into one file per volume"
+            )
+        if isinstance(image, MetaTensor) and not abs(float(torch.linalg.det(image.affine[:3, :3].double()))) > 0:
+            raise ImageContentError(
+                f"{name} has an affine that cannot be inverted ({image.affine[:3].tolist()}): mend its header"
+            )
         finite = torch.isfinite(image.as_tensor() if isinstance(image, MetaTensor) else image)
         if not bool(finite.all()):
             where = tuple(int(i) for i in torch.nonzero(~finite)[0, 1:])
@@ -170,6 +180,33 @@ class CheckPlaned(MapTransform):
         return data
 
 
+class CheckModalityd(MapTransform):
+    """Refuse a series of another modality than the model's; a file that does not state one passes.
+
+    Args:
+        keys: the image's key.
+        modality: the model's, as DICOM names it; `MR` or `CT`.
+
+    Raises:
+        ModelMismatchError: names both.
+    """
+
+    def __init__(self, keys: KeysCollection, modality: str) -> None:
+        super().__init__(keys)
+        self.modality = modality
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
+        """Check every key."""
+        for key in self.key_iterator(dict(data)):
+            found = str(data[key].meta.get("modality") or "")
+            if found and found != self.modality:
+                raise ModelMismatchError(
+                    f"{source_name(data[key])} is of modality {found}, the model was trained on {self.modality}: "
+                    "choose another series or another model"
+                )
+        return data
+
+
 class InPlaneSpacing(Resize):
     """Bring slices to a spacing in their plane, the stack axis left alone: nothing is mixed between slices.
 
@@ -257,4 +294,5 @@ AsVolumeD = AsVolumeDict = AsVolumed
 CheckVolumeD = CheckVolumeDict = CheckVolumed
 CheckLabelD = CheckLabelDict = CheckLabeld
 CheckPlaneD = CheckPlaneDict = CheckPlaned
+CheckModalityD = CheckModalityDict = CheckModalityd
 InPlaneSpacingD = InPlaneSpacingDict = InPlaneSpacingd

@@ -241,7 +241,7 @@ def test_distributed_built_with_frozen_stages_is_refused(one_process_group):
 
 
 def _train_on_rank(rank: int, folder: str) -> None:
-    """Six epochs of one step each on this rank's own data, stages 4 to 0 freed one an epoch from epoch 2 on."""
+    """Four epochs of one step each on this rank's own data, stages 4 to 0 freed two an epoch from epoch 2 on."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     network = DistributedDataParallel(small_network(), find_unused_parameters=True)
@@ -257,8 +257,8 @@ def _train_on_rank(rank: int, folder: str) -> None:
         stages_per_epoch.append([_checksum(stage) for stage in network.module.encoder_stages()])
 
     trainer = Engine(step)
-    ProgressiveUnfreezeHandler(network, optimizer, every_epochs=1).attach(trainer)
-    trainer.run([0], max_epochs=6)
+    ProgressiveUnfreezeHandler(network, optimizer, every_epochs=1, stages_per_step=2).attach(trainer)
+    trainer.run([0], max_epochs=4)
     parameters = {name: parameter.detach() for name, parameter in network.module.named_parameters()}
     torch.save({"parameters": parameters, "stages": stages_per_epoch}, f"{folder}/rank{rank}.pt")
     distributed.destroy_process_group()
@@ -277,4 +277,4 @@ def test_two_processes_stay_alike_while_stages_are_freed(tmp_path: Path):
     assert ranks[0]["stages"] == ranks[1]["stages"]
     history = ranks[0]["stages"]
     for epoch, (before, after) in enumerate(itertools.pairwise(history), start=1):
-        assert [a != b for a, b in zip(after, before)] == [stage > 5 - epoch for stage in range(5)], epoch
+        assert [a != b for a, b in zip(after, before)] == [stage > 6 - 2 * epoch for stage in range(5)], epoch

@@ -39,7 +39,9 @@ def describe_device(device: torch.device | str, precision: str = "auto") -> str:
     device = torch.device(device)
     dtype = autocast_dtype(device, precision)
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return f"{kind}; engine torch {torch.__version__}, {str(dtype or torch.float32).removeprefix('torch.')}, channels last"
+    return (
+        f"{kind}; engine torch {torch.__version__}, {str(dtype or torch.float32).removeprefix('torch.')}, channels last"
+    )
 
 
 class AutocastInferer(SimpleInferer):
@@ -49,10 +51,14 @@ class AutocastInferer(SimpleInferer):
 
     Args:
         precision: see `autocast_dtype`.
+
+    Raises:
+        ConfigurationError: an unknown precision.
     """
 
     def __init__(self, precision: str = "auto") -> None:
         super().__init__()
+        autocast_dtype("cpu", precision)  # an unknown word is refused now, not at the first batch
         self.precision = precision
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -1,0 +1,124 @@
+"""The command `monai-vggunet`: look at a folder of DICOM series, segment a folder or an archive."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from monai_vggunet._version import __version__
+from monai_vggunet.errors import SeriesSelectionError, VGGUNetError
+
+__all__ = ["main"]
+
+USAGE_ERROR, SOME_FAILED = 2, 1  # exit statuses
+
+app = typer.Typer(
+    help="Segment DICOM series and NIfTI volumes with a VGG16-U-Net. Not for clinical use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="folder with DICOM files, nested as it likes")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+) -> None:
+    """Say which series lie in a folder, which one would be segmented, and what is wrong with the others."""
+    from monai_vggunet.dicom import scan_folder  # pydicom alone: starts at once
+
+    index = scan_folder(folder)
+    try:
+        selection = index.choose_series()
+        chosen, why = selection.series.series_uid, list(selection.findings)
+    except (SeriesSelectionError, VGGUNetError) as error:
+        chosen, why = "", [str(error)]
+    rows = [
+        {
+            "series_uid": series.series_uid,
+            "modality": series.modality,
+            "description": series.description,
+            "kind": series.kind,
+            "stacks": [stack.label for stack in series.stacks],
+            "chosen": series.series_uid == chosen,
+        }
+        for series in index.series
+    ]
+    skipped = [{"file": str(file.path), "reason": file.reason} for file in index.skipped]
+    if as_json:
+        print(json.dumps({"series": rows, "findings": why, "skipped": skipped}, indent=2))
+        return
+    _print_series(rows, why, skipped)
+
+
+@app.command()
+def segment(
+    inputs: Annotated[list[Path], typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")],
+    output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results")],
+    model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
+    engine: Annotated[str, typer.Option(help="auto or torch")] = "auto",
+    tta: Annotated[str, typer.Option(help="test-time views: none or flip")] = "none",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID")] = None,
+    description: Annotated[str | None, typer.Option(help="SeriesDescription, or a part of it")] = None,
+    modality: Annotated[str | None, typer.Option(help="Modality, as CT")] = None,
+    reslice: Annotated[bool, typer.Option(help="segment a series of another plane across its slices")] = False,
+) -> None:
+    """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("LoadImage").setLevel(logging.WARNING)  # tells of every reader it passes over
+    for name, value, known in (("engine", engine, ("auto", "torch")), ("tta", tta, ("none", "flip"))):
+        if value not in known:
+            raise typer.BadParameter(f"--{name} {value}: expected {' or '.join(known)}")
+    from monai_vggunet.segment import Segmenter  # torch takes seconds to import: not before it is needed
+    from monai_vggunet.segment import segment as segment_all
+
+    asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality}
+    segmenter = Segmenter(model, device, tta=tta, reslice=reslice, reader_options=asked)
+    results = segment_all(inputs, output, segmenter)
+    failed = [result for result in results if result.error]
+    print(f"{len(results) - len(failed)} of {len(results)} cases done, masks under {output}")
+    for result in failed:
+        print(f"failed: {result.case}: {result.error.splitlines()[0]}")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a refusal is one message and exit status 2, not a traceback."""
+    try:
+        app()
+    except VGGUNetError as error:
+        Console(stderr=True).print(f"monai-vggunet: {error}", style="red", highlight=False, markup=False)
+        raise SystemExit(USAGE_ERROR) from None
+
+
+def _print_series(rows: list[dict[str, Any]], why: list[str], skipped: list[dict[str, str]]) -> None:
+    console = Console()
+    table = Table(title=f"{len(rows)} series")
+    for column in ("", "modality", "description", "kind", "volumes", "series UID"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        mark = "→" if row["chosen"] else ""
+        cells = (row["modality"], row["description"], row["kind"], "\n".join(row["stacks"]), row["series_uid"])
+        table.add_row(mark, *cells)
+    console.print(table)
+    console.print("→ is what would be segmented" if any(r["chosen"] for r in rows) else "nothing would be segmented")
+    for line in why:
+        console.print(f"• {line}", highlight=False, markup=False)
+    for file in skipped:
+        console.print(f"left out: {file['file']}: {file['reason']}", highlight=False, markup=False)

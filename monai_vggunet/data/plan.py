@@ -1,0 +1,98 @@
+"""What follows from a training set's fingerprint: preprocessing, network and batch size, unless the user says other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import psutil
+import torch
+
+from monai_vggunet.data.fingerprint import Fingerprint
+from monai_vggunet.data.model_spec import ModelSpec, Preprocessing
+
+__all__ = ["plan_batch_size", "plan_model"]
+
+WINDOW_MARGIN = 0.25  # the window reaches this share of the foreground's range beyond it on both sides
+MIN_WINDOW_HU = 200.0  # a narrower window would amplify noise and leave no contrast around the organs
+# Longest crop side in pixels and pixels per training step. On a CPU about two seconds a step on two cores; on a GPU
+# a step of 2**20 pixels takes about 6 GB, which is halved until it fits into half of what is free.
+CROP_LIMIT = {"cpu": 160, "cuda": 384}
+STEP_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 20}
+BYTES_PER_PIXEL = 6 << 10  # activations, gradients included, of one training step in float32
+BATCH_RANGE = (4, 64)
+
+_log = logging.getLogger(__name__)
+
+
+def plan_model(
+    fingerprint: Fingerprint,
+    device: torch.device | str = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+    network: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    """Decide preprocessing and network from the fingerprint; what the user states wins.
+
+    Args:
+        fingerprint: of the training set.
+        device: sets how large a crop may be.
+        overrides: attributes of `Preprocessing` by name.
+        network: arguments of `VGG16UNet` other than its channels.
+    """
+    kind = torch.device(device).type
+    limit = CROP_LIMIT.get(kind, CROP_LIMIT["cpu"])
+    modality = fingerprint.modality
+    preprocessing = Preprocessing(
+        modality=modality,
+        plane=fingerprint.plane,
+        spacing_mm=fingerprint.in_plane_spacing_mm,
+        roi_size=tuple(min(limit, _next_multiple(size)) for size in fingerprint.in_plane_size),  # type: ignore[arg-type]
+        windows=(_window(fingerprint),),
+        channels=_channel_mode(fingerprint),
+        image_channels=fingerprint.image_channels,
+    ).overridden(overrides)
+    arguments = {"batch_norm": True, "decoder_channels": [256, 128, 64, 32], "upsample": "deconv", "dropout": 0.0}
+    arguments |= dict(network or {})
+    arguments |= {"spatial_dims": 2, "in_channels": preprocessing.in_channels}
+    spec = ModelSpec(
+        network={**arguments, "out_channels": len(fingerprint.class_names)},
+        preprocessing=preprocessing,
+        class_names=list(fingerprint.class_names),
+        fingerprint=asdict(fingerprint),
+    )
+    _log.info("fingerprint of the training set\n%s", fingerprint.summary())
+    _log.info("planned from it: %s", preprocessing)
+    return spec
+
+
+def plan_batch_size(spec: ModelSpec, device: torch.device | str = "cpu") -> int:
+    """Return how many slices of the crop size fit into one training step, an even number within bounds."""
+    kind = torch.device(device).type
+    pixels = STEP_PIXELS.get(kind, STEP_PIXELS["cpu"])
+    free = torch.cuda.mem_get_info()[0] if kind == "cuda" else psutil.virtual_memory().available
+    while pixels * BYTES_PER_PIXEL > free / 2 and pixels > 1:
+        pixels //= 2
+    rows, columns = spec.preprocessing.roi_size
+    low, high = BATCH_RANGE
+    return min(high, max(low, pixels // (rows * columns) // 2 * 2))
+
+
+def _window(fingerprint: Fingerprint) -> tuple[float, float]:
+    """Return the intensity range the network sees: around the foreground's values for CT, 0..1 for the others."""
+    if fingerprint.modality != "CT":
+        return 0.0, 1.0
+    low, _, high = fingerprint.foreground_percentiles
+    margin = max(WINDOW_MARGIN * (high - low), (MIN_WINDOW_HU - (high - low)) / 2)
+    return round(low - margin), round(high + margin)
+
+
+def _channel_mode(fingerprint: Fingerprint) -> str:
+    if fingerprint.image_channels == 3:
+        return "color"
+    return "neighbors" if fingerprint.n_slices > 1 else "window"
+
+
+def _next_multiple(size: int, of: int = 16) -> int:
+    return max(2 * of, -(-size // of) * of)

@@ -1,0 +1,41 @@
+"""The average of a network's weights over the last iterations, which validates better and steadier than the last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
+
+__all__ = ["WeightAverageHandler"]
+
+
+class WeightAverageHandler(EMAHandler):
+    """Ignite's exponential moving average, whose warm-up follows the trainer's iteration.
+
+    Its base counts the calls since it was made, and cannot be saved for `weights_only=True`: a resumed run would warm
+    up a second time and end with another model than the uninterrupted one.
+
+    Args:
+        model: the network that is trained.
+        momentum: share of the new weights in each iteration's average.
+        momentum_warmup: the share in the first iteration; it moves to `momentum` in equal steps.
+        warmup_iters: iterations of the warm-up.
+        handle_buffers: `update` averages batch-norm statistics too, `copy` takes the last.
+    """
+
+    def attach(
+        self,
+        engine: Engine,
+        name: str = "ema_momentum",
+        warn_if_exists: bool = True,
+        event: Any = Events.ITERATION_COMPLETED,
+    ) -> None:
+        """Attach to a trainer."""
+        super().attach(engine, name, warn_if_exists, event)
+        engine.add_event_handler(Events.STARTED, self._catch_up)
+
+    def _catch_up(self, engine: Engine) -> None:
+        scheduler = getattr(self, "momentum_scheduler", None)  # there is none without a warm-up
+        if scheduler is not None:
+            scheduler.event_index = engine.state.iteration

@@ -1,0 +1,144 @@
+"""Hippocampus MR (Medical Segmentation Decathlon, Task04): the bundle from scratch on a CPU, within a time limit.
+
+    python scripts/benchmarks/hippocampus.py [--minutes 40] [--data FOLDER] [--work FOLDER]
+
+Every fifth file, sorted, is the test set; the others train, and a few of them validate. Training and evaluation are
+the bundle's own commands. Writes the figures of this run into docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from results_page import machine, markdown_table, write_section
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data" / "seg" / "msd_hippocampus"
+CLASSES = {"0": "background", "1": "anterior", "2": "posterior"}
+STEPS = 50  # per epoch
+CALIBRATION_STEPS = 20
+VALIDATE_EVERY = 5
+RESERVE = 0.08  # share of the time kept for reading, validation and saving
+OPTIONS: dict[str, Any] = {
+    "pretrained": None,
+    "lr_schedule": "cosine",
+    "encoder_lr": 1e-3,
+    "decoder_lr": 1e-3,
+    "warmup_epochs": 1,
+    "batch_size": 16,
+    "val_fraction": 0.05,
+    "early_stop_patience": 1000,
+    "overrides": {"n_neighbors": 7},
+    "iterations_per_epoch": STEPS,
+    "show_bar": False,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=40.0, help="limit of the training command")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--work", type=Path, default=ROOT / "quickstart" / "hippocampus")
+    arguments = parser.parse_args()
+    if not (arguments.data / "images").is_dir():
+        sys.exit(f"the data are not at {arguments.data}; pass --data")
+    train, test = write_lists(arguments.data, arguments.work)
+
+    step_sec = calibrate(train, arguments.work)
+    epochs = int(arguments.minutes * 60 * (1 - RESERVE) / (step_sec * STEPS))
+    epochs -= epochs % VALIDATE_EVERY
+    print(f"{step_sec:.2f} s per step: {epochs} epochs of {STEPS} steps")
+    started = time.monotonic()
+    run_training(train, arguments.work / "run", max_epochs=epochs, val_interval=VALIDATE_EVERY, **OPTIONS)
+    minutes = (time.monotonic() - started) / 60
+
+    results = {
+        flip: evaluate(test, arguments.work / "run", arguments.work / f"evaluation_{'flip' if flip else 'plain'}", flip)
+        for flip in (False, True)
+    }
+    history = json.loads((arguments.work / "run" / "models" / "history.json").read_text())
+    write_section("hippocampus", report(results, history, minutes, epochs))
+
+
+def write_lists(data: Path, work: Path) -> tuple[Path, Path]:
+    """Write a dataset.json for training and one for the test set; return their folders."""
+    names = sorted(path.name for path in (data / "images").iterdir() if path.name.endswith(".nii.gz"))
+    test = set(names[4::5])
+    folders = []
+    for name, chosen in (("train", [n for n in names if n not in test]), ("test", sorted(test))):
+        folder = work / name
+        folder.mkdir(parents=True, exist_ok=True)
+        cases = [{"image": str(data / "images" / n), "label": str(data / "labels" / n)} for n in chosen]
+        content = {"labels": CLASSES, "modality": {"0": "MRI"}, "training": cases}
+        (folder / "dataset.json").write_text(json.dumps(content, indent=1))
+        folders.append(folder)
+    return folders[0], folders[1]
+
+
+def calibrate(train: Path, work: Path) -> float:
+    """Return seconds per training step on this machine, from a short run that is thrown away."""
+    folder = work / "calibration"
+    options = {**OPTIONS, "iterations_per_epoch": CALIBRATION_STEPS, "max_training_cases": 20, "resume": False}
+    run_training(train, folder, max_epochs=2, val_interval=100, **{**options, "warmup_epochs": 0})
+    rows = json.loads((folder / "models" / "history.json").read_text())
+    return (rows[1]["seconds"] - rows[0]["seconds"]) / CALIBRATION_STEPS
+
+
+def run_training(data: Path, folder: Path, **options: Any) -> None:
+    """Run the bundle's training command."""
+    bundle("training", ["configs/train.json"], data, folder, folder / "training", options)
+
+
+def evaluate(data: Path, folder: Path, output: Path, flip: bool) -> dict[str, Any]:
+    """Run the bundle's evaluation and return its metrics."""
+    configs = ["configs/train.json", "configs/evaluate.json"]
+    bundle("", configs, data, folder, output, {"flip_views": flip, "save_masks": False})
+    return json.loads((output / "metrics.json").read_text())
+
+
+def bundle(run_id: str, configs: list[str], data: Path, folder: Path, output: Path, options: dict[str, Any]) -> None:
+    """Run `python -m monai.bundle run` in the bundle's folder."""
+    command = [sys.executable, "-m", "monai.bundle", "run", *([run_id] if run_id else [])]
+    paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": output}
+    for name, value in {"config_file": configs, **paths, **options}.items():
+        command += [f"--{name}", str(value)]
+    subprocess.run(command, cwd=ROOT / "bundle", check=True)
+
+
+def report(results: dict[bool, dict[str, Any]], history: list[dict[str, Any]], minutes: float, epochs: int) -> str:
+    """Return the section for docs/results.md."""
+    rows = []
+    for flip, metrics in results.items():
+        classes = metrics["per_class"]
+        cells = [f"{classes[m][c]:.{d}f}" for m, d in METRICS for c in ("anterior", "posterior")]
+        rows.append(["slice and its mirror image" if flip else "one view", *cells])
+    header = ["test-time views", *(f"{NAMES[m]} {c}" for m, _ in METRICS for c in ("anterior", "posterior"))]
+    curve = [
+        [row["epoch"], f"{row['seconds'] / 60:.1f}", f"{row['loss']:.3f}", f"{row['val_mean_dice']:.4f}"]
+        for row in history
+        if "val_mean_dice" in row
+    ]
+    return f"""## Hippocampus MR, from scratch on a CPU
+
+Medical Segmentation Decathlon Task04, {results[False]["n_cases"]} test volumes (every fifth file), mean per volume.
+Training command {minutes:.1f} min ({epochs} epochs of {STEPS} steps, batch 16), {machine()}.
+
+{markdown_table(header, rows)}
+
+Over time, on the validation cases (minutes of training, without reading and validation; weights are averaged):
+
+{markdown_table(["epoch", "minutes", "loss", "validation Dice"], curve)}
+"""
+
+
+METRICS = (("val_mean_dice", 3), ("val_hd95_mm", 2), ("val_surface_dice", 3))
+NAMES = {"val_mean_dice": "Dice", "val_hd95_mm": "HD95 mm", "val_surface_dice": "surface Dice (1 mm)"}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Format, types and tests, in the project's own environment. Says at the end what was skipped, and why.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+make_environment dev
+
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+.venv/bin/python -m pytest "$@"

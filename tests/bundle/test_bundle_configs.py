@@ -1,0 +1,98 @@
+"""The bundle's files: MONAI's own checks pass, and facts of MONAI the configs rely on still hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.networks.nets import FlexibleUNet
+
+from .conftest import REPOSITORY, TINY, Run
+
+CONFIGS = REPOSITORY / "bundle" / "configs"
+
+
+def test_metadata_fit_the_model_zoos_schema(shared_data: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"  # a file that is there is not downloaded
+    schema.write_bytes((shared_data / "meta_schema_20240725.json").read_bytes())
+    verify_metadata(meta_file=str(CONFIGS / "metadata.json"), filepath=str(schema))
+
+
+def test_the_schema_would_refuse_metadata_without_a_task(shared_data: Path, tmp_path: Path) -> None:
+    schema, broken = tmp_path / "schema.json", tmp_path / "metadata.json"
+    schema.write_bytes((shared_data / "meta_schema_20240725.json").read_bytes())
+    content = json.loads((CONFIGS / "metadata.json").read_text())
+    del content["task"]
+    broken.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="'task' is a required property"):
+        verify_metadata(meta_file=str(broken), filepath=str(schema))
+
+
+def test_network_input_and_output_are_as_the_metadata_say_even_without_weights(tmp_path: Path) -> None:
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(CONFIGS / "metadata.json"),
+        config_file=str(CONFIGS / "inference.json"),
+        ckpt_dir=str(tmp_path),
+        device="cpu",
+        n=2,
+        p=2,
+    )
+
+
+@pytest.mark.parametrize("configs", [["train.json"], ["train.json", "evaluate.json"], ["inference.json"]])
+@pytest.mark.slow
+def test_check_properties_finds_nothing_missing(trained: Run, configs: list[str], tmp_path: Path) -> None:
+    workflow = ConfigWorkflow(
+        config_file=[str(CONFIGS / name) for name in configs],
+        workflow_type="inference" if configs == ["inference.json"] else "train",
+        logging_file=False,
+        dataset_dir=str(trained.data),
+        ckpt_dir=str(trained.folder / "models"),
+        output_dir=str(tmp_path),
+        **(TINY if configs == ["train.json"] else {}),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_initialize_builds_no_data_set(tmp_path: Path) -> None:
+    """`monai.bundle.load` runs `initialize` on a machine without any data."""
+    for name in ("train.json", "inference.json"):
+        missing = str(tmp_path / "nowhere")
+        ConfigWorkflow(config_file=str(CONFIGS / name), logging_file=False, dataset_dir=missing).initialize()
+
+
+def test_training_and_run_are_the_same_expressions() -> None:
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "train.json"))
+    assert parser.get("run") == parser.get("training")
+
+
+def test_configs_stay_declarations_of_a_readable_size() -> None:
+    limits = {"train.json": 300, "multi_gpu_train.json": 40, "inference.json": 100, "evaluate.json": 50}
+    for name, limit in limits.items():
+        assert len((CONFIGS / name).read_text().splitlines()) <= limit, name
+
+
+def test_train_handlers_are_a_literal_list() -> None:
+    """MONAI Label inserts its own handler at index 0."""
+    assert isinstance(json.loads((CONFIGS / "train.json").read_text())["train"]["handlers"], list)
+
+
+def test_monai_finds_the_network_by_its_short_name() -> None:
+    parser = ConfigParser({"imports": ["$import monai_vggunet.networks"], "net": {"_target_": "VGG16UNet"}})
+    parser.parse()
+    parser.get_parsed_content("imports")
+    assert type(parser.get_parsed_content("net")).__module__.startswith("monai_vggunet")
+
+
+def test_flexible_unet_takes_the_registered_backbone() -> None:
+    import monai_vggunet.networks  # noqa: F401 registers it
+
+    network = FlexibleUNet(in_channels=3, out_channels=2, backbone="vgg16_bn", pretrained=False).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)

@@ -1,0 +1,145 @@
+"""The bundle's training command as a user runs it: on DICOM, interrupted, resumed, distributed, on bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+
+from monai_vggunet.data import load_model_spec
+
+from .conftest import REPOSITORY, TINY, Run, run_bundle, train
+
+pytestmark = pytest.mark.slow
+
+
+def test_training_leaves_a_model_that_fits_its_description(trained: Run) -> None:
+    models = trained.folder / "models"
+    spec = load_model_spec(models / "model.json")
+    spec.require_weights(models / "model.pt")
+    assert spec.class_names == ["background", "spleen", "liver", "kidney"]
+    assert spec.preprocessing.modality == "CT"
+    assert spec.preprocessing.plane == "axial"
+    assert spec.pretrained == "scratch"
+    weights = torch.load(models / "model.pt", weights_only=True)
+    assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
+
+
+def test_training_says_device_engine_and_what_it_read_off_the_data(trained: Run) -> None:
+    for expected in ("training on CPU", "engine torch", "in-plane spacing", "epoch 2/2", "val_hd95_mm"):
+        assert expected in trained.output
+
+
+def test_the_split_is_written_and_keeps_patients_together(trained: Run) -> None:
+    split = json.loads((trained.folder / "models" / "datalist.json").read_text())
+    training, validation = ({case["patient"] for case in split[part]} for part in ("training", "validation"))
+    assert training
+    assert validation
+    assert not training & validation
+
+
+def test_no_patient_identifier_is_printed_or_stored(trained: Run) -> None:
+    files = [path for path in (trained.folder / "models").iterdir() if path.suffix == ".json"]
+    for text in (trained.output, *(path.read_text() for path in files)):
+        assert "PHANTOM" not in text
+
+
+def test_a_run_killed_on_its_way_ends_with_the_same_weights(trained: Run, tmp_path: Path) -> None:
+    """SIGKILL as soon as `last.pt` is there, then the same command again."""
+    paths = {"dataset_dir": trained.data, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "configs/train.json"]
+    for name, value in {**paths, **TINY}.items():
+        command += [f"--{name}", str(value)]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY / "bundle", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "models" / "last.pt").is_file():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    output = train(trained.data, tmp_path)
+
+    assert "last.pt holds epoch 1 of 2" in output
+    resumed, whole = (torch.load(f / "models" / "model.pt", weights_only=True) for f in (tmp_path, trained.folder))
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_finished_run_is_not_trained_again(trained: Run) -> None:
+    before = (trained.folder / "models" / "model.pt").stat().st_mtime_ns
+    output = train(trained.data, trained.folder)
+    assert "it is finished" in output
+    assert (trained.folder / "models" / "model.pt").stat().st_mtime_ns == before
+
+
+def test_two_processes_end_with_the_same_weights(trained: Run, tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    output = run_bundle(
+        "run",
+        "training",
+        launcher=launcher,
+        config_file="['configs/train.json','configs/multi_gpu_train.json']",
+        dataset_dir=trained.data,
+        ckpt_dir=tmp_path / "models",
+        output_dir=tmp_path / "training",
+        **TINY,
+    )
+    ends = dict(re.findall(r"process (\d) ends with weights (\w+)", output))
+    assert set(ends) == {"0", "1"}
+    assert ends["0"] == ends["1"]
+    load_model_spec(tmp_path / "models" / "model.json").require_weights(tmp_path / "models" / "model.pt")
+
+
+def test_the_workflow_class_trains_from_any_directory(phantoms: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monai.bundle", "run", "--workflow_name", "monai_vggunet.TrainingWorkflow"]
+    for name, value in {"dataset_dir": phantoms, **TINY, "max_epochs": 1}.items():
+        command += [f"--{name}", str(value)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=570)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert (tmp_path / "models" / "model.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("missing", "does not exist; pass --dataset_dir"),
+        ("empty", "is empty"),
+        ("no label", "have no label of the same name"),
+        ("class", "names 2 classes"),
+        ("two series", "several image volumes"),
+    ],
+)
+def test_bad_data_stop_the_run_with_a_clear_error(phantoms: Path, tmp_path: Path, damage: str, message: str) -> None:
+    data = tmp_path / "data"
+    if damage == "empty":
+        data.mkdir()
+    elif damage != "missing":
+        shutil.copytree(phantoms, data, ignore=shutil.ignore_patterns("unseen"))
+    if damage == "no label":
+        (data / "dataset.json").unlink()
+        (data / "labels" / "case_001.nii.gz").unlink()
+    if damage == "class":
+        listed = json.loads((data / "dataset.json").read_text())
+        listed["labels"] = {"0": "background", "1": "spleen"}
+        (data / "dataset.json").write_text(json.dumps(listed))
+    if damage == "two series":
+        for file in (data / "images" / "case_001").iterdir():
+            shutil.copy(file, data / "images" / "case_000" / f"other_{file.name}")
+    paths = {"dataset_dir": data, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
+    output = run_bundle("run", "training", check=False, config_file="configs/train.json", **paths, **TINY)
+    assert message in output
+    assert not (tmp_path / "models" / "model.pt").exists()

@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dicom_phantoms import PATIENT_ID, PATIENT_NAME, stored_values, write_series
+
+from monai_vggunet.data import Datalist, annotated_cases, evaluation_datalist, image_cases, load_datalist
+from monai_vggunet.errors import DatasetError, DicomReadError
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def pairs(root: Path, *names: str) -> Path:
+    """Make empty images and labels: a list of cases looks at names alone."""
+    for name in names:
+        touch(root / "images" / f"{name}.nii.gz", root / "labels" / f"{name}.nii.gz")
+    return root
+
+
+def described(root: Path, training: Any = None, **content: Any) -> Path:
+    """Write `dataset.json`, by default over two cases that exist."""
+    pairs(root, "a", "b")
+    listed = [{"image": f"./images/{n}.nii.gz", "label": f"./labels/{n}.nii.gz"} for n in "ab"]
+    content["training"] = listed if training is None else training
+    (root / "dataset.json").write_text(json.dumps(content))
+    return root
+
+
+def names_of(cases: list[dict[str, str]]) -> list[str]:
+    return [case["case"] for case in cases]
+
+
+# Folder layout
+
+
+def test_images_and_labels_of_the_same_name_are_cases(tmp_path: Path) -> None:
+    pairs(tmp_path, "b", "a.1")
+    touch(tmp_path / "images" / "c.png", tmp_path / "labels" / "c.nii", tmp_path / "images" / ".hidden.nii.gz")
+    cases, description = annotated_cases(tmp_path)
+    assert names_of(cases) == ["a.1", "b", "c"]
+    assert cases[2]["image"] == str(tmp_path / "images" / "c.png")
+    assert cases[2]["label"] == str(tmp_path / "labels" / "c.nii")
+    assert cases[0]["patient"] == "a.1"
+    assert description == {}
+
+
+def test_folder_with_a_series_is_a_case(tmp_path: Path) -> None:
+    write_series(tmp_path / "images" / "ct.01", stored_values(2))
+    touch(tmp_path / "labels" / "ct.01.nii.gz")
+    cases, _ = annotated_cases(tmp_path)
+    assert names_of(cases) == ["ct.01"]
+    assert cases[0]["image"] == str(tmp_path / "images" / "ct.01")
+
+
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"data set folder .*absent does not exist; pass --dataset_dir"):
+        load_datalist(tmp_path / "absent")
+
+
+def test_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is empty"):
+        load_datalist(tmp_path)
+
+
+def test_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path / "a.nii.gz")
+    with pytest.raises(DatasetError, match=r"a\.nii\.gz does not exist; pass --dataset_dir with an existing folder"):
+        load_datalist(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize(("there", "absent"), [("images", "labels"), ("labels", "images")])
+def test_missing_half_of_the_layout_is_an_error(tmp_path: Path, there: str, absent: str) -> None:
+    touch(tmp_path / there / "a.nii.gz")
+    with pytest.raises(DatasetError, match=f"has no folder '{absent}': expected images/ and labels/"):
+        load_datalist(tmp_path)
+
+
+def test_layout_without_images_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path / "images" / "notes.txt", tmp_path / "labels" / "a.nii.gz")
+    with pytest.raises(DatasetError, match="holds no annotated case"):
+        load_datalist(tmp_path)
+
+
+def test_images_without_labels_are_named(tmp_path: Path) -> None:
+    pairs(tmp_path, "a")
+    touch(tmp_path / "images" / "b.nii.gz", tmp_path / "images" / "c.nii")
+    with pytest.raises(
+        DatasetError, match=r"2 of 3 images in .* have no label .*: b\.nii\.gz, c\.nii\. Add the labels"
+    ):
+        load_datalist(tmp_path)
+
+
+def test_label_without_an_image_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pairs(tmp_path, "a")
+    touch(tmp_path / "labels" / "b.nii.gz")
+    assert names_of(annotated_cases(tmp_path)[0]) == ["a"]
+    assert "1 files in" in caplog.text
+
+
+def test_hash_in_the_path_is_an_error(tmp_path: Path) -> None:
+    pairs(tmp_path / "set #2", "a")
+    with pytest.raises(DatasetError, match="holds a '#', which MONAI's config language rewrites: rename the folder"):
+        load_datalist(tmp_path / "set #2")
+
+
+def test_folder_without_dicom_in_place_of_a_series_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path / "images" / "a" / "notes.txt", tmp_path / "labels" / "a.nii.gz")
+    with pytest.raises(DicomReadError, match=r"images/a holds no DICOM file"):
+        load_datalist(tmp_path)
+
+
+# dataset.json
+
+
+def test_decathlon_description_is_read(tmp_path: Path) -> None:
+    described(tmp_path, labels={"0": "background", "2": "Posterior", "1": "Anterior"}, modality={"0": "MRI"})
+    datalist = load_datalist(tmp_path)
+    assert datalist.class_names == ["background", "Anterior", "Posterior"]
+    assert datalist.modality == "MR"
+    assert sorted(names_of(datalist.training + datalist.validation)) == ["a", "b"]
+    assert Path(datalist.training[0]["image"]).is_file()
+
+
+def test_nnunets_description_is_read(tmp_path: Path) -> None:
+    described(tmp_path, labels={"background": 0, "liver": 1}, channel_names={"0": "CT"})
+    datalist = load_datalist(tmp_path)
+    assert datalist.class_names == ["background", "liver"]
+    assert datalist.modality == "CT"
+
+
+@pytest.mark.parametrize(
+    ("stated", "modality"),
+    [({"0": "T2w"}, "MR"), ({"0": "FLAIR"}, "MR"), ("ct", "CT"), ({"0": "PET"}, "PET"), (None, "")],
+)
+def test_modality_is_called_as_dicom_calls_it(tmp_path: Path, stated: Any, modality: str) -> None:
+    assert load_datalist(described(tmp_path, modality=stated)).modality == modality
+
+
+def test_listed_validation_is_taken_as_it_is(tmp_path: Path) -> None:
+    pairs(tmp_path, "c")
+    described(tmp_path, validation=[{"image": "images/c.nii.gz", "label": "labels/c.nii.gz"}])
+    datalist = load_datalist(tmp_path, val_fraction=0.5)
+    assert names_of(datalist.training) == ["a", "b"]
+    assert names_of(datalist.validation) == ["c"]
+    assert all(set(case) == {"image", "label", "case", "patient"} for case in datalist.training + datalist.validation)
+
+
+def test_listed_patients_are_kept_together_and_reported_when_on_both_sides(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = [
+        {"image": f"images/{n}.nii.gz", "label": f"labels/{n}.nii.gz", "patient": patient}
+        for n, patient in (("a", "p1"), ("b", "p2"))
+    ]
+    described(tmp_path, training=entries[:1], validation=[{**entries[1], "patient": "p1"}])
+    load_datalist(tmp_path)
+    assert "1 patients stand in both" in caplog.text
+
+
+def test_cases_of_one_file_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+    for patient in ("p1", "p2"):
+        touch(tmp_path / patient / "t1.nii.gz", tmp_path / patient / "seg.nii.gz")
+    listed = [{"image": f"{p}/t1.nii.gz", "label": f"{p}/seg.nii.gz"} for p in ("p1", "p2")]
+    described(tmp_path, training=listed)
+    assert names_of(annotated_cases(tmp_path)[0]) == ["p1_t1", "p2_t1"]
+
+
+@pytest.mark.parametrize("text", ["{", "", "\x00"])
+def test_description_that_is_no_json_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"dataset\.json is no readable JSON"):
+        load_datalist(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"training": {}}', '{"numTraining": 3}'])
+def test_description_without_a_training_list_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(DatasetError, match="has no list named 'training'"):
+        load_datalist(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["a.nii.gz", {"image": "images/a.nii.gz"}, {"image": ["a"], "label": "b"}, None])
+def test_entry_of_another_form_is_an_error(tmp_path: Path, entry: Any) -> None:
+    described(tmp_path, training=[entry])
+    with pytest.raises(DatasetError, match=r"entry 0 of 'training' in .*dataset\.json is .*; expected an object"):
+        load_datalist(tmp_path)
+
+
+def test_listed_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    described(tmp_path, training=[{"image": "images/a.nii.gz", "label": "labels/z.nii.gz"}])
+    with pytest.raises(DatasetError, match=r"entry 0 of 'training' .* names .*labels/z\.nii\.gz, which does not exist"):
+        load_datalist(tmp_path)
+
+
+@pytest.mark.parametrize("validation", [{"a": 1}, 4])
+def test_validation_that_is_no_list_is_an_error(tmp_path: Path, validation: Any) -> None:
+    with pytest.raises(DatasetError, match=r"'validation' in .* expected a list"):
+        load_datalist(described(tmp_path, validation=validation))
+
+
+def test_description_of_validation_cases_alone_is_an_error(tmp_path: Path) -> None:
+    described(tmp_path, training=[], validation=[{"image": "images/a.nii.gz", "label": "labels/a.nii.gz"}])
+    with pytest.raises(DatasetError, match="lists no training case"):
+        load_datalist(tmp_path)
+
+
+def test_description_of_no_case_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no annotated case"):
+        load_datalist(described(tmp_path, training=[]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"0": "background", "2": "liver"}, r"class numbers in dataset\.json are \[0, 2\]; expected 0, 1, 2"),
+        ({"liver": [1, 2], "background": 0}, "expected class numbers and names, 0 = background"),
+        (["background", "liver"], "'labels' .* expected an object"),
+    ],
+)
+def test_labels_of_another_form_are_an_error(tmp_path: Path, labels: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        load_datalist(described(tmp_path, labels=labels))
+
+
+# Split
+
+
+def test_split_is_the_same_for_the_same_seed_and_another_for_another(tmp_path: Path) -> None:
+    pairs(tmp_path, *(f"case_{n}" for n in range(20)))
+    first, again, other = (load_datalist(tmp_path, 0.25, seed) for seed in (3, 3, 4))
+    assert first == again
+    assert names_of(first.validation) != names_of(other.validation)
+    assert len(first.validation) == 5
+    assert sorted(names_of(first.training + first.validation)) == sorted(f"case_{n}" for n in range(20))
+
+
+def test_series_of_one_patient_stay_on_one_side(tmp_path: Path) -> None:
+    for number in range(6):
+        name = f"series_{number}"
+        write_series(tmp_path / "images" / name, stored_values(2), PatientID=f"MRN-{number // 2}")
+        touch(tmp_path / "labels" / f"{name}.nii.gz")
+    for seed in range(4):
+        datalist = load_datalist(tmp_path, 0.3, seed)
+        sides = [{int(c["case"][-1]) // 2 for c in side} for side in (datalist.training, datalist.validation)]
+        assert len(datalist.validation) == 2
+        assert sides[0].isdisjoint(sides[1])
+
+
+def test_saved_split_names_no_patient(tmp_path: Path) -> None:
+    write_series(tmp_path / "images" / "a", stored_values(2))
+    touch(tmp_path / "labels" / "a.nii.gz")
+    load_datalist(tmp_path).save(tmp_path / "out" / "datalist.json")
+    text = (tmp_path / "out" / "datalist.json").read_text()
+    assert PATIENT_ID not in text
+    assert PATIENT_NAME not in text
+    assert json.loads(text)["training"][0]["case"] == "a"
+
+
+def test_single_patient_is_validated_on_itself_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    datalist = load_datalist(pairs(tmp_path, "a"))
+    assert names_of(datalist.training) == names_of(datalist.validation) == ["a"]
+    assert "validating on the training cases themselves (1 patient(s)" in caplog.text
+
+
+@pytest.mark.parametrize("val_fraction", [0.01, 0.9, 0.999])
+def test_both_sides_hold_a_patient_whatever_the_share(tmp_path: Path, val_fraction: float) -> None:
+    datalist = load_datalist(pairs(tmp_path, "a", "b"), val_fraction)
+    assert len(datalist.training) == len(datalist.validation) == 1
+
+
+@pytest.mark.parametrize("val_fraction", [-0.1, 1.0, float("nan")])
+def test_share_that_makes_no_sense_is_an_error(tmp_path: Path, val_fraction: float) -> None:
+    with pytest.raises(DatasetError, match="expected a share from 0 up to"):
+        load_datalist(pairs(tmp_path, "a", "b"), val_fraction)
+
+
+def test_training_cases_can_be_limited_without_touching_validation(tmp_path: Path) -> None:
+    pairs(tmp_path, *"abcdefghij")
+    whole, few = load_datalist(tmp_path), load_datalist(tmp_path, max_training_cases=3)
+    assert few.training == whole.training[:3]
+    assert few.validation == whole.validation
+
+
+def test_limit_of_no_case_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="max_training_cases is 0; expected at least 1"):
+        load_datalist(pairs(tmp_path, "a", "b"), max_training_cases=0)
+
+
+# Cases to be segmented
+
+
+def test_everything_below_a_folder_is_found_once(tmp_path: Path) -> None:
+    touch(tmp_path / "mr.nii.gz", tmp_path / "sub" / "photo.PNG", tmp_path / "sub" / "ct" / "IM_1")
+    touch(tmp_path / "sub" / "ct" / "IM_2", tmp_path / "sub" / "mr.nii", tmp_path / ".cache" / "IM_1")
+    assert {case["case"]: case["image"] for case in image_cases(tmp_path)} == {
+        "mr": str(tmp_path / "mr.nii.gz"),
+        "sub_photo": str(tmp_path / "sub" / "photo.PNG"),
+        "sub_ct": str(tmp_path / "sub" / "ct"),
+        "sub_mr": str(tmp_path / "sub" / "mr.nii"),
+    }
+
+
+def test_images_folder_of_a_data_set_is_taken_alone(tmp_path: Path) -> None:
+    assert names_of(image_cases(pairs(tmp_path, "a", "b"))) == ["a", "b"]
+
+
+def test_folder_that_is_itself_a_series_is_one_case(tmp_path: Path) -> None:
+    touch(tmp_path / "study" / "1.2.840.1", tmp_path / "study" / "1.2.840.2")
+    assert image_cases(tmp_path / "study") == [{"image": str(tmp_path / "study"), "case": "study"}]
+
+
+@pytest.mark.parametrize("companion", ["README.md", "DICOMDIR", "cases.csv", "dataset.json", "notes.TXT"])
+def test_companions_of_images_are_no_case(tmp_path: Path, companion: str) -> None:
+    touch(tmp_path / companion, tmp_path / "a.nii.gz")
+    assert names_of(image_cases(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "photo.png", "slice.dcm"])
+def test_single_file_is_one_case(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / name)
+    assert image_cases(tmp_path / name)[0]["image"] == str(tmp_path / name)
+    assert len(image_cases(tmp_path / name)) == 1
+
+
+def test_path_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="does not exist"):
+        image_cases(tmp_path / "absent.nii.gz")
+
+
+def test_folder_with_nothing_to_segment_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path / "notes.txt")
+    with pytest.raises(DatasetError, match="holds nothing to segment"):
+        image_cases(tmp_path)
+
+
+def test_cases_whose_results_would_overwrite_each_other_are_an_error(tmp_path: Path) -> None:
+    touch(tmp_path / "a.nii.gz", tmp_path / "a.png")
+    with pytest.raises(DatasetError, match=r"several cases share a name.*\['a'\]"):
+        image_cases(tmp_path)
+
+
+# Evaluation
+
+
+def test_cases_of_the_training_run_are_left_out_unless_held_out(tmp_path: Path) -> None:
+    pairs(tmp_path, *"abcde")
+    datalist = load_datalist(tmp_path)
+    datalist.save(tmp_path / "datalist.json")
+    unseen = evaluation_datalist(tmp_path, tmp_path / "datalist.json")
+    assert unseen.validation == unseen.training == datalist.validation
+    assert names_of(evaluation_datalist(tmp_path, tmp_path / "datalist.json", "all").validation) == list("abcde")
+
+
+def test_model_from_elsewhere_is_judged_on_every_case(tmp_path: Path) -> None:
+    described(tmp_path, labels={"0": "background", "1": "liver"})
+    datalist = evaluation_datalist(tmp_path, tmp_path / "absent.json")
+    assert names_of(datalist.validation) == ["a", "b"]
+    assert datalist.class_names == ["background", "liver"]
+
+
+def test_model_validated_on_its_own_cases_is_judged_on_them(tmp_path: Path) -> None:
+    pairs(tmp_path, "a")
+    load_datalist(tmp_path).save(tmp_path / "datalist.json")
+    assert names_of(evaluation_datalist(tmp_path, tmp_path / "datalist.json").validation) == ["a"]
+
+
+def test_data_set_whose_cases_were_all_trained_on_is_an_error(tmp_path: Path) -> None:
+    pairs(tmp_path, "a", "b")
+    Datalist(annotated_cases(tmp_path)[0], []).save(tmp_path / "datalist.json")
+    with pytest.raises(DatasetError, match=r"trained on all 2 cases of .* or --split all"):
+        evaluation_datalist(tmp_path, tmp_path / "datalist.json")
+
+
+def test_unknown_choice_of_cases_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="split is 'test'; expected 'unseen' or 'all'"):
+        evaluation_datalist(pairs(tmp_path, "a"), tmp_path / "absent.json", "test")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"training": []}', '{"training": [1], "validation": []}'])
+def test_garbled_split_is_an_error(tmp_path: Path, text: str) -> None:
+    pairs(tmp_path, "a")
+    (tmp_path / "datalist.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"datalist\.json is no list of cases as training writes it"):
+        evaluation_datalist(tmp_path, tmp_path / "datalist.json")
+
+
+def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    evaluation_datalist(pairs(tmp_path, "a", "b"), tmp_path / "absent.json")
+    assert "judging 2 cases; 0 that the model was trained on are left out" in caplog.text

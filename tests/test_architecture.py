@@ -1,0 +1,150 @@
+"""The house: data flows one way, light parts stay light, and every module is small, documented and says what it offers.
+
+The order of the stages is DESIGN's. Precision and device (`networks/autocast.py`) are the network's, because training
+and inference both need them and training comes first.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "monai_vggunet"
+NAME = "monai_vggunet"
+GROUND = {"_version", "errors", "files"}  # every stage may import these; they import nothing but each other
+STAGES = [
+    {"dicom"},
+    {"data"},
+    {"transforms"},
+    {"networks", "losses"},
+    {"training"},
+    {"inference", "outputs"},
+    {"export", "label"},
+    {"segment", "workflow"},
+    {"cli", "__main__"},
+]
+SELF_CONTAINED = {"networks", "losses", "outputs"}  # nothing of ours but the ground floor and dicom's plain records
+PLAIN_RECORDS = "dicom.records"
+MAX_LINES = 300
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """Name within the package: `dicom.index` for `dicom/index.py`, `dicom` for `dicom/__init__.py`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def stage_of(name: str) -> str:
+    return name.split(".")[0]
+
+
+def level_of(stage: str) -> int:
+    for level, stages in enumerate(STAGES):
+        if stage in stages:
+            return level
+    raise AssertionError(f"{stage} is no stage of the house: give it its place in STAGES (and in CONTRIBUTING.md)")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Everything of ours that a module imports anywhere, within functions too, as names within the package."""
+    found: set[str] = set()
+    folder = path.relative_to(PACKAGE).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = (NAME, *folder)[: len(folder) + 2 - node.level] if node.level else ()
+            origin = ".".join((*above, *(node.module.split(".") if node.module else ())))
+            # `from monai_vggunet.dicom import records` names a module, `from ... import scan_folder` a function of it
+            found |= {
+                f"{origin}.{alias.name}" if is_module(f"{origin}.{alias.name}") else origin for alias in node.names
+            }
+    return {name.removeprefix(f"{NAME}.") for name in found if name.startswith(f"{NAME}.")}
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_stage_imports_only_earlier_stages(path):
+    stage = stage_of(module_name(path))
+    imported = imports_of(path)
+    if stage in GROUND or not stage:
+        assert {stage_of(name) for name in imported} <= GROUND
+        return
+    for name in imported:
+        other = stage_of(name)
+        assert other in GROUND or other == stage or level_of(other) < level_of(stage), f"{stage} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if stage_of(module_name(p)) in SELF_CONTAINED], ids=module_name)
+def test_networks_losses_and_outputs_stand_alone(path):
+    stage = stage_of(module_name(path))
+    others = {name for name in imports_of(path) if stage_of(name) not in GROUND | {stage}}
+    assert others <= {PLAIN_RECORDS}
+
+
+def test_the_reading_of_imports_sees_every_form(tmp_path, monkeypatch):
+    """The tests above must not pass because they see nothing."""
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / NAME)
+    (tmp_path / NAME / "data").mkdir(parents=True)
+    (tmp_path / NAME / "errors.py").touch()
+    module = tmp_path / NAME / "data" / "reader.py"
+    (tmp_path / NAME / "data" / "stack.py").touch()
+    module.write_text(
+        "import numpy\nimport monai_vggunet.dicom.index\nfrom monai_vggunet.training import RunCheckpoint\n"
+        "from monai_vggunet import errors\nfrom .stack import axis\nfrom . import stack\nfrom ..cli import main\n"
+        "def late():\n    from monai_vggunet.segment import segment\n"
+    )
+    assert imports_of(module) == {"dicom.index", "training", "errors", "data.stack", "cli", "segment"}
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("monai_vggunet", ("torch", "monai", "pydicom", "numpy")), ("monai_vggunet.dicom", ("torch", "monai", "nibabel"))],
+)
+def test_light_parts_import_nothing_heavy(module, heavy):
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_modules_are_small_documented_and_say_what_they_offer(path):
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= MAX_LINES
+    assert ast.get_docstring(tree), "the module has no docstring"
+    names = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+             if isinstance(target, ast.Name)}  # fmt: skip
+    assert "__all__" in names
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name != "__main__.py"], ids=module_name)
+def test_everything_offered_exists_and_is_documented(path):
+    module = importlib.import_module(".".join(filter(None, [NAME, module_name(path)])))
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert thing.__doc__, name
+
+
+def test_every_name_of_ours_in_the_bundle_exists(repository):
+    configs = sorted((repository / "bundle" / "configs").glob("*.json"))
+    loggers = r'"name": *"[^"]*"'  # a handler's `name` is that of a logger
+    texts = [re.sub(loggers, "", path.read_text(encoding="utf-8")) for path in configs]
+    names = {name for text in texts for name in re.findall(rf"{NAME}(?:\.\w+)+", text)}
+    assert names
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert is_module(name) or hasattr(importlib.import_module(module), attribute), name

@@ -1,0 +1,157 @@
+"""Archives from start to end, and the command line around it, with an untrained model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import torch
+from dicom_phantoms import PATIENT_ID, PATIENT_NAME, oblique, write_series
+from typer.testing import CliRunner
+
+from monai_vggunet import VGG16UNet
+from monai_vggunet.cli import app, main
+from monai_vggunet.data import ModelSpec, Preprocessing
+from monai_vggunet.errors import DatasetError, ModelMismatchError
+from monai_vggunet.segment import Segmenter, segment
+from monai_vggunet.training import save_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CT model with random weights that finds a bit of everything."""
+    torch.manual_seed(0)
+    network = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}
+    preprocessing = Preprocessing(
+        modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(32, 32), windows=((-900.0, 1500.0),)
+    )
+    spec = ModelSpec(network=network, preprocessing=preprocessing, class_names=["background", "liver", "spleen"])
+    folder = tmp_path_factory.mktemp("model")
+    save_model(VGG16UNet(**network), spec, folder)
+    return folder / "model.pt"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Two studies: an oblique CT, and one whose series lacks a slice."""
+    folder = tmp_path / "archive"
+    write_series(folder / "patient_a" / "ct", orientation=oblique())
+    gap = write_series(folder / "patient_b" / "ct", series_uid="1.2.3.4")
+    gap[1].unlink()
+    return folder
+
+
+def test_an_archive_is_segmented_and_a_bad_study_does_not_stop_the_others(
+    model: Path, archive: Path, tmp_path: Path
+) -> None:
+    results = segment([archive], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert {result.case: bool(result.error) for result in results} == {"patient_a_ct": False, "patient_b_ct": True}
+    record = json.loads((tmp_path / "out" / "patient_a_ct" / "record.json").read_text())
+    failed = json.loads((tmp_path / "out" / "patient_b_ct" / "record.json").read_text())
+    assert record["status"] == "done"
+    assert set(record["volumes_ml"]) == {"liver", "spleen"}
+    assert failed["status"] == "failed"
+    assert failed["kind"] == "DicomGeometryError"
+    assert not (tmp_path / "out" / "patient_b_ct" / "mask.nii.gz").exists()
+
+
+def test_the_mask_lies_in_the_world_where_the_headers_say(model: Path, archive: Path, tmp_path: Path) -> None:
+    """Every slice's first and last pixel, from ImagePositionPatient and ImageOrientationPatient alone."""
+    segment([archive / "patient_a"], tmp_path / "out", Segmenter(model), show_progress=False)
+    mask = nib.load(tmp_path / "out" / "ct" / "mask.nii.gz")
+    corners = {
+        tuple(np.round(mask.affine @ [i, j, k, 1], 2)[:3])
+        for i in (0, mask.shape[0] - 1)
+        for j in (0, mask.shape[1] - 1)
+        for k in range(mask.shape[2])
+    }
+    for file in (archive / "patient_a" / "ct").iterdir():
+        header = pydicom.dcmread(file)
+        origin = np.array(header.ImagePositionPatient, float)
+        along_row, along_column = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
+        between_rows, between_columns = map(float, header.PixelSpacing)
+        for i in (0, header.Columns - 1):
+            for j in (0, header.Rows - 1):
+                lps = origin + i * between_columns * along_row + j * between_rows * along_column
+                ras = lps * [-1, -1, 1]
+                assert min(np.linalg.norm(np.array(corner) - ras) for corner in corners) < 0.02
+
+
+def test_volumes_are_in_milliliters(model: Path, archive: Path, tmp_path: Path) -> None:
+    segment([archive / "patient_a"], tmp_path / "out", Segmenter(model), show_progress=False)
+    mask = nib.load(tmp_path / "out" / "ct" / "mask.nii.gz")
+    record = json.loads((tmp_path / "out" / "ct" / "record.json").read_text())
+    voxel_ml = 0.8 * 0.6 * 2.5 / 1000
+    assert record["volumes_ml"]["liver"] == pytest.approx((np.asarray(mask.dataobj) == 1).sum() * voxel_ml, abs=1e-4)
+
+
+def test_a_failure_leaves_no_mask_of_an_earlier_run(model: Path, archive: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "out" / "patient_b_ct" / "mask.nii.gz"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"from an earlier run")
+    segment([archive], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert not stale.exists()
+
+
+def test_another_modality_is_refused(model: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "mr", Modality="MR", SOPClassUID="1.2.840.10008.5.1.4.1.1.4")
+    result = segment([tmp_path / "mr"], tmp_path / "out", Segmenter(model), show_progress=False)[0]
+    assert "is of modality MR, the model was trained on CT" in result.error
+
+
+def test_two_inputs_of_one_name_are_refused(model: Path, tmp_path: Path) -> None:
+    for patient in ("a", "b"):
+        write_series(tmp_path / patient / "ct")
+    with pytest.raises(DatasetError, match="two inputs are called 'ct'"):
+        segment([tmp_path / "a", tmp_path / "b"], tmp_path / "out", Segmenter(model), show_progress=False)
+
+
+def test_a_model_without_its_description_is_refused(model: Path, tmp_path: Path) -> None:
+    shutil.copy(model, tmp_path / "model.pt")
+    with pytest.raises(ModelMismatchError, match="is missing: a model.pt is used together with the model.json"):
+        Segmenter(tmp_path / "model.pt")
+
+
+def test_flipped_views_change_scores_but_not_the_grid(model: Path, archive: Path) -> None:
+    case = {"image": str(archive / "patient_a" / "ct"), "case": "ct"}
+    plain, affine, _ = Segmenter(model)(case)
+    flipped, flipped_affine, _ = Segmenter(model, tta="flip")(case)
+    assert plain.shape == flipped.shape
+    np.testing.assert_array_equal(affine, flipped_affine)
+    assert (plain != flipped).any()
+
+
+def test_the_command_ends_with_status_1_when_a_study_failed(model: Path, archive: Path, tmp_path: Path) -> None:
+    words = ["segment", str(archive), "-o", str(tmp_path / "out"), "--model", str(model)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "1 of 2 cases done" in result.output
+    assert "failed: patient_b_ct" in result.output
+    for secret in (PATIENT_NAME, PATIENT_ID):
+        assert secret not in result.output
+
+
+def test_the_command_ends_with_status_0_when_all_is_done(model: Path, archive: Path, tmp_path: Path) -> None:
+    words = ["segment", str(archive / "patient_a"), "-o", str(tmp_path / "out"), "--model", str(model)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["segment"], ["segment", "x", "-o", "y", "--tta", "rotate"], ["inspect", "/nowhere"]])
+def test_wrong_usage_ends_with_status_2(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["monai-vggunet", *words])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == 2
+
+
+def test_inspect_lists_series_and_names_no_patient(archive: Path) -> None:
+    result = CliRunner().invoke(app, ["inspect", str(archive / "patient_a"), "--json"])
+    content = json.loads(result.stdout)
+    assert [series["chosen"] for series in content["series"]] == [True]
+    for secret in (PATIENT_NAME, PATIENT_ID):
+        assert secret not in result.output
