@@ -1,6 +1,6 @@
 """Draw docs/quickstart.png: unseen phantom series, their organs as drawn, and as the quickstart's model finds them.
 
-    python scripts/make_readme_picture.py        (after scripts/quickstart.sh)
+python scripts/make_readme_picture.py        (after scripts/quickstart.sh)
 """
 
 from __future__ import annotations

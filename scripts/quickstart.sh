@@ -18,9 +18,9 @@ cd bundle
 echo "2/4  training (python -m monai.bundle run training), from scratch: no weights are downloaded"
 "$python" -m monai.bundle run training --config_file configs/train.json \
     --dataset_dir "$here/data" --ckpt_dir "$here/models" --output_dir "$here/training" \
-    --pretrained None --max_epochs 10 --iterations_per_epoch 30 --val_interval 5 \
+    --pretrained scratch --max_epochs 7 --iterations_per_epoch 40 --val_interval 7 --ema_momentum 0.03 \
     --lr_schedule onecycle --encoder_lr 1e-3 --decoder_lr 1e-3 \
-    --batch_size 6 --overrides "{'spacing_mm': [3.5, 3.5], 'roi_size': [112, 112]}"
+    --batch_size 6 --overrides "{'spacing_mm': [3.5, 3.5], 'roi_size': [80, 80]}"
 
 echo "3/4  evaluation on unseen series"
 "$python" -m monai.bundle run --config_file "['configs/train.json','configs/evaluate.json']" \

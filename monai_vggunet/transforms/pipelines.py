@@ -6,11 +6,15 @@ Training, validation and inference share `_to_network_grid`, so what a model was
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from monai.data import ImageReader
 from monai.transforms import (
     CastToTyped,
     Compose,
@@ -200,20 +204,37 @@ def _loading(
 ) -> list[Transform]:
     # One reader for DICOM; files that are not DICOM fall through to MONAI's own readers (NIfTI, pictures).
     image_reader = DicomSeriesReader(**dict(options or {}))
+    with _quiet_default_readers():
+        load_image = LoadImaged("image", reader=image_reader, ensure_channel_first=True)
+        load_label = LoadImaged("label", ensure_channel_first=True)
     steps: list[Transform] = [
-        LoadImaged("image", reader=image_reader, ensure_channel_first=True),
+        load_image,
         AsVolumed("image"),
         CheckVolumed("image", image_channels),
     ]
     if with_label:
         steps += [
-            LoadImaged("label", ensure_channel_first=True),
+            load_label,
             AsVolumed("label"),
             CheckVolumed("label", 1),
             MatchGridd("label", "image"),
             CheckLabeld("label", n_classes),
         ]
     return steps
+
+
+@contextmanager
+def _quiet_default_readers() -> Iterator[None]:
+    """Keep MONAI's default readers, which `LoadImaged` always makes, from telling which optional ones are missing."""
+    logger = logging.getLogger(ImageReader.__module__)
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = False) -> list[Transform]:

@@ -36,8 +36,14 @@ def main() -> None:
         sys.exit(f"the data are not at {arguments.data}; pass --data")
     dataset, label = write_dataset(series, source, arguments.work)
 
-    options = {"pretrained": None, "max_epochs": arguments.epochs, "iterations_per_epoch": STEPS, "show_bar": False}
+    options = {
+        "pretrained": "scratch",
+        "max_epochs": arguments.epochs,
+        "iterations_per_epoch": STEPS,
+        "show_bar": False,
+    }
     options |= {"lr_schedule": "cosine", "encoder_lr": 1e-3, "decoder_lr": 1e-3, "val_interval": arguments.epochs}
+    options |= {"show_bar": False}
     started = time.monotonic()
     folder, output = arguments.work / "run", arguments.work / "masks"
     bundle("training", ["configs/train.json"], dataset, folder, folder / "training", options)

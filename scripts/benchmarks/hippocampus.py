@@ -26,7 +26,7 @@ CALIBRATION_STEPS = 20
 VALIDATE_EVERY = 5
 RESERVE = 0.08  # share of the time kept for reading, validation and saving
 OPTIONS: dict[str, Any] = {
-    "pretrained": None,
+    "pretrained": "scratch",
     "lr_schedule": "cosine",
     "encoder_lr": 1e-3,
     "decoder_lr": 1e-3,

@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = {  # a run of seconds: what is learned does not matter here
-    "pretrained": None,
+    "pretrained": "scratch",
     "max_epochs": 2,
     "iterations_per_epoch": 3,
     "batch_size": 4,

@@ -69,6 +69,7 @@ def test_initialize_builds_no_data_set(tmp_path: Path) -> None:
 def test_training_and_run_are_the_same_expressions() -> None:
     parser = ConfigParser()
     parser.read_config(str(CONFIGS / "train.json"))
+    parser.resolve_macro_and_relative_ids()
     assert parser.get("run") == parser.get("training")
 
 
