@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import torch
 
-
 from monai_vggunet.data import load_model_spec
 
 from .conftest import REPOSITORY, TINY, Run, run_bundle, train
