@@ -31,10 +31,13 @@ OPTIONS: dict[str, Any] = {
     "encoder_lr": 1e-3,
     "decoder_lr": 1e-3,
     "warmup_epochs": 1,
-    "batch_size": 16,
+    "batch_size": 12,
     "val_fraction": 0.05,
     "early_stop_patience": 1000,
-    "overrides": {"n_neighbors": 7},
+    "overrides": {"n_neighbors": 7, "roi_size": [48, 48]},
+    # All volumes show the same side (the anterior part lies to the right of the posterior in 96 % of 120 labels).
+    "train#preprocessing#flip_prob": 0.0,
+    "train#preprocessing#affine_prob": 0.5,
     "iterations_per_epoch": STEPS,
     "show_bar": False,
 }
@@ -58,12 +61,9 @@ def main() -> None:
     run_training(train, arguments.work / "run", max_epochs=epochs, val_interval=VALIDATE_EVERY, **OPTIONS)
     minutes = (time.monotonic() - started) / 60
 
-    results = {
-        flip: evaluate(test, arguments.work / "run", arguments.work / f"evaluation_{'flip' if flip else 'plain'}", flip)
-        for flip in (False, True)
-    }
+    metrics = evaluate(test, arguments.work / "run", arguments.work / "evaluation")
     history = json.loads((arguments.work / "run" / "models" / "history.json").read_text())
-    write_section("hippocampus", report(results, history, minutes, epochs))
+    write_section("hippocampus", report(metrics, history, minutes, epochs))
 
 
 def write_lists(data: Path, work: Path) -> tuple[Path, Path]:
@@ -95,10 +95,10 @@ def run_training(data: Path, folder: Path, **options: Any) -> None:
     bundle("training", ["configs/train.json"], data, folder, folder / "training", options)
 
 
-def evaluate(data: Path, folder: Path, output: Path, flip: bool) -> dict[str, Any]:
+def evaluate(data: Path, folder: Path, output: Path) -> dict[str, Any]:
     """Run the bundle's evaluation and return its metrics."""
     configs = ["configs/train.json", "configs/evaluate.json"]
-    bundle("", configs, data, folder, output, {"flip_views": flip, "save_masks": False})
+    bundle("", configs, data, folder, output, {"save_masks": False})
     return json.loads((output / "metrics.json").read_text())
 
 
@@ -111,14 +111,12 @@ def bundle(run_id: str, configs: list[str], data: Path, folder: Path, output: Pa
     subprocess.run(command, cwd=ROOT / "bundle", check=True)
 
 
-def report(results: dict[bool, dict[str, Any]], history: list[dict[str, Any]], minutes: float, epochs: int) -> str:
+def report(metrics: dict[str, Any], history: list[dict[str, Any]], minutes: float, epochs: int) -> str:
     """Return the section for docs/results.md."""
-    rows = []
-    for flip, metrics in results.items():
-        classes = metrics["per_class"]
-        cells = [f"{classes[m][c]:.{d}f}" for m, d in METRICS for c in ("anterior", "posterior")]
-        rows.append(["slice and its mirror image" if flip else "one view", *cells])
-    header = ["test-time views", *(f"{NAMES[m]} {c}" for m, _ in METRICS for c in ("anterior", "posterior"))]
+    rows = [
+        [title, *(f"{metrics['per_class'][name][c]:.{digits}f}" for c in ("anterior", "posterior"))]
+        for name, title, digits in METRICS
+    ]
     curve = [
         [row["epoch"], f"{row['seconds'] / 60:.1f}", f"{row['loss']:.3f}", f"{row['val_mean_dice']:.4f}"]
         for row in history
@@ -126,10 +124,11 @@ def report(results: dict[bool, dict[str, Any]], history: list[dict[str, Any]], m
     ]
     return f"""## Hippocampus MR, from scratch on a CPU
 
-Medical Segmentation Decathlon Task04, {results[False]["n_cases"]} test volumes (every fifth file), mean per volume.
-Training command {minutes:.1f} min ({epochs} epochs of {STEPS} steps, batch 16), {machine()}.
+Medical Segmentation Decathlon Task04, {metrics["n_cases"]} test volumes (every fifth file), mean per volume.
+Training command {minutes:.1f} min ({epochs} epochs of {STEPS} steps, batch {OPTIONS["batch_size"]}), no test-time
+views, {machine()}.
 
-{markdown_table(header, rows)}
+{markdown_table(["", "anterior", "posterior"], rows)}
 
 Over time, on the validation cases (minutes of training, without reading and validation; weights are averaged):
 
@@ -137,8 +136,11 @@ Over time, on the validation cases (minutes of training, without reading and val
 """
 
 
-METRICS = (("val_mean_dice", 3), ("val_hd95_mm", 2), ("val_surface_dice", 3))
-NAMES = {"val_mean_dice": "Dice", "val_hd95_mm": "HD95 mm", "val_surface_dice": "surface Dice (1 mm)"}
+METRICS = (
+    ("val_mean_dice", "Dice", 3),
+    ("val_hd95_mm", "HD95, mm", 2),
+    ("val_surface_dice", "surface Dice at 1 mm", 3),
+)
 
 if __name__ == "__main__":
     main()
