@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
+
 __all__ = [
     "ConfigurationError",
     "DatasetError",
@@ -16,6 +19,8 @@ __all__ = [
     "PretrainedWeightsError",
     "SeriesSelectionError",
     "VGGUNetError",
+    "refusal_behind",
+    "show_refusals_last",
 ]
 
 
@@ -69,3 +74,34 @@ class PretrainedWeightsError(VGGUNetError, RuntimeError):
 
 class OutputWriteError(VGGUNetError, OSError):
     """A result could not be written; nothing is left under its final name."""
+
+
+def refusal_behind(error: BaseException | None) -> VGGUNetError | None:
+    """Return our own error in the chain of causes of another one: MONAI wraps whatever a transform raises."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, VGGUNetError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def show_refusals_last() -> None:
+    """Let a program that stops on one of our errors end with its text, below the traceback of whoever wrapped it.
+
+    `python -m monai.bundle` otherwise ends with "Failed to evaluate ..." and the reason stands a screen above. The
+    bundle's configs call this when they initialize; calling it again changes nothing.
+    """
+    if getattr(sys.excepthook, "shows_refusals", False):
+        return
+    former = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        former(kind, error, traceback)
+        refusal = refusal_behind(error)
+        if refusal is not None:
+            print(f"\nmonai-vggunet: {refusal}", file=sys.stderr)
+
+    hook.shows_refusals = True  # type: ignore[attr-defined]
+    sys.excepthook = hook

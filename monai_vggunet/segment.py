@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from monai_vggunet.data import ModelSpec, image_cases, load_model_spec
 from monai_vggunet.data.datalist import Case
-from monai_vggunet.errors import DatasetError, VGGUNetError
+from monai_vggunet.errors import DatasetError, VGGUNetError, refusal_behind
 from monai_vggunet.files import write_json
 from monai_vggunet.inference import VolumeSliceInferer, describe_device
 from monai_vggunet.networks import VGG16UNet
@@ -143,12 +143,10 @@ def _with_own_error(transform: Any, case: Case) -> Any:
     try:
         return transform(case)
     except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, VGGUNetError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
+        refusal = refusal_behind(error)
+        if refusal is None:
             raise DatasetError(f"case {case['case']} cannot be read: {str(error).splitlines()[0]}") from error
-        raise cause from None
+        raise refusal from None
 
 
 def _unique(cases: Iterable[Case]) -> Sequence[Case]:

@@ -16,7 +16,7 @@ from monai_vggunet.data.cases import PICTURE_ENDINGS, Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
-from monai_vggunet.errors import DatasetError, LabelContentError, VGGUNetError
+from monai_vggunet.errors import DatasetError, LabelContentError, refusal_behind
 
 __all__ = ["Fingerprint", "compute_fingerprint"]
 
@@ -124,12 +124,10 @@ def compute_fingerprint(
 def _loaded(load: Callable[[Case], Mapping[str, Any]], case: Case) -> Mapping[str, Any]:
     try:
         return load(case)
-    except RuntimeError as error:  # MONAI's Compose wraps what a transform raises
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, VGGUNetError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is not None:
-            raise type(cause)(f"case {case['case']}: {cause}") from error
+    except RuntimeError as error:
+        refusal = refusal_behind(error)
+        if refusal is not None:
+            raise type(refusal)(f"case {case['case']}: {refusal}") from error
         raise DatasetError(f"case {case['case']} cannot be read: {str(error).splitlines()[0]}") from error
 
 

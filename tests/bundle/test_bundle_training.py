@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pydicom
 import pytest
 import torch
 
@@ -112,6 +113,12 @@ def test_the_workflow_class_trains_from_any_directory(phantoms: Path, tmp_path: 
     assert (tmp_path / "models" / "model.pt").is_file()
 
 
+def test_an_args_file_names_the_config(phantoms: Path, tmp_path: Path) -> None:
+    paths = {"dataset_dir": phantoms, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
+    run_bundle("run", "training", args_file="args.json", **paths, **{**TINY, "max_epochs": 1})
+    assert (tmp_path / "models" / "model.pt").is_file()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -136,9 +143,12 @@ def test_bad_data_stop_the_run_with_a_clear_error(phantoms: Path, tmp_path: Path
         listed["labels"] = {"0": "background", "1": "spleen"}
         (data / "dataset.json").write_text(json.dumps(listed))
     if damage == "two series":
-        for file in (data / "images" / "case_001").iterdir():
-            shutil.copy(file, data / "images" / "case_000" / f"other_{file.name}")
+        for file in sorted((data / "images" / "case_000").iterdir()):
+            dataset = pydicom.dcmread(file)
+            dataset.SeriesInstanceUID += ".1"
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID[:60] + ".1"
+            dataset.save_as(file.with_name(f"other_{file.name}"))
     paths = {"dataset_dir": data, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
     output = run_bundle("run", "training", check=False, config_file="configs/train.json", **paths, **TINY)
-    assert message in output
+    assert message in output.rsplit("monai-vggunet: ", 1)[-1]  # below MONAI's own traceback
     assert not (tmp_path / "models" / "model.pt").exists()

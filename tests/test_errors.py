@@ -1,0 +1,45 @@
+"""Our refusals are found behind what wraps them, and end a program's output."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from monai_vggunet.errors import DatasetError, VGGUNetError, refusal_behind
+
+
+def _wrapped(inner: Exception) -> RuntimeError:
+    try:
+        try:
+            raise inner
+        except Exception as error:
+            raise RuntimeError("applying transform") from error
+    except RuntimeError as error:
+        return error
+
+
+def test_a_refusal_is_found_behind_its_wrapping() -> None:
+    refusal = DatasetError("no labels")
+    assert refusal_behind(_wrapped(refusal)) is refusal
+
+
+def test_a_crash_is_no_refusal() -> None:
+    assert refusal_behind(_wrapped(KeyError("x"))) is None
+
+
+def test_every_refusal_is_also_the_kind_it_refines() -> None:
+    for kind in VGGUNetError.__subclasses__():
+        assert len(kind.__mro__) > len(VGGUNetError.__mro__) + 1, kind
+
+
+def test_the_last_line_of_a_stopped_program_is_the_refusal() -> None:
+    program = (
+        "from monai_vggunet.errors import *\n"
+        "show_refusals_last(); show_refusals_last()\n"
+        "try:\n    raise DatasetError('no labels')\n"
+        "except DatasetError as error:\n    raise RuntimeError('Failed to evaluate') from error\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "monai-vggunet: no labels"
+    assert done.stderr.count("monai-vggunet: ") == 1
