@@ -15,7 +15,7 @@ __all__ = ["Case", "annotated_cases", "image_cases"]
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-# What lies beside images without being one; any other file is taken for DICOM, which often has no ending.
+# What lies beside images without being one. DICOM often has no ending: of any other file its content tells.
 COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".zip")
 
 Case = dict[str, str]  # keys: image, label (absent without annotation), case (a unique name), patient (a key, no PHI)
@@ -146,21 +146,35 @@ def _paired_cases(root: Path) -> list[Case]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """Return image files, and the folders that directly hold other files (taken for DICOM), in sorted order."""
+    """Return image files, and the topmost folders that hold DICOM files themselves, in sorted order.
+
+    What lies below such a folder belongs to it: the reader scans it as a whole, and a series may be spread over it.
+    """
     found: list[Path] = []
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
         visible = sorted(name for name in files if not name.startswith("."))
-        pictures = [Path(parent) / name for name in visible if _is_image_file(Path(name))]
+        found += [Path(parent) / name for name in visible if _is_image_file(Path(name))]
         others = [name for name in visible if not _is_image_file(Path(name)) and not _is_companion(name)]
-        found += pictures
-        if others:
+        if any(_is_dicom(Path(parent) / name) for name in others):
             found.append(Path(parent))
+            folders[:] = []
+        elif others:
+            _log.warning("%d files in %s are neither images nor DICOM and are left out", len(others), parent)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
     return found
 
 
+def _is_dicom(path: Path) -> bool:
+    from monai_vggunet.dicom.headers import is_dicom_file  # DICOM alone needs it
+
+    try:
+        return is_dicom_file(path)
+    except OSError:
+        return False
+
+
 def _is_companion(name: str) -> bool:
-    """Whether a file accompanies images without being one; any other file is taken for DICOM."""
+    """Whether a file accompanies images without being one; of any other its content tells."""
     return name.lower().endswith(COMPANION_ENDINGS) or name.upper() == "DICOMDIR"
 
 

@@ -297,9 +297,16 @@ def test_limit_of_no_case_is_an_error(tmp_path: Path) -> None:
 # Cases to be segmented
 
 
+def dicom_files(*paths: Path) -> None:
+    """Write files that begin as DICOM does (PS3.10 7.1) and hold nothing else."""
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(128) + b"DICM")
+
+
 def test_everything_below_a_folder_is_found_once(tmp_path: Path) -> None:
-    touch(tmp_path / "mr.nii.gz", tmp_path / "sub" / "photo.PNG", tmp_path / "sub" / "ct" / "IM_1")
-    touch(tmp_path / "sub" / "ct" / "IM_2", tmp_path / "sub" / "mr.nii", tmp_path / ".cache" / "IM_1")
+    touch(tmp_path / "mr.nii.gz", tmp_path / "sub" / "photo.PNG", tmp_path / "sub" / "mr.nii")
+    dicom_files(tmp_path / "sub" / "ct" / "IM_1", tmp_path / "sub" / "ct" / "IM_2", tmp_path / ".cache" / "IM_1")
     assert {case["case"]: case["image"] for case in image_cases(tmp_path)} == {
         "mr": str(tmp_path / "mr.nii.gz"),
         "sub_photo": str(tmp_path / "sub" / "photo.PNG"),
@@ -313,8 +320,23 @@ def test_images_folder_of_a_data_set_is_taken_alone(tmp_path: Path) -> None:
 
 
 def test_folder_that_is_itself_a_series_is_one_case(tmp_path: Path) -> None:
-    touch(tmp_path / "study" / "1.2.840.1", tmp_path / "study" / "1.2.840.2")
+    dicom_files(tmp_path / "study" / "1.2.840.1", tmp_path / "study" / "1.2.840.2")
     assert image_cases(tmp_path / "study") == [{"image": str(tmp_path / "study"), "case": "study"}]
+
+
+def test_series_spread_over_sub_folders_is_one_case(tmp_path: Path) -> None:
+    dicom_files(tmp_path / "ct" / "IM_1", tmp_path / "ct" / "more" / "IM_2")
+    assert names_of(image_cases(tmp_path)) == ["ct"]
+
+
+def test_files_that_are_neither_image_nor_dicom_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path / "AUTORUN.INF", tmp_path / "VERSION")
+    dicom_files(tmp_path / "study" / "IM_1")
+    assert names_of(image_cases(tmp_path)) == ["study"]
+    assert "2 files in" in caplog.text
+    assert "neither images nor DICOM" in caplog.text
 
 
 @pytest.mark.parametrize("companion", ["README.md", "DICOMDIR", "cases.csv", "dataset.json", "notes.TXT"])
