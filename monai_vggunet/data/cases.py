@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_vggunet.errors import DatasetError
 
-__all__ = ["Case", "annotated_cases", "image_cases"]
+__all__ = ["PICTURE_ENDINGS", "Case", "annotated_cases", "image_cases"]
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")

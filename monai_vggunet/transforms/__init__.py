@@ -10,6 +10,7 @@ from monai_vggunet.transforms.intensity import (
     SliceChannels,
     denormalize_imagenet,
 )
+from monai_vggunet.transforms.pictures import AsColord
 from monai_vggunet.transforms.pipelines import (
     inference_postprocessing,
     inference_preprocessing,
@@ -30,6 +31,7 @@ from monai_vggunet.transforms.volume import (
 )
 
 __all__ = [
+    "AsColord",
     "AsVolume",
     "AsVolumed",
     "CheckLabeld",

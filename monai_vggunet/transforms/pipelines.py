@@ -37,6 +37,7 @@ from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
+from monai_vggunet.transforms.pictures import PICTURE_RANGE, AsColord
 from monai_vggunet.transforms.volume import (
     AsVolumed,
     CheckLabeld,
@@ -50,7 +51,6 @@ __all__ = ["inference_postprocessing", "inference_preprocessing", "loading", "sl
 
 # MR has no unit: the volume's own percentiles become 0 and 1, so that a few bright vessels do not set the scale.
 MR_PERCENTILES = (0.5, 99.5)
-PICTURE_RANGE = (0.0, 255.0)
 
 
 def loading(
@@ -210,6 +210,7 @@ def _loading(
     steps: list[Transform] = [
         load_image,
         AsVolumed("image"),
+        AsColord("image"),
         CheckVolumed("image", image_channels),
     ]
     if with_label:
