@@ -20,10 +20,14 @@ _LAZY = {
     "TrainingWorkflow": "monai_vggunet.workflow",
 }
 
+_PARTS = ("data", "dicom", "inference", "losses", "networks", "outputs", "training", "transforms")
+
 __all__ = ["__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PARTS:  # `import monai_vggunet` is enough for an expression in a config to name any part
+        return importlib.import_module(f"{__name__}.{name}")
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
