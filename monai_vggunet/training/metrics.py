@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -54,7 +55,9 @@ class LabelMapMetric(CumulativeIterationMetric):
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
         assert y is not None
         cases = zip(_plain(y_pred), _plain(y), _spacings_mm(y))
-        results = [self._per_class(predicted[0], truth[0], spacing) for predicted, truth, spacing in cases]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # MONAI's surface metrics warn of an argument of their own
+            results = [self._per_class(predicted[0], truth[0], spacing) for predicted, truth, spacing in cases]
         return torch.tensor(results, dtype=torch.float32)
 
     def _per_class(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> list[float]:

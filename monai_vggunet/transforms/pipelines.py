@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from monai.data import ImageReader
 from monai.transforms import (
     CastToTyped,
     Compose,
@@ -227,7 +226,7 @@ def _loading(
 @contextmanager
 def _quiet_default_readers() -> Iterator[None]:
     """Keep MONAI's default readers, which `LoadImaged` always makes, from telling which optional ones are missing."""
-    logger = logging.getLogger(ImageReader.__module__)
+    logger = logging.getLogger("monai.data")
     level = logger.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
