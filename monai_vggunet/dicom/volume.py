@@ -60,7 +60,8 @@ def read_volume(
         DicomPixelError: if pixels cannot be decoded.
     """
     series = selection.series
-    logger.info("chosen: %s series %s, %s", series.modality, series.series_uid, selection.stack.label)
+    told = logging.INFO if selection.findings else logging.DEBUG  # a folder with one series leaves no choice to tell of
+    logger.log(told, "chosen: %s series %s, %s", series.modality, series.series_uid, selection.stack.label)
     frames, duplicates = _unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
     array = pixels.read_pixels(geometry.frames, num_workers)
