@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 from monai_vggunet.dicom.frames import frames_of
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 
-__all__ = ["is_dicom_file", "read_header"]
+__all__ = ["hash_identifier", "is_dicom_file", "read_header"]
 
 _KEYWORDS = [
     "ImageType",
@@ -144,13 +144,13 @@ def _record_of(path: Path, header: Dataset) -> InstanceRecord | SkippedFile:
         description=_text(header, "SeriesDescription"),
         series_number=_text(header, "SeriesNumber"),
         frame_of_reference_uid=_text(header, "FrameOfReferenceUID"),
-        patient_hash=_hash(_text(header, "PatientID"), _text(header, "IssuerOfPatientID")),
-        study_hash=_hash(_text(header, "StudyInstanceUID")),
+        patient_hash=hash_identifier(_text(header, "PatientID"), _text(header, "IssuerOfPatientID")),
+        study_hash=hash_identifier(_text(header, "StudyInstanceUID")),
         frames=frames,
     )
 
 
-def _hash(identifier: str, issuer: str = "") -> str:
+def hash_identifier(identifier: str, issuer: str = "") -> str:
     """Return a short SHA-256 of an identifier, or nothing for an empty one."""
     return hashlib.sha256(f"{identifier}\\{issuer}".encode()).hexdigest()[:_HASH_LENGTH] if identifier else ""
 

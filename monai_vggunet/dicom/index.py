@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_vggunet.dicom.headers import read_header
+from monai_vggunet.dicom.headers import hash_identifier, read_header
 from monai_vggunet.dicom.records import InstanceRecord, Series, SkippedFile
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
@@ -102,7 +102,8 @@ def patient_key(path: str | os.PathLike[str]) -> str:
     """Return a pseudonym of the patient whose images lie at `path`, so that a split keeps a patient's cases together.
 
     The key is a prefix of the SHA-256 of PatientID and IssuerOfPatientID; of the StudyInstanceUID where no file has a
-    PatientID. It does not show the identifier, but whoever guesses an identifier can check it: do not publish it.
+    PatientID; of the SOPInstanceUIDs where de-identification took both, each folder then being its own patient's. It
+    does not show the identifier, but whoever guesses an identifier can check it: do not publish it.
 
     Args:
         path: a DICOM file or a folder of them.
@@ -111,15 +112,17 @@ def patient_key(path: str | os.PathLike[str]) -> str:
         16 hexadecimal digits.
 
     Raises:
-        DicomReadError: if nothing there is DICOM, or nothing identifies a patient or study.
+        DicomReadError: if nothing there is DICOM.
         SeriesSelectionError: if the files belong to several patients.
     """
     index = scan_files([path]) if Path(path).is_file() else scan_folder(path)
     instances = [instance for series in index.series for instance in series.instances]
     keys = {instance.patient_hash for instance in instances} - {""}
     keys = keys or {instance.study_hash for instance in instances} - {""}
+    if not instances:
+        raise DicomReadError(f"{path} holds no DICOM file; expected one, or a folder of them")
     if not keys:
-        raise DicomReadError(f"{path} holds no DICOM file that identifies a patient or a study")
+        return hash_identifier("\\".join(sorted(instance.sop_instance_uid for instance in instances)))
     if len(keys) > 1:
         raise SeriesSelectionError(
             f"{path} holds files of {len(keys)} patients (or, without PatientID, studies); expected one: "

@@ -246,6 +246,13 @@ def test_patient_key_falls_back_on_the_study(tmp_path: Path) -> None:
     assert patient_key(tmp_path / "a") != patient_key(tmp_path / "b")
 
 
+def test_patient_key_of_a_series_without_any_identity_is_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_series(tmp_path / name, PatientID=None, StudyInstanceUID=None)
+    assert patient_key(tmp_path / "a") == patient_key(tmp_path / "a")
+    assert patient_key(tmp_path / "a") != patient_key(tmp_path / "b")
+
+
 def test_patient_key_of_two_patients_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "a")
     write_series(tmp_path / "b", PatientID="another")
@@ -255,5 +262,5 @@ def test_patient_key_of_two_patients_is_refused(tmp_path: Path) -> None:
 
 def test_patient_key_needs_a_dicom_file(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(DicomReadError, match="no DICOM file that identifies"):
+    with pytest.raises(DicomReadError, match="holds no DICOM file"):
         patient_key(tmp_path)
