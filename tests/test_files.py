@@ -6,6 +6,7 @@ import json
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,18 @@ from monai_vggunet.errors import OutputWriteError
 from monai_vggunet.files import atomic_path, sha256_of_file, write_json
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """Let the system refuse every byte of a file after the first 4096, as a full disk does."""
+    """Let the system refuse every byte of a file after the first 4096, as a full disk does.
+
+    For as short as can be: the limit holds for all of the process, the file that takes pytest's own output included.
+    """
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, former[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
 
 
 def write_half(target: Path, error: BaseException) -> None:
@@ -63,11 +69,11 @@ def test_error_leaves_the_former_file_and_nothing_else(tmp_path: Path, error: Ba
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.usefixtures("small_files_only")
 def test_write_that_the_disk_refuses_is_an_error_that_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "mask.nii"
     with (
         pytest.raises(OutputWriteError, match=r"cannot write .*mask\.nii: File too large; nothing was left"),
+        small_files_only(),
         atomic_path(target) as temporary,
     ):
         temporary.write_bytes(bytes(10_000))

@@ -125,7 +125,7 @@ def test_an_args_file_names_the_config(phantoms: Path, tmp_path: Path) -> None:
         ("missing", "does not exist; pass --dataset_dir"),
         ("empty", "is empty"),
         ("no label", "have no label of the same name"),
-        ("class", "names 2 classes"),
+        ("class", "the label holds class 3, but there are 2 classes"),
         ("two series", "several image volumes"),
     ],
 )

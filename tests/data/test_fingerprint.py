@@ -165,9 +165,10 @@ def test_color_picture_is_measured_in_pixels(tmp_path: Path) -> None:
     assert found.class_voxels[1] == 18
 
 
-def test_gray_picture_has_one_channel(tmp_path: Path) -> None:
-    found = fingerprint_of(write_picture(tmp_path, "a", color=False))
-    assert (found.modality, found.image_channels) == ("PICTURE", 1)
+def test_gray_and_color_pictures_are_one_data_set_of_three_channels(tmp_path: Path) -> None:
+    pictures = [write_picture(tmp_path, name, color) for name, color in (("a", True), ("b", False))]
+    found = fingerprint_of(*pictures)
+    assert (found.modality, found.image_channels, found.n_cases) == ("PICTURE", 3, 2)
 
 
 @pytest.mark.parametrize("shape", [(20, 16, 1), (20, 16)], ids=["one slice", "2D"])
@@ -191,12 +192,6 @@ def test_cases_of_several_modalities_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="differ in modality: CT, MR"):
         fingerprint_of(ct, validation=(mr,))
     assert fingerprint_of(ct, mr, override="MR").n_cases == 2
-
-
-def test_pictures_with_and_without_color_are_an_error(tmp_path: Path) -> None:
-    pictures = [write_picture(tmp_path, name, color) for name, color in (("a", True), ("b", False))]
-    with pytest.raises(DatasetError, match="differ in channels: 1, 3"):
-        fingerprint_of(*pictures)
 
 
 def test_labels_of_background_alone_are_an_error(tmp_path: Path) -> None:
