@@ -16,7 +16,9 @@ from monai_vggunet.networks import VGG16Encoder, VGG16UNet, load_encoder_weights
 from monai_vggunet.networks.pretrained import adapt_first_filter
 
 BN_FILE = "vgg16_bn-6c64b313.pth"
-OXFORD_BLOCKS = Path("/work/shared/data/weights/vgg16_features_blocks1-2_imagenet_oxford.pt")
+OXFORD_BLOCKS = (
+    Path(__file__).parents[3] / "shared" / "data" / "weights" / "vgg16_features_blocks1-2_imagenet_oxford.pt"
+)
 
 
 def features_state(batch_norm: bool = True) -> dict[str, torch.Tensor]:
