@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monai_vggunet._version import __version__
-from monai_vggunet.errors import SeriesSelectionError, VGGUNetError
+from monai_vggunet.errors import VGGUNetError
 
 __all__ = ["main"]
 
@@ -38,7 +38,7 @@ def inspect(
     try:
         selection = index.choose_series()
         chosen, why = selection.series.series_uid, list(selection.findings)
-    except (SeriesSelectionError, VGGUNetError) as error:
+    except VGGUNetError as error:
         chosen, why = "", [str(error)]
     rows = [
         {

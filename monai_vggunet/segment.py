@@ -131,8 +131,7 @@ def segment(
 
 def _failed(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
     """Record a failure; a mask of an earlier run must not pass for this one's result."""
-    for stale in (folder / "mask.nii.gz",):
-        stale.unlink(missing_ok=True)
+    (folder / "mask.nii.gz").unlink(missing_ok=True)
     record = {"case": case, "status": "failed", "kind": type(error).__name__, "error": str(error)}
     write_json(folder / "record.json", record)
     return CaseResult(case, folder, str(error))

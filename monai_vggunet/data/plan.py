@@ -17,11 +17,11 @@ __all__ = ["plan_batch_size", "plan_model"]
 
 WINDOW_MARGIN = 0.25  # the window reaches this share of the foreground's range beyond it on both sides
 MIN_WINDOW_HU = 200.0  # a narrower window would amplify noise and leave no contrast around the organs
-# Longest crop side in pixels and pixels per training step. On a CPU about two seconds a step on two cores; on a GPU
-# a step of 2**20 pixels takes about 6 GB, which is halved until it fits into half of what is free.
+# Longest crop side in pixels and pixels per training step. Estimates, not
+# measurements: see BYTES_PER_PIXEL; the pixels are halved until a step fits into half of the memory that is free.
 CROP_LIMIT = {"cpu": 160, "cuda": 384}
 STEP_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 20}
-BYTES_PER_PIXEL = 6 << 10  # activations, gradients included, of one training step in float32
+BYTES_PER_PIXEL = 6 << 10  # estimate: activations with gradients of a training step in float32, not measured
 BATCH_RANGE = (4, 64)
 
 _log = logging.getLogger(__name__)

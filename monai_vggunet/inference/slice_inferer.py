@@ -16,10 +16,11 @@ from monai_vggunet.transforms import NormalizeImageNet, slice_channels
 
 __all__ = ["VolumeSliceInferer"]
 
-# A slice up to this size goes through whole: windows with overlap would cost twice the arithmetic. About 3 GB.
+# A slice up to this size goes through whole: windows with overlap would cost more arithmetic. The limit is
+# a guess at what a workstation can hold, not measured.
 MAX_SLICE_PIXELS = 1024 * 1024
 WINDOW_PIXELS = 512  # side of the windows for larger slices
-BATCH_PIXELS = 512 * 512  # slices are batched up to this many pixels: more gains nothing on two cores
+BATCH_PIXELS = 512 * 512  # slices are batched up to this many pixels; not tuned
 
 
 class VolumeSliceInferer(Inferer):

@@ -175,7 +175,7 @@ def training_preprocessing(
         [
             *_loading(True, prep.image_channels, len(spec.class_names), reader_options),
             *_to_network_grid(prep, with_label=True),
-            CastToTyped(both, dtype=(torch.float16, torch.uint8)),  # the cache holds a quarter of the bytes
+            CastToTyped(both, dtype=(torch.float16, torch.uint8)),  # half of float32's bytes in the cache
             ForegroundSlicesd("label"),
             *random_transforms,
         ]
