@@ -6,16 +6,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
+from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
 from monai_vggunet.dicom.headers import is_dicom_file
 from monai_vggunet.dicom.index import scan_files, scan_folder
 from monai_vggunet.dicom.pixels import DEFAULT_WORKERS
-from monai_vggunet.dicom.volume import DicomVolume, read_volume
+from monai_vggunet.dicom.volume import DicomVolume, DuplicatePolicy, read_volume
 from monai_vggunet.errors import ConfigurationError, DicomReadError
 
 __all__ = ["DicomSeriesReader", "finding_lines", "instance_uids"]
@@ -29,7 +30,11 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _UID_SEPARATOR = "\\"
 _LINE_SEPARATOR = "\n"
 
-_POLICIES = {"on_gap": ("error", "keep"), "on_tilt": ("keep", "error"), "on_duplicate": ("drop", "error")}
+_POLICIES = {
+    "on_gap": ("error", "keep", "resample"),
+    "on_tilt": ("keep", "error", "resample"),
+    "on_duplicate": ("drop", "error"),
+}
 
 
 class DicomSeriesReader(ImageReader):
@@ -49,8 +54,8 @@ class DicomSeriesReader(ImageReader):
         description: SeriesDescription or a part of it, in any case.
         modality: Modality, as `CT`.
         stack: which stack of the series, 0-based, as the error lists them.
-        on_gap: `error`, or `keep` to take slices with gaps as they are.
-        on_tilt: `keep` the exact, sheared affine of a tilted gantry, or `error`.
+        on_gap: `error`; `resample` to interpolate at even steps; `keep` to take slices with gaps as they are.
+        on_tilt: `keep` the exact, sheared affine of a tilted gantry; `error`; `resample` to an orthogonal volume.
         on_duplicate: `drop` identical copies, or `error`.
         num_workers: threads that read headers and decode pixels.
 
@@ -70,9 +75,9 @@ class DicomSeriesReader(ImageReader):
         description: str | None = None,
         modality: str | None = None,
         stack: int | None = None,
-        on_gap: Literal["error", "keep"] = "error",
-        on_tilt: Literal["keep", "error"] = "keep",
-        on_duplicate: Literal["drop", "error"] = "drop",
+        on_gap: GapPolicy = "error",
+        on_tilt: TiltPolicy = "keep",
+        on_duplicate: DuplicatePolicy = "drop",
         num_workers: int = DEFAULT_WORKERS,
         **unknown: Any,
     ) -> None:
@@ -147,7 +152,10 @@ class DicomSeriesReader(ImageReader):
 
 
 def instance_uids(meta: dict[str, Any]) -> list[str]:
-    """Return the SOPInstanceUIDs of a volume's slices, in the order of the slices; of a multi-frame file repeated."""
+    """Return the SOPInstanceUIDs of a volume's slices in their order; of a multi-frame file repeated.
+
+    The slices of a resampled volume are no instances: theirs are empty.
+    """
     return str(meta["sop_instance_uids"]).split(_UID_SEPARATOR)
 
 
@@ -165,6 +173,9 @@ class _DicomSource:
 
 def _meta_of(volume: DicomVolume) -> dict[str, Any]:
     series, geometry = volume.selection.series, volume.geometry
+    nobody = [""] * volume.array.shape[2]  # slices of a resampled volume are no instances
+    uids = [frame.sop_instance_uid for frame in geometry.frames] or nobody
+    numbers = [str(frame.frame_index + 1) for frame in geometry.frames] or nobody
     return {
         MetaKeys.AFFINE: geometry.affine_ras,
         MetaKeys.ORIGINAL_AFFINE: geometry.affine_ras,
@@ -179,8 +190,8 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
         "series_uid": series.series_uid,
         "study_uid": series.study_uid,
         "frame_of_reference_uid": series.frame_of_reference_uid,
-        "sop_instance_uids": _UID_SEPARATOR.join(frame.sop_instance_uid for frame in geometry.frames),
-        "frame_numbers": _UID_SEPARATOR.join(str(frame.frame_index + 1) for frame in geometry.frames),
+        "sop_instance_uids": _UID_SEPARATOR.join(uids),
+        "frame_numbers": _UID_SEPARATOR.join(numbers),
         "findings": _LINE_SEPARATOR.join(volume.findings),
     }
 

@@ -19,8 +19,8 @@ from monai_vggunet.errors import DicomGeometryError
 
 __all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "group_by_position", "lps_to_ras", "volume_geometry"]
 
-GapPolicy = Literal["error", "keep"]
-TiltPolicy = Literal["error", "keep"]
+GapPolicy = Literal["error", "keep", "resample"]
+TiltPolicy = Literal["error", "keep", "resample"]
 
 # How far a voxel of any slice may lie from where the affine puts it: what rounding of positions to 0.1 mm can do,
 # and in thin-sliced volumes no more than a tenth of the slice spacing.
@@ -41,12 +41,13 @@ class VolumeGeometry:
     """Where a volume's voxels lie.
 
     Attributes:
-        frames: one plane per slice k, along the growing projection on the normal.
+        frames: one plane per slice k, along the growing projection on the normal; none for a resampled volume.
         affine_lps: 4x4, voxel (i, j, k) -> mm in LPS, to the center of the voxel.
         spacing_mm: length of a voxel's edges: between columns, between rows, between slices.
         gantry_tilt_deg: angle between slice normal and slice step; 0 for an orthogonal volume. Positive when the step
             leans to growing rows.
         findings: what a user should know, in plain words.
+        to_resample: `gap`, `tilt` or both where that was asked for and is needed; `resample_volume` then does it.
     """
 
     frames: tuple[FrameRecord, ...]
@@ -54,6 +55,7 @@ class VolumeGeometry:
     spacing_mm: tuple[float, float, float]
     gantry_tilt_deg: float
     findings: tuple[str, ...]
+    to_resample: tuple[str, ...] = ()
 
     @property
     def affine_ras(self) -> np.ndarray:
@@ -69,8 +71,9 @@ def volume_geometry(
     Args:
         frames: planes with one matrix size and pixel spacing, each at a position of its own.
         on_gap: `error` refuses missing slices and uneven steps; `keep` takes the slices as they are, with a mean step
-            between them, and says in the findings by how much that displaces voxels.
-        on_tilt: `keep` takes a tilted gantry's exact, sheared affine; `error` refuses it.
+            between them, and says in the findings by how much that displaces voxels; `resample` marks the volume
+            for `resample_volume`.
+        on_tilt: `keep` takes a tilted gantry's exact, sheared affine; `error` refuses it; `resample` marks the volume.
 
     Returns:
         The geometry, with its slices sorted.
@@ -98,15 +101,22 @@ def volume_geometry(
     else:
         origin, step = _fit_line(positions)
         findings += _judge_steps(placed, positions @ normal, axes, (origin, step), on_gap)
+    to_resample = ("gap",) if findings and len(placed) > 1 and on_gap == "resample" else ()
     tilt_deg = _tilt_deg(step, normal, axes[1])
     if abs(tilt_deg) > TILT_TOLERANCE_DEG:
         findings.append(_judge_tilt(tilt_deg, placed[0], on_tilt))
+        to_resample += ("tilt",) if on_tilt == "resample" else ()
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([axes[0], axes[1], step])
     affine[:3, 3] = origin
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     return VolumeGeometry(
-        tuple(placed), affine, (float(edges[0]), float(edges[1]), float(edges[2])), tilt_deg, tuple(findings)
+        tuple(placed),
+        affine,
+        (float(edges[0]), float(edges[1]), float(edges[2])),
+        tilt_deg,
+        tuple(findings),
+        to_resample,
     )
 
 
@@ -231,8 +241,11 @@ def _judge_steps(
     problem = _name_step(float(steps[where]), expected, frames[where])
     if on_gap == "error":
         raise DicomGeometryError(
-            f"{problem}; restore the missing or misplaced file, or pass on_gap='keep' to take the slices as they are"
+            f"{problem}; restore the missing or misplaced file, or pass on_gap='resample' to interpolate at even "
+            "steps, or on_gap='keep' to take the slices as they are"
         )
+    if on_gap == "resample":
+        return [f"{problem}; interpolated at even steps on request"]
     return [f"{problem}; kept on request: the affine displaces slices by up to {worst:.3g} mm"]
 
 
@@ -271,8 +284,11 @@ def _tilt_deg(step: np.ndarray, normal: np.ndarray, row_step: np.ndarray) -> flo
 def _judge_tilt(tilt_deg: float, frame: FrameRecord, on_tilt: TiltPolicy) -> str:
     problem = f"slices are stacked {abs(tilt_deg):.3g} degrees off their normal (a tilted gantry)"
     if on_tilt == "error":
-        raise DicomGeometryError(f"{problem}, from {frame.name}; pass on_tilt='keep' for the exact, sheared affine")
-    return f"{problem}: the affine is exact and sheared"
+        raise DicomGeometryError(
+            f"{problem}, from {frame.name}; pass on_tilt='keep' for the exact, sheared affine, or on_tilt='resample' "
+            "for an orthogonal volume"
+        )
+    return f"{problem}: " + ("resampled on request" if on_tilt == "resample" else "the affine is exact and sheared")
 
 
 def _single_slice_step(frame: FrameRecord, normal: np.ndarray) -> tuple[np.ndarray, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from monai_vggunet.dicom import pixels
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy, VolumeGeometry, group_by_position, volume_geometry
 from monai_vggunet.dicom.records import FrameRecord
+from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError
 
@@ -65,8 +66,11 @@ def read_volume(
     frames, duplicates = _unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
     array = pixels.read_pixels(geometry.frames, num_workers)
+    inverted = any(frame.photometric == "MONOCHROME1" for frame in geometry.frames)
+    if geometry.to_resample:
+        array, geometry = resample_volume(array, geometry)
     about_image = [*duplicates, *geometry.findings]
-    if any(frame.photometric == "MONOCHROME1" for frame in geometry.frames):
+    if inverted:
         about_image.append("MONOCHROME1: values are as measured, low ones are meant to be shown bright")
     for finding in selection.findings:
         logger.log(logging.WARNING if "damaged" in finding else logging.INFO, "%s", finding)

@@ -162,7 +162,7 @@ def test_suffix_is_verified_by_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"on_gap": "resample"}, "on_gap is 'resample', expected one of error, keep"),
+        ({"on_gap": "ignore"}, "on_gap is 'ignore', expected one of error, keep, resample"),
         ({"on_tilt": None}, "on_tilt is None"),
         ({"on_duplicate": "keep"}, "on_duplicate is 'keep'"),
         ({"series_uid": 5}, "series_uid is 5, expected text or None"),
