@@ -13,6 +13,7 @@ __all__ = [
     "DicomReadError",
     "GridMismatchError",
     "ImageContentError",
+    "ImageReadError",
     "LabelContentError",
     "ModelMismatchError",
     "OutputWriteError",
@@ -54,6 +55,10 @@ class GridMismatchError(VGGUNetError, ValueError):
 
 class ImageContentError(VGGUNetError, ValueError):
     """An image's values or dimensions cannot be used (NaN, four dimensions, wrong number of channels)."""
+
+
+class ImageReadError(VGGUNetError, OSError):
+    """An image file that is not DICOM is missing, truncated or damaged."""
 
 
 class LabelContentError(VGGUNetError, ValueError):

@@ -6,6 +6,7 @@ from monai_vggunet.data.cases import annotated_cases, image_cases
 from monai_vggunet.data.datalist import Datalist, evaluation_datalist, load_datalist
 from monai_vggunet.data.fingerprint import Fingerprint, compute_fingerprint
 from monai_vggunet.data.model_spec import ModelSpec, Preprocessing, load_model_spec
+from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.plan import plan_batch_size, plan_model
 from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
@@ -15,6 +16,7 @@ __all__ = [
     "DicomSeriesReader",
     "Fingerprint",
     "ModelSpec",
+    "NiftiVolumeReader",
     "Preprocessing",
     "acquisition_plane",
     "annotated_cases",

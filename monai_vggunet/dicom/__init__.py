@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from monai_vggunet.dicom.geometry import VolumeGeometry, lps_to_ras, volume_geometry
+from monai_vggunet.dicom.affine import lps_to_ras
+from monai_vggunet.dicom.geometry import VolumeGeometry, volume_geometry
 from monai_vggunet.dicom.index import DicomIndex, patient_key, scan_files, scan_folder
 from monai_vggunet.dicom.selection import Selection, describe_series
 from monai_vggunet.dicom.volume import DicomVolume, read_volume

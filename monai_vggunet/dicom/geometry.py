@@ -13,11 +13,12 @@ from typing import Literal
 
 import numpy as np
 
-from monai_vggunet.dicom.records import FrameRecord
+from monai_vggunet.dicom.affine import edges_mm, lps_to_ras
+from monai_vggunet.dicom.records import FrameRecord, Vector3
 from monai_vggunet.dicom.stacks import SAME_POSITION_MM
 from monai_vggunet.errors import DicomGeometryError
 
-__all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "group_by_position", "lps_to_ras", "volume_geometry"]
+__all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "group_by_position", "volume_geometry"]
 
 GapPolicy = Literal["error", "keep", "resample"]
 TiltPolicy = Literal["error", "keep", "resample"]
@@ -52,7 +53,7 @@ class VolumeGeometry:
 
     frames: tuple[FrameRecord, ...]
     affine_lps: np.ndarray
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: Vector3
     gantry_tilt_deg: float
     findings: tuple[str, ...]
     to_resample: tuple[str, ...] = ()
@@ -101,7 +102,7 @@ def volume_geometry(
     else:
         origin, step = _fit_line(positions)
         findings += _judge_steps(placed, positions @ normal, axes, (origin, step), on_gap)
-    to_resample = ("gap",) if findings and len(placed) > 1 and on_gap == "resample" else ()
+    to_resample: tuple[str, ...] = ("gap",) if findings and len(placed) > 1 and on_gap == "resample" else ()
     tilt_deg = _tilt_deg(step, normal, axes[1])
     if abs(tilt_deg) > TILT_TOLERANCE_DEG:
         findings.append(_judge_tilt(tilt_deg, placed[0], on_tilt))
@@ -109,15 +110,7 @@ def volume_geometry(
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([axes[0], axes[1], step])
     affine[:3, 3] = origin
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    return VolumeGeometry(
-        tuple(placed),
-        affine,
-        (float(edges[0]), float(edges[1]), float(edges[2])),
-        tilt_deg,
-        tuple(findings),
-        to_resample,
-    )
+    return VolumeGeometry(tuple(placed), affine, edges_mm(affine), tilt_deg, tuple(findings), to_resample)
 
 
 def group_by_position(frames: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
@@ -160,11 +153,6 @@ def _original_first(frame: FrameRecord) -> tuple[float, str, int]:
     """Order planes at one position: a copy usually has the higher InstanceNumber."""
     number = frame.instance_number
     return (float(number) if number.lstrip("-").isdigit() else np.inf, str(frame.path), frame.frame_index)
-
-
-def lps_to_ras(affine: np.ndarray) -> np.ndarray:
-    """Turn an affine into DICOM's LPS coordinates to NIfTI's RAS, or back: x and y change sign. The one such place."""
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def _require_geometry(frame: FrameRecord) -> None:
@@ -244,9 +232,9 @@ def _judge_steps(
             f"{problem}; restore the missing or misplaced file, or pass on_gap='resample' to interpolate at even "
             "steps, or on_gap='keep' to take the slices as they are"
         )
-    if on_gap == "resample":
-        return [f"{problem}; interpolated at even steps on request"]
-    return [f"{problem}; kept on request: the affine displaces slices by up to {worst:.3g} mm"]
+    done = "interpolated at even steps" if on_gap == "resample" else "kept"
+    cost = "" if on_gap == "resample" else f": the affine displaces slices by up to {worst:.3g} mm"
+    return [f"{problem}; {done} on request{cost}"]
 
 
 def _centered(count: int) -> np.ndarray:

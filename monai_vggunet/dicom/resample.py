@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from monai_vggunet.dicom.affine import edges_mm
 from monai_vggunet.dicom.geometry import VolumeGeometry
 from monai_vggunet.errors import DicomGeometryError
 
@@ -72,13 +73,13 @@ def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.nda
     ends = [basis @ np.append(line(target[[end]])[0] + low, target[end]) for end in (0, -1)]
     affine[:3, 2] = (ends[1] - ends[0]) / (len(target) - 1)
     affine[:3, 3] = ends[0]
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    edges = edges_mm(affine)
     finding = f"resampled to {size[0]} x {size[1]} x {len(target)} voxels, {edges[2]:.4g} mm between slices"
     return result.transpose(2, 1, 0), replace(
         geometry,
         frames=(),
         affine_lps=affine,
-        spacing_mm=(float(edges[0]), float(edges[1]), float(edges[2])),
+        spacing_mm=edges,
         gantry_tilt_deg=0.0 if "tilt" in geometry.to_resample else geometry.gantry_tilt_deg,
         findings=(*geometry.findings, finding),
         to_resample=(),
