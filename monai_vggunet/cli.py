@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from monai_vggunet._version import __version__
 from monai_vggunet.errors import VGGUNetError
+from monai_vggunet.survey_table import print_survey, survey_as_json
 
 __all__ = ["main"]
 
@@ -26,36 +26,28 @@ app = typer.Typer(
 )
 
 
+SERIES_HELP, DESCRIPTION_HELP = "SeriesInstanceUID", "SeriesDescription, or a part of it"
+
+
 @app.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="folder with DICOM files, nested as it likes")],
+    folder: Annotated[Path, typer.Argument(help="folder with DICOM files, nested as it likes, or a DICOMDIR")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
+    description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP)] = None,
+    modality: Annotated[str | None, typer.Option(help="Modality, as CT")] = None,
+    stack: Annotated[int | None, typer.Option(help="which stack of the series, from 0")] = None,
+    show_phi: Annotated[bool, typer.Option("--show-phi", help="also print patients' names and identifiers")] = False,
 ) -> None:
     """Say which series lie in a folder, which one would be segmented, and what is wrong with the others."""
-    from monai_vggunet.dicom import scan_folder  # pydicom alone: starts at once
+    from monai_vggunet.dicom.survey import survey  # pydicom alone: starts at once
 
-    index = scan_folder(folder)
-    try:
-        selection = index.choose_series()
-        chosen, why = selection.series.series_uid, list(selection.findings)
-    except VGGUNetError as error:
-        chosen, why = "", [str(error)]
-    rows = [
-        {
-            "series_uid": series.series_uid,
-            "modality": series.modality,
-            "description": series.description,
-            "kind": series.kind,
-            "stacks": [stack.label for stack in series.stacks],
-            "chosen": series.series_uid == chosen,
-        }
-        for series in index.series
-    ]
-    skipped = [{"file": str(file.path), "reason": file.reason} for file in index.skipped]
+    choice = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
+    cases = survey(folder, choice, show_phi)
     if as_json:
-        print(json.dumps({"series": rows, "findings": why, "skipped": skipped}, indent=2))
-        return
-    _print_series(rows, why, skipped)
+        print(json.dumps(survey_as_json(cases), indent=2))
+    else:
+        print_survey(cases, Console())
 
 
 @app.command()
@@ -66,9 +58,12 @@ def segment(
     engine: Annotated[str, typer.Option(help="auto or torch")] = "auto",
     tta: Annotated[str, typer.Option(help="test-time views: none or flip")] = "none",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
-    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID")] = None,
-    description: Annotated[str | None, typer.Option(help="SeriesDescription, or a part of it")] = None,
+    series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
+    description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP)] = None,
     modality: Annotated[str | None, typer.Option(help="Modality, as CT")] = None,
+    stack: Annotated[int | None, typer.Option(help="which stack of the series, from 0, as inspect lists them")] = None,
+    on_gap: Annotated[str, typer.Option(help="missing slices: error, resample or keep")] = "error",
+    on_tilt: Annotated[str, typer.Option(help="tilted gantry: keep, resample or error")] = "keep",
     reslice: Annotated[bool, typer.Option(help="segment a series of another plane across its slices")] = False,
 ) -> None:
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
@@ -80,7 +75,8 @@ def segment(
     from monai_vggunet.segment import Segmenter  # torch takes seconds to import: not before it is needed
     from monai_vggunet.segment import segment as segment_all
 
-    asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality}
+    asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
+    asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
     segmenter = Segmenter(model, device, tta=tta, reslice=reslice, reader_options=asked)
     results = segment_all(inputs, output, segmenter)
     failed = [result for result in results if result.error]
@@ -105,20 +101,3 @@ def main() -> None:
     except VGGUNetError as error:
         Console(stderr=True).print(f"monai-vggunet: {error}", style="red", highlight=False, markup=False)
         raise SystemExit(USAGE_ERROR) from None
-
-
-def _print_series(rows: list[dict[str, Any]], why: list[str], skipped: list[dict[str, str]]) -> None:
-    console = Console()
-    table = Table(title=f"{len(rows)} series")
-    for column in ("", "modality", "description", "kind", "volumes", "series UID"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        mark = "→" if row["chosen"] else ""
-        cells = (row["modality"], row["description"], row["kind"], "\n".join(row["stacks"]), row["series_uid"])
-        table.add_row(mark, *cells)
-    console.print(table)
-    console.print("→ is what would be segmented" if any(r["chosen"] for r in rows) else "nothing would be segmented")
-    for line in why:
-        console.print(f"• {line}", highlight=False, markup=False)
-    for file in skipped:
-        console.print(f"left out: {file['file']}: {file['reason']}", highlight=False, markup=False)

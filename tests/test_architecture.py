@@ -27,7 +27,7 @@ STAGES = [
     {"training"},
     {"inference", "outputs"},
     {"export", "label"},
-    {"segment", "workflow"},
+    {"segment", "workflow", "survey_table"},
     {"cli", "__main__"},
 ]
 SELF_CONTAINED = {"networks", "losses", "outputs"}  # nothing of ours but the ground floor and dicom's plain records

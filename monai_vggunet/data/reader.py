@@ -12,9 +12,10 @@ import numpy as np
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
+from monai_vggunet.dicom.dicomdir import scan_path
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
 from monai_vggunet.dicom.headers import is_dicom_file
-from monai_vggunet.dicom.index import scan_files, scan_folder
+from monai_vggunet.dicom.index import scan_files
 from monai_vggunet.dicom.pixels import DEFAULT_WORKERS
 from monai_vggunet.dicom.volume import DicomVolume, DuplicatePolicy, read_volume
 from monai_vggunet.errors import ConfigurationError, DicomReadError
@@ -41,7 +42,8 @@ class DicomSeriesReader(ImageReader):
     """Read a DICOM folder, a list of files or one file as a volume: right, or refused with an error that says why.
 
     The array is (columns, rows, slices), float32, rescaled (HU for CT). One file is read as it is: one slice, or the
-    frames of a multi-frame object. See `monai_vggunet.dicom` for what is chosen, sorted and validated.
+    frames of a multi-frame object; a DICOMDIR stands for the files that it lists. See `monai_vggunet.dicom` for what
+    is chosen, sorted and validated.
 
     The meta data hold, besides `affine` (RAS, mm), `original_affine`, `spatial_shape`, `space` and
     `original_channel_dim`: `spacing_mm`, `slice_axis`, `gantry_tilt_deg`, `modality`, `series_description`,
@@ -145,7 +147,8 @@ class DicomSeriesReader(ImageReader):
             raise DicomReadError(f"{missing[0]} does not exist; expected a DICOM folder or file")
         if len(paths) > 1 and any(path.is_dir() for path in paths):
             raise DicomReadError(f"got a list of {len(paths)} paths with folders; expected one folder, or files alone")
-        scan = scan_folder(paths[0], self.num_workers) if paths[0].is_dir() else scan_files(paths, self.num_workers)
+        one = len(paths) == 1
+        scan = scan_path(paths[0], self.num_workers) if one else scan_files(paths, self.num_workers)
         selection = scan.choose_series(**self.choice)  # type: ignore[arg-type]
         volume = read_volume(selection, num_workers=self.num_workers, **self.policies)  # type: ignore[arg-type]
         return volume.array, _meta_of(volume)

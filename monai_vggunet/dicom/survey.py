@@ -1,0 +1,176 @@
+"""What `monai-vggunet inspect` tells: every series, what would be segmented, and why the rest would not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom
+
+from monai_vggunet.dicom.dicomdir import case_folders, scan_path
+from monai_vggunet.dicom.geometry import group_by_position, volume_geometry
+from monai_vggunet.dicom.index import DicomIndex
+from monai_vggunet.dicom.records import ImageKind, Series, Stack
+from monai_vggunet.dicom.selection import Selection
+from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
+
+__all__ = ["CaseSurvey", "SeriesSurvey", "StackSurvey", "survey"]
+
+_PHI = {"name": "PatientName", "id": "PatientID", "birth_date": "PatientBirthDate"}
+
+
+@dataclass(frozen=True)
+class StackSurvey:
+    """One stack of planes.
+
+    Attributes:
+        number: its place in the series, for `--stack`.
+        label: size, plane, and what sets it apart.
+        size: columns, rows, slices.
+        spacing_mm: between columns, rows, slices; None where the planes form no volume.
+        gantry_tilt_deg: see `VolumeGeometry`.
+        findings: what a user should know about its geometry.
+        problem: why it cannot be read as a volume; empty if it can.
+    """
+
+    number: int
+    label: str
+    size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float] | None
+    gantry_tilt_deg: float
+    findings: tuple[str, ...]
+    problem: str
+
+
+@dataclass(frozen=True)
+class SeriesSurvey:
+    """One series: `chosen` is the stack that would be segmented, or None with the `reason`.
+
+    `patient` is empty unless it was asked for.
+    """
+
+    series_uid: str
+    study_uid: str
+    series_number: str
+    modality: str
+    description: str
+    kind: str
+    n_files: int
+    stacks: tuple[StackSurvey, ...]
+    chosen: int | None
+    reason: str
+    patient: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CaseSurvey:
+    """One folder that `segment` takes as one case.
+
+    Attributes:
+        folder: where it lies.
+        series: all series, in the order of their numbers.
+        findings: what the choice of the series left out; if nothing is chosen, why.
+        skipped: files left out of the index, with their reasons.
+    """
+
+    folder: Path
+    series: tuple[SeriesSurvey, ...]
+    findings: tuple[str, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+
+def survey(
+    path: str | os.PathLike[str], choice: Mapping[str, str | int | None] | None = None, show_phi: bool = False
+) -> list[CaseSurvey]:
+    """Look at a folder, an archive of folders, a DICOMDIR or a file, by headers alone.
+
+    Args:
+        path: what to look at.
+        choice: arguments of `DicomIndex.choose_series`.
+        show_phi: also read the patients' names, identifiers and birth dates.
+
+    Returns:
+        One entry per case; a folder without DICOM is one entry without series.
+
+    Raises:
+        DicomReadError: if the path does not exist.
+    """
+    root = Path(path)
+    folders = case_folders(root) if root.is_dir() else []
+    return [_case(folder, scan_path(folder), dict(choice or {}), show_phi) for folder in folders or [root]]
+
+
+def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], show_phi: bool) -> CaseSurvey:
+    selection, refusal = None, ""
+    try:
+        selection = index.choose_series(**choice)  # type: ignore[arg-type]
+        findings = selection.findings
+    except (SeriesSelectionError, DicomReadError) as error:
+        refusal = str(error).splitlines()[0].rstrip(":")
+        findings = (refusal,)
+    series = tuple(_series(one, selection, refusal, show_phi) for one in index.series)
+    return CaseSurvey(folder, series, findings, tuple((file.path, file.reason) for file in index.skipped))
+
+
+def _series(series: Series, selection: Selection | None, refusal: str, show_phi: bool) -> SeriesSurvey:
+    stacks = tuple(_stack(number, stack) for number, stack in enumerate(series.stacks))
+    chosen = None
+    if selection is not None and selection.series is series:
+        chosen = series.stacks.index(selection.stack)
+    reason = _reason(series, stacks, chosen, refusal)
+    return SeriesSurvey(
+        series_uid=series.series_uid,
+        study_uid=series.study_uid,
+        series_number=series.series_number,
+        modality=series.modality,
+        description=series.description,
+        kind=series.kind,
+        n_files=len(series.instances),
+        stacks=stacks,
+        chosen=None if reason else chosen,
+        reason=reason,
+        patient=_patient_of(series) if show_phi else {},
+    )
+
+
+def _reason(series: Series, stacks: tuple[StackSurvey, ...], chosen: int | None, refusal: str) -> str:
+    """Say why a series would not be segmented; empty if it would."""
+    if chosen is not None:
+        return stacks[chosen].problem
+    if not series.stacks:
+        return f"holds no image ({series.modality or 'no modality'})"
+    if series.kind != ImageKind.IMAGE:
+        return series.kind
+    problems = [stack.problem for stack in stacks]
+    if all(problems):
+        return problems[0]
+    return refusal or "another series is the obvious one"
+
+
+def _stack(number: int, stack: Stack) -> StackSurvey:
+    first = stack.frames[0]
+    size = (first.columns, first.rows, len(stack.frames))
+    try:
+        groups = group_by_position(stack.frames)
+        copies = len(stack.frames) - len(groups)
+        geometry = volume_geometry([group[0] for group in groups])
+    except DicomGeometryError as error:
+        return StackSurvey(number, stack.label, size, None, 0.0, (), str(error))
+    findings, problem = geometry.findings, ""
+    if copies and any(len(group) > 2 for group in groups):
+        problem = (
+            f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
+        )
+    elif copies:
+        findings = (*findings, f"{copies} plane(s) repeat a position: copies are left out, others refused when read")
+    size = (size[0], size[1], len(groups))
+    return StackSurvey(number, stack.label, size, geometry.spacing_mm, geometry.gantry_tilt_deg, findings, problem)
+
+
+def _patient_of(series: Series) -> dict[str, str]:
+    header = pydicom.dcmread(
+        series.instances[0].path, stop_before_pixels=True, specific_tags=list(_PHI.values()), force=True
+    )
+    return {name: str(header.get(keyword, "")) for name, keyword in _PHI.items()}
