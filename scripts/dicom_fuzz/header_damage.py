@@ -1,0 +1,319 @@
+"""Damage to headers: elements removed, of another type, or with values that are wrong or make no sense."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import numpy as np
+from dicom_fuzz.phantom_series import Files
+from dicom_fuzz.raw_elements import RawElement, RawFile
+from pydicom.tag import Tag
+
+__all__ = ["HEADER_DAMAGE"]
+
+Rng = np.random.Generator
+
+_DECIMALS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"]
+_WORDS = ["Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "SamplesPerPixel", "PixelRepresentation"]
+_UIDS = ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "SOPClassUID", "FrameOfReferenceUID"]
+_TEXTS = ["ImageType", "Modality", "PhotometricInterpretation", "PatientID", "SeriesDescription", "InstanceNumber"]
+_REQUIRED = [*_DECIMALS, *_WORDS, *_UIDS, *_TEXTS, "PixelData", "SliceThickness", "SpecificCharacterSet"]
+_VRS = [b"DS", b"IS", b"US", b"UL", b"SS", b"FD", b"FL", b"LO", b"UI", b"PN", b"OB", b"OW", b"UN", b"SQ", b"AT", b"??"]
+_SYNTAXES = [
+    b"1.2.840.10008.1.2",
+    b"1.2.840.10008.1.2.1",
+    b"1.2.840.10008.1.2.2",
+    b"1.2.840.10008.1.2.1.99",
+    b"1.2.840.10008.1.2.5",
+    b"1.2.840.10008.1.2.4.50",
+    b"1.2.840.10008.1.2.4.70",
+    b"1.2.840.10008.1.2.4.80",
+    b"1.2.840.10008.1.2.4.90",
+    b"1.2.840.10008.1.2.4.201",
+    b"1.2.840.10008.1.2.4.100",
+    b"1.2.3.4",
+    b"",
+    b"junk",
+]
+_CLASSES = [
+    b"1.2.840.10008.5.1.4.1.1.7",
+    b"1.2.840.10008.5.1.4.1.1.66.4",
+    b"1.2.840.10008.5.1.4.1.1.2.1",
+    b"1.2.840.10008.1.3.10",
+    b"1.2.840.10008.5.1.4.1.1.481.2",
+    b"1.2",
+]
+_BAD_NUMBERS = [
+    b"abc",
+    b"nan",
+    b"NaN",
+    b"inf",
+    b"-Infinity",
+    b"1e400",
+    b"-1e400",
+    b"1e-400",
+    b"",
+    b" ",
+    b"\\",
+    b"1,5",
+    b"1_0",
+    b"0x10",
+    b"\xb2",
+    b"1.5.2",
+    b"--1",
+    b"1e",
+    b".",
+    b"+",
+    b"0" * 300 + b"1.5",
+    b"1." + b"3" * 60,
+    b"\0\0",
+    b"1\0 5",
+    b"9" * 400,
+    b"1\\2\\3\\4\\5\\6\\7",
+    b"0",
+    b"-0",
+    b"1\n5",
+    b"\xff\xfe",
+]
+
+_LUT_DESCRIPTOR, _LUT_DATA = (Tag("LUTDescriptor"), b"US"), (Tag("LUTData"), b"OW")
+
+
+def _some(files: Files, rng: Rng) -> list[str]:
+    """Choose one file mostly, else several or all."""
+    names = [name for name, data in files.items() if data]
+    share = rng.random()
+    count = 1 if share < 0.6 else len(names) if share > 0.8 else int(rng.integers(1, len(names) + 1))
+    return sorted(rng.choice(names, count, replace=False).tolist())
+
+
+def _edit(files: Files, rng: Rng, keyword: str, change: Callable[[RawFile, RawElement], RawFile]) -> list[str]:
+    """Change an element in some files; in a multi-frame file in one frame or in all."""
+    names = _some(files, rng)
+    everywhere = rng.random() < 0.5
+    for name in names:
+        file = RawFile.from_bytes(files[name] or b"")
+        found = file.find(keyword)
+        if not found:
+            raise LookupError(keyword)
+        chosen = found if everywhere else [found[int(rng.integers(len(found)))]]
+        for element in reversed(chosen):  # from the end, so that the offsets before it stay true
+            file = change(file, element)
+        files[name] = file.to_bytes()
+    return names
+
+
+def _removed(files: Files, rng: Rng) -> str:
+    keyword = str(rng.choice(_REQUIRED))
+    names = _edit(files, rng, keyword, lambda file, element: file.with_bytes(element.start, element.end, b""))
+    return f"{keyword} of {names}"
+
+
+def _other_vr(files: Files, rng: Rng) -> str:
+    keyword, vr = str(rng.choice(_REQUIRED)), _VRS[int(rng.integers(len(_VRS)))]
+    keep = rng.random() < 0.5
+
+    def change(file: RawFile, element: RawElement) -> RawFile:
+        value = file.body[element.value_start : element.end] if keep else rng.bytes(int(rng.integers(0, 9)))
+        return file.with_value(element, value, vr)
+
+    return f"{keyword} as {vr!r} of {_edit(files, rng, keyword, change)}"
+
+
+def _bad_number(files: Files, rng: Rng) -> str:
+    keyword, bad = str(rng.choice(_DECIMALS)), _BAD_NUMBERS[int(rng.integers(len(_BAD_NUMBERS)))]
+    whole = rng.random() < 0.3
+
+    def change(file: RawFile, element: RawElement) -> RawFile:
+        parts = file.body[element.value_start : element.end].split(b"\\")
+        if element.vr != b"DS" or whole:
+            return file.with_value(element, bad, b"DS")
+        parts[int(rng.integers(len(parts)))] = bad
+        return file.with_value(element, b"\\".join(parts))
+
+    return f"{keyword} {bad[:20]!r} of {_edit(files, rng, keyword, change)}"
+
+
+def _value_count(files: Files, rng: Rng) -> str:
+    keyword, more = str(rng.choice(_DECIMALS)), rng.random() < 0.5
+
+    def change(file: RawFile, element: RawElement) -> RawFile:
+        parts = file.body[element.value_start : element.end].split(b"\\")
+        return file.with_value(element, b"\\".join([*parts, b"1"] if more else parts[:-1]))
+
+    return f"{keyword} with one {'more' if more else 'less'} of {_edit(files, rng, keyword, change)}"
+
+
+def _words(files: Files, rng: Rng) -> str:
+    keyword = str(rng.choice(_WORDS))
+    value = int(rng.choice([0, 1, 2, 3, 4, 7, 8, 11, 12, 13, 15, 16, 17, 24, 32, 40, 64, 255, 4096, 30000, 65535]))
+
+    def change(file: RawFile, element: RawElement) -> RawFile:
+        draw = rng.random()
+        if draw < 0.1:
+            return file.with_value(element, struct.pack(f"{file.order}HH", value, 5))
+        if draw < 0.2:
+            return file.with_value(element, struct.pack(f"{file.order}I", value * 65521), b"UL")
+        if draw < 0.25:
+            return file.with_value(element, b"")
+        return file.with_value(element, struct.pack(f"{file.order}H", value))
+
+    return f"{keyword} {value} of {_edit(files, rng, keyword, change)}"
+
+
+def _huge_matrix(files: Files, rng: Rng) -> str:
+    rows, columns = (int(value) for value in rng.choice([1, 256, 4096, 20000, 65535], 2))
+    names = list(files) if rng.random() < 0.7 else _some(files, rng)
+    for name in names:
+        file = RawFile.from_bytes(files[name] or b"")
+        for keyword, value in (("Rows", rows), ("Columns", columns)):
+            file = file.with_value(file.find(keyword)[0], struct.pack(f"{file.order}H", value))
+        files[name] = file.to_bytes()
+    return f"{rows} x {columns} in {len(names)} files"
+
+
+def _signedness(files: Files, rng: Rng) -> str:
+    def change(file: RawFile, element: RawElement) -> RawFile:
+        now = struct.unpack_from(f"{file.order}H", file.body, element.value_start)[0]
+        return file.with_value(element, struct.pack(f"{file.order}H", 1 - now))
+
+    return f"PixelRepresentation turned in {_edit(files, rng, 'PixelRepresentation', change)}"
+
+
+def _frame_count(files: Files, rng: Rng) -> str:
+    lies = [b"0", b"-1", b"1", b"2", b"5", b"7", b"99999999", b"2147483648", b"1e9", b"abc", b"", b"1.5", b"1\\2"]
+    lie, names = lies[int(rng.integers(len(lies)))], _some(files, rng)
+    for name in names:
+        files[name] = RawFile.from_bytes(files[name] or b"").with_element("NumberOfFrames", b"IS", lie).to_bytes()
+    return f"NumberOfFrames {lie!r} in {names}"
+
+
+def _rescale(files: Files, rng: Rng) -> str:
+    keyword = str(rng.choice(["RescaleSlope", "RescaleIntercept"]))
+    values = [b"nan", b"0", b"1e30", b"1e300", b"-1", b"1\\2", b"1e-300", b"inf", b"2", b"0.0000", b"1e38", b"-1e39"]
+    value = values[int(rng.integers(len(values)))]
+    names = _edit(files, rng, keyword, lambda file, element: file.with_value(element, value, b"DS"))
+    return f"{keyword} {value!r} in {names}"
+
+
+def _vectors(files: Files, rng: Rng, keyword: str, move: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    """Change a geometry element's numbers."""
+
+    def change(file: RawFile, element: RawElement) -> RawFile:
+        numbers = np.array([float(part) for part in file.body[element.value_start : element.end].split(b"\\")])
+        return file.with_value(element, "\\".join(f"{value:.9g}" for value in move(numbers)).encode())
+
+    return _edit(files, rng, keyword, change)
+
+
+def _position(files: Files, rng: Rng) -> str:
+    by_mm = float(rng.choice([0.004, 0.02, 0.05, 0.09, 0.12, 0.3, 1.25, 2.5, 5.0, 1e4, 1e30]))
+    shift = by_mm * np.eye(3)[int(rng.integers(3))] * rng.choice([-1, 1])
+    names = _vectors(files, rng, "ImagePositionPatient", lambda position: position + shift)
+    return f"{shift.tolist()} mm added in {names}"
+
+
+def _positions_exchanged(files: Files, rng: Rng) -> str:
+    names = sorted(rng.choice(list(files), min(2, len(files)), replace=False).tolist())
+    parts = [RawFile.from_bytes(files[name] or b"") for name in names]
+    found = [parts[0].find("ImagePositionPatient")[0], parts[-1].find("ImagePositionPatient")[-1]]
+    values = [part.body[e.value_start : e.end] for part, e in zip((parts[0], parts[-1]), found)]
+    both = rng.random() < 0.5
+    if len(parts) == 1:  # two frames of one file; the later one first, so that the offsets stay true
+        file = parts[0].with_value(found[1], values[0])
+        files[names[0]] = (file.with_value(found[0], values[1]) if both else file).to_bytes()
+    else:
+        files[names[1]] = parts[1].with_value(found[1], values[0]).to_bytes()
+        if both:
+            files[names[0]] = parts[0].with_value(found[0], values[1]).to_bytes()
+    return f"{'exchanged' if both else 'repeated'} between {names}"
+
+
+def _orientation(files: Files, rng: Rng) -> str:
+    angle = float(rng.choice([2e-4, 1e-3, 2e-3, 5e-3, 9e-3, 1.1e-2, 0.1]))
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    moves: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "zero": lambda cosines: cosines * 0,
+        "longer": lambda cosines: cosines * (1 + angle),
+        "left-handed": lambda cosines: cosines * [-1, -1, -1, 1, 1, 1],
+        "turned": lambda cosines: (cosines.reshape(2, 3) @ turn).ravel(),
+        "skewed": lambda cosines: np.r_[cosines[:3], cosines[3:] + angle * cosines[:3]],
+        "exchanged": lambda cosines: np.r_[cosines[3:], cosines[:3]],
+        "parallel": lambda cosines: np.r_[cosines[:3], cosines[:3]],
+    }
+    what = str(rng.choice(list(moves)))
+    return f"{what} ({angle}) in {_vectors(files, rng, 'ImageOrientationPatient', moves[what])}"
+
+
+def _spacing(files: Files, rng: Rng) -> str:
+    factors = [[0, 1], [0, 0], [-1, 1], [-1, -1], [1.0005, 1], [1.01, 1.01], [1e-9, 1], [1e9, 1], [1e200, 1e200]]
+    factor = None if rng.random() < 0.2 else np.array(factors[int(rng.integers(len(factors)))])
+    names = _vectors(files, rng, "PixelSpacing", lambda mm: mm[::-1] if factor is None else mm * factor)
+    return f"{'exchanged' if factor is None else factor.tolist()} in {names}"
+
+
+def _transfer_syntax(files: Files, rng: Rng) -> str:
+    uid, names = _SYNTAXES[int(rng.integers(len(_SYNTAXES)))], _some(files, rng)
+    for name in names:
+        files[name] = RawFile.from_bytes(files[name] or b"").with_transfer_syntax(uid).to_bytes()
+    return f"{uid!r} claimed by {names}"
+
+
+def _uid(files: Files, rng: Rng) -> str:
+    keyword = str(rng.choice(_UIDS))
+    values = [*_CLASSES, b"1.2.3.4.5.6.1", b"", b"x" * 70, b"1.2\\1.3", b"1.2.3"]
+    value = values[int(rng.integers(len(values)))]
+    names = _edit(files, rng, keyword, lambda file, element: file.with_value(element, value))
+    return f"{keyword} {value!r} in {names}"
+
+
+def _text(files: Files, rng: Rng) -> str:
+    values = {
+        "ImageType": [b"DERIVED\\SECONDARY\\MPR", b"ORIGINAL\\PRIMARY\\LOCALIZER", b"O\\P\\M\\MOSAIC", b"", b"\\\\"],
+        "PhotometricInterpretation": [b"MONOCHROME1", b"RGB", b"PALETTE COLOR", b"YBR_FULL_422", b"", b"MONOCHROME"],
+        "Modality": [b"SEG", b"MR", b"RTDOSE", b"", b"CT\\MR"],
+        "SpecificCharacterSet": [b"ISO_IR 192", b"ISO 2022 IR 87", b"\\ISO 2022 IR 149", b"nonsense", b"GB18030"],
+        "SeriesDescription": [b"\x1b$B\xff\xff", b"\xc3\x28", b"\0\0", b"a\\b\\c", b"\n\r\x1b[31m"],
+        "InstanceNumber": [b"abc", b"1.5", b"", b"99999999999999999999", b"-", b"\xb2"],
+        "PatientID": [b"MRN-0815-SECRET" * 8, b"\xff\xfe", b"MRN-0815-SECRET\\2", b"MRN-0815-SECRET\x1b\n"],
+    }
+    keyword = str(rng.choice(list(values)))
+    value = values[keyword][int(rng.integers(len(values[keyword])))]
+    names = _some(files, rng)
+    for name in names:
+        file = RawFile.from_bytes(files[name] or b"")
+        files[name] = file.with_value(file.find(keyword)[0], value).to_bytes()
+    return f"{keyword} {value[:24]!r} in {names}"
+
+
+def _lookup_table(files: Files, rng: Rng) -> str:
+    names = _some(files, rng)
+    for name in names:
+        file = RawFile.from_bytes(files[name] or b"")
+        words = struct.pack(f"{file.order}HHH", int(rng.choice([0, 4, 4096])), 0, int(rng.choice([8, 16, 99])))
+        item = file.encode(*_LUT_DESCRIPTOR, words) + file.encode(*_LUT_DATA, rng.bytes(int(rng.choice([0, 8, 8192]))))
+        value = struct.pack(f"{file.order}HHI", 0xFFFE, 0xE000, len(item)) + item
+        files[name] = file.with_element("ModalityLUTSequence", b"SQ", value).to_bytes()
+    return f"ModalityLUTSequence in {names}"
+
+
+HEADER_DAMAGE: dict[str, Callable[[Files, Rng], str]] = {
+    "element removed": _removed,
+    "another VR": _other_vr,
+    "bad number": _bad_number,
+    "number of values": _value_count,
+    "size and bits": _words,
+    "huge matrix": _huge_matrix,
+    "signedness": _signedness,
+    "number of frames": _frame_count,
+    "rescale": _rescale,
+    "position": _position,
+    "positions exchanged": _positions_exchanged,
+    "orientation": _orientation,
+    "pixel spacing": _spacing,
+    "transfer syntax": _transfer_syntax,
+    "uid": _uid,
+    "text": _text,
+    "lookup table": _lookup_table,
+}
