@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from monai_vggunet.dicom.frames import frames_of
+from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 
 __all__ = ["hash_identifier", "is_dicom_file", "read_header"]
@@ -52,6 +53,7 @@ _KEYWORDS = [
     "DirectoryRecordSequence",
 ]
 _TAGS: list[Any] = list(_KEYWORDS)
+_TAG_NUMBERS = wanted_tags(_KEYWORDS)
 
 # PS3.10 7.1: 128 bytes of preamble, then this prefix.
 _PREAMBLE_BYTES = 128
@@ -88,9 +90,12 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
             return SkippedFile(path, "empty file (0 bytes)", damaged=True)
         if path.name.startswith("._"):
             return SkippedFile(path, "AppleDouble companion file of macOS")
-        if not is_dicom_file(path):
+        plain = read_plain_header(path, _TAG_NUMBERS)
+        if plain is None and not is_dicom_file(path):
             return SkippedFile(path, "not a DICOM file")
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+        header = (
+            plain.elements if plain else pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+        )
         series_uid = _text(header, "SeriesInstanceUID")
     except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
         return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
