@@ -14,11 +14,14 @@ from monai_vggunet.errors import DatasetError
 __all__ = ["PICTURE_ENDINGS", "Case", "annotated_cases", "image_cases"]
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
+DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # What lies beside images without being one. DICOM often has no ending: of any other file its content tells.
 COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".zip")
 
-Case = dict[str, str]  # keys: image, label (absent without annotation), case (a unique name), patient (a key, no PHI)
+# keys: image, label (absent without annotation; NIfTI, DICOM SEG or RTSTRUCT, or a folder with one of the latter), case
+# (a unique name), patient (a key, no PHI)
+Case = dict[str, str]
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +42,8 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
         cases = _paired_cases(root)
     if not cases:
         raise DatasetError(
-            f"{root} holds no annotated case: expected images/ and labels/ with one file (or one folder with a DICOM "
-            "series) per case, or a dataset.json with a 'training' list"
+            f"{root} holds no annotated case: expected images/ and labels/ with one file (or one folder of DICOM) "
+            "per case, or a dataset.json with a 'training' list"
         )
     _require_unique_names(cases)
     return [_with_patient(case) for case in cases], description
@@ -125,7 +128,11 @@ def _paired_cases(root: Path) -> list[Case]:
                 f"{root} has no folder '{folder.name}': expected images/ and labels/ with one entry of the same name "
                 "per case, or a dataset.json"
             )
-    label_of = {_stem(path): path for path in labels.iterdir() if not path.name.startswith(".")}
+    label_of: dict[str, Path] = {}
+    for path in sorted(path for path in labels.iterdir() if not path.name.startswith(".")):
+        twin = label_of.setdefault(_label_stem(path), path)
+        if twin is not path:
+            raise DatasetError(f"{labels} holds two labels of one name, {twin.name} and {path.name}: keep one of them")
     cases, without = [], []
     for path in sorted(images.iterdir()):
         if path.name.startswith(".") or not (path.is_dir() or _is_image_file(path)):
@@ -188,6 +195,11 @@ def _stem(path: Path) -> str:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     return path.name
+
+
+def _label_stem(path: Path) -> str:
+    """Return a label's name as its image's: a file of DICOM SEG or RTSTRUCT may have an ending of its own."""
+    return path.stem if path.suffix.lower() in DICOM_ENDINGS and not path.is_dir() else _stem(path)
 
 
 def _relative_name(path: Path, folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.data.cases import Case, annotated_cases
+from monai_vggunet.dicom.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.files import write_json
 
@@ -30,12 +31,15 @@ class Datalist:
         training, validation: cases as dictionaries with `image`, `label`, `case` and `patient`.
         class_names: name of every class number, background first; empty when the data set does not say.
         modality: `CT`, `MR`, ... as the data set states it; empty when it does not.
+        segments: of labels in DICOM SEG or RTSTRUCT, name (or number) of a segment or structure -> class number; as
+            `segments` in dataset.json has it, else the class names themselves; empty when the data set says neither.
     """
 
     training: list[Case]
     validation: list[Case]
     class_names: list[str] = field(default_factory=list)
     modality: str = ""
+    segments: dict[str, int] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the split as JSON; under `torchrun` call it on one process alone."""
@@ -52,7 +56,7 @@ def load_datalist(
 
     `dataset.json` (Medical Segmentation Decathlon, or nnU-Net's names of labels) is read when it is there; its
     `validation` list, if any, is taken as it is. Otherwise `images/` holds NIfTI files, pictures or one folder per
-    DICOM series, and `labels/` a file of the same name for each.
+    DICOM series, and `labels/` a file of the same name for each (NIfTI, DICOM SEG or RTSTRUCT), or a folder with one.
 
     Args:
         dataset_dir: the folder.
@@ -81,7 +85,7 @@ def load_datalist(
     training = training[:max_training_cases]
     for case in cases:
         case.pop("split", None)
-    return Datalist(training, validation, _class_names(description), _modality(description))
+    return Datalist(training, validation, *_meaning(description))
 
 
 def evaluation_datalist(
@@ -113,7 +117,7 @@ def evaluation_datalist(
             "--split all to see how well it fits them"
         )
     _log.info("judging %d cases; %d that the model was trained on are left out", len(chosen), len(cases) - len(chosen))
-    return Datalist(chosen, chosen, _class_names(description), _modality(description))
+    return Datalist(chosen, chosen, *_meaning(description))
 
 
 def _trained_on(split_file: Path) -> set[str]:
@@ -145,6 +149,54 @@ def _split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tupl
     held_out = set(patients[:n_held_out])
     training = [case for case in cases if case["patient"] not in held_out]
     return training, [case for case in cases if case["patient"] in held_out]
+
+
+def _meaning(description: dict[str, Any]) -> tuple[list[str], str, dict[str, int]]:
+    """Return the class names, the modality and the class of each segment that `dataset.json` states."""
+    names = _class_names(description)
+    segments = _segments(description, len(names))
+    if not names and segments:  # the first name of each class
+        names = [
+            "background",
+            *(next(k for k, v in segments.items() if v == n) for n in range(1, max(segments.values()) + 1)),
+        ]
+    elif not segments:
+        segments = {name: number for number, name in enumerate(names) if number > 0}
+    return names, _modality(description), segments
+
+
+def _segments(description: dict[str, Any], n_classes: int) -> dict[str, int]:
+    """Read `{"Liver": 1, "Liver tumor": 2, "Spleen": 0}`; 0 makes a segment background."""
+    segments = description.get("segments") or {}
+    if not isinstance(segments, dict) or not all(
+        isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in segments.values()
+    ):
+        raise DatasetError(
+            f"'segments' in dataset.json is {segments!r}; expected an object with the name of a segment or structure "
+            'and its class number, such as {"Liver": 1, "Liver tumor": 2}'
+        )
+    if not segments:
+        return {}
+    plain = [same_name(name) for name in segments]
+    twice = sorted({name for name in plain if plain.count(name) > 1})
+    if twice:
+        raise DatasetError(
+            f"'segments' in dataset.json names {twice} more than once; upper and lower case are the same"
+        )
+    numbers, limit = set(segments.values()) - {0}, n_classes or MAX_CLASS + 1
+    if not numbers or max(numbers) >= limit:
+        known = (
+            f"'labels' names the classes 0 to {limit - 1}" if n_classes else f"a label holds numbers up to {MAX_CLASS}"
+        )
+        raise DatasetError(
+            f"'segments' in dataset.json gives the classes {sorted(numbers)}, but {known}: mend one of the two"
+        )
+    if not n_classes and numbers != set(range(1, max(numbers) + 1)):
+        raise DatasetError(
+            f"'segments' in dataset.json gives the classes {sorted(numbers)}; expected 1, 2, ... without gaps, or "
+            "'labels' that name the others"
+        )
+    return segments
 
 
 def _class_names(description: dict[str, Any]) -> list[str]:

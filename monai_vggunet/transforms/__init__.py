@@ -10,6 +10,7 @@ from monai_vggunet.transforms.intensity import (
     SliceChannels,
     denormalize_imagenet,
 )
+from monai_vggunet.transforms.labels import LoadLabeld
 from monai_vggunet.transforms.pictures import AsColord
 from monai_vggunet.transforms.pipelines import (
     inference_postprocessing,
@@ -42,6 +43,7 @@ __all__ = [
     "ForegroundSlicesd",
     "InPlaneSpacing",
     "InPlaneSpacingd",
+    "LoadLabeld",
     "MatchGridd",
     "NormalizeImageNet",
     "NormalizeImageNetd",

@@ -36,6 +36,7 @@ from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
+from monai_vggunet.transforms.labels import LoadLabeld
 from monai_vggunet.transforms.pictures import PICTURE_RANGE, AsColord
 from monai_vggunet.transforms.volume import (
     AsVolumed,
@@ -57,6 +58,7 @@ def loading(
     image_channels: int | None = None,
     n_classes: int | None = None,
     reader_options: Mapping[str, Any] | None = None,
+    segments: Mapping[str, int] | None = None,
 ) -> Compose:
     """Load an image (DICOM series, NIfTI or picture) and its label, checked, the label on the image's own grid.
 
@@ -65,6 +67,7 @@ def loading(
         image_channels: channels expected; None accepts one or three.
         n_classes: number of classes labels may hold; None accepts any.
         reader_options: arguments of `DicomSeriesReader`, such as `series_uid` or `on_gap`.
+        segments: name of a segment (DICOM SEG) or structure (RTSTRUCT) -> class number, as `load_datalist` gives it.
 
     Returns:
         From a case `{"image": path, "label": path}` to `MetaTensor`s `(C, X, Y, Z)` and `(1, X, Y, Z)` with RAS
@@ -73,7 +76,7 @@ def loading(
     Raises:
         VGGUNetError: of the kind that fits; from `Compose` it arrives as the cause of a `RuntimeError`.
     """
-    return Compose(_loading(with_label, image_channels, n_classes, reader_options))
+    return Compose(_loading(with_label, image_channels, n_classes, reader_options, segments))
 
 
 def inference_preprocessing(
@@ -81,6 +84,7 @@ def inference_preprocessing(
     with_label: bool = False,
     reslice: bool = False,
     reader_options: Mapping[str, Any] | None = None,
+    segments: Mapping[str, int] | None = None,
 ) -> Compose:
     """From a case to the volume the network's slices are cut from, as `spec` says; the label stays on its grid.
 
@@ -89,6 +93,7 @@ def inference_preprocessing(
         with_label: also load `label`, for evaluation on the source's grid.
         reslice: segment a series of another plane across its slices.
         reader_options: arguments of `DicomSeriesReader`.
+        segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
 
     Returns:
         An invertible pipeline: `image` `(C, rows, columns, slices)`.
@@ -96,7 +101,7 @@ def inference_preprocessing(
     channels, classes = spec.preprocessing.image_channels, len(spec.class_names)
     return Compose(
         [
-            *_loading(with_label, channels, classes, reader_options),
+            *_loading(with_label, channels, classes, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *_to_network_grid(spec.preprocessing, with_label=False, reslice=reslice),
         ]
@@ -119,6 +124,7 @@ def training_preprocessing(
     smooth_prob: float = 0.1,
     gray_prob: float = 0.2,
     reader_options: Mapping[str, Any] | None = None,
+    segments: Mapping[str, int] | None = None,
 ) -> Compose:
     """From a case to augmented slices: everything before the first random transform can be cached.
 
@@ -134,6 +140,7 @@ def training_preprocessing(
             jitter's hue act on color pictures alone.
         jitter_strength: brightness and contrast change within `1 ± jitter_strength`.
         reader_options: arguments of `DicomSeriesReader`.
+        segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
 
     Returns:
         A pipeline that gives a list of `num_samples` dictionaries: `image` `(C', h, w)` normalized, and `label`
@@ -173,7 +180,7 @@ def training_preprocessing(
     ]
     return Compose(
         [
-            *_loading(True, prep.image_channels, len(spec.class_names), reader_options),
+            *_loading(True, prep.image_channels, len(spec.class_names), reader_options, segments),
             *_to_network_grid(prep, with_label=True),
             CastToTyped(both, dtype=(torch.float16, torch.uint8)),  # half of float32's bytes in the cache
             ForegroundSlicesd("label"),
@@ -199,13 +206,17 @@ def slice_channels(preprocessing: Preprocessing) -> SliceChannels:
 
 
 def _loading(
-    with_label: bool, image_channels: int | None, n_classes: int | None, options: Mapping[str, Any] | None
+    with_label: bool,
+    image_channels: int | None,
+    n_classes: int | None,
+    options: Mapping[str, Any] | None,
+    segments: Mapping[str, int] | None,
 ) -> list[Transform]:
     # One reader for DICOM; files that are not DICOM fall through to MONAI's own readers (NIfTI, pictures).
     image_reader = DicomSeriesReader(**dict(options or {}))
     with _quiet_default_readers():
         load_image = LoadImaged("image", reader=image_reader, ensure_channel_first=True)
-        load_label = LoadImaged("label", ensure_channel_first=True)
+        load_label = LoadLabeld("label", "image", segments)
     steps: list[Transform] = [
         load_image,
         AsVolumed("image"),

@@ -1,0 +1,91 @@
+"""A label as MONAI loads it, or drawn from a DICOM SEG or RTSTRUCT onto its image's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import ImageReader, MetaTensor
+from monai.transforms import LoadImaged
+from monai.utils import MetaKeys, SpaceKeys
+
+from monai_vggunet.data.cases import DICOM_ENDINGS
+from monai_vggunet.dicom.annotations import OverlapPolicy, read_annotation
+from monai_vggunet.dicom.geometry import lps_to_ras
+from monai_vggunet.dicom.headers import is_dicom_file
+from monai_vggunet.dicom.label_grid import ImageGrid
+from monai_vggunet.transforms.volume import source_name
+
+__all__ = ["LoadLabeld"]
+
+
+class LoadLabeld(LoadImaged):
+    """Load a label: DICOM SEG and RTSTRUCT onto the grid of the image loaded before, all else as `LoadImaged` does.
+
+    A path is DICOM when it is a folder, is called so (`.dcm`), or is a DICOM file whatever its name. The label then is
+    a `MetaTensor` `(1, X, Y, Z)`, uint8, with the image's affine: see `read_annotation` for what is refused. An image
+    from NIfTI has no frame of reference or study to compare with: geometry alone decides then, and the log says so.
+
+    Args:
+        keys: the label's key.
+        reference_key: the image's key, a `MetaTensor` `(C, X, Y, Z)` on the grid it was read with.
+        segments: name or number of a segment or structure -> class number; None when the label holds one alone.
+        on_overlap: `higher` lets the higher class number win where classes overlap; `error` refuses.
+
+    Raises:
+        VGGUNetError: of the kind that fits, as `read_annotation` says.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        reference_key: str = "image",
+        segments: Mapping[str, int] | None = None,
+        on_overlap: OverlapPolicy = "higher",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
+        self.reference_key, self.segments, self.on_overlap = reference_key, dict(segments or {}), on_overlap
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        """Load every key."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self._drawn(d[key], d[self.reference_key]) if _is_dicom(d[key]) else self._loader(d[key], reader)
+        return d
+
+    def _drawn(self, path: str, image: MetaTensor) -> MetaTensor:
+        annotation = read_annotation(path, _grid_of(image), self.segments, self.on_overlap)
+        meta = {
+            MetaKeys.AFFINE: image.affine.clone(),
+            MetaKeys.ORIGINAL_AFFINE: image.affine.clone(),
+            MetaKeys.SPATIAL_SHAPE: np.array(annotation.array.shape),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.ORIGINAL_CHANNEL_DIM: "no_channel",
+            "filename_or_obj": str(annotation.path),
+        }
+        return MetaTensor(torch.from_numpy(np.ascontiguousarray(annotation.array[None])), meta=meta)
+
+
+def _grid_of(image: MetaTensor) -> ImageGrid:
+    columns, rows, slices = image.shape[1:]
+    said = {name: str(image.meta.get(name) or "") for name in ("frame_of_reference_uid", "study_uid", "series_uid")}
+    affine = lps_to_ras(np.asarray(image.affine, dtype=np.float64))  # the same two signs change back
+    return ImageGrid(affine, (columns, rows, slices), source_name(image), **said)
+
+
+def _is_dicom(path: Any) -> bool:
+    file = Path(path) if isinstance(path, (str, Path)) else None
+    if file is None:
+        return False
+    try:
+        return file.is_dir() or file.suffix.lower() in DICOM_ENDINGS or is_dicom_file(file)
+    except OSError:
+        return False
+
+
+LoadLabelD = LoadLabelDict = LoadLabeld
