@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,18 @@ OverlapPolicy = Literal["higher", "error"]
 _CLASSES = {*SEGMENTATION_CLASSES, RTSTRUCT_CLASS}
 _MOST_LISTED = 10
 # What pydicom and arithmetic raise on elements that are absent, empty, or hold something else than they should.
-_DAMAGE = (AttributeError, EOFError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ from itertools import combinations
 
 import numpy as np
 
-__all__ = ["Patch", "contours_conflict", "fill_contour", "fill_even_odd"]
+__all__ = ["Patch", "combine_even_odd", "fill_contour", "in_conflict"]
 
-# Coordinates are rounded to a thousandth of a pixel: a contour drawn through pixel centers, as many tools write it,
-# must not be decided by the noise of an inverted affine.
-DECIMALS = 3
+# Vertices are rounded to a ten-thousandth of a pixel: a contour drawn through pixel centers, as many tools write it,
+# must not be decided by the noise of an inverted affine. Crossings need to shed only the noise of their own division.
+VERTEX_DECIMALS = 4
+CROSSING_DECIMALS = 6
 
 # Column and row of the first pixel, and a mask (columns, rows), bool.
 Patch = tuple[int, int, np.ndarray]
@@ -35,7 +36,7 @@ def fill_contour(points: np.ndarray) -> Patch:
         >>> column, row, mask.tolist()
         (0, 0, [[True], [True]])
     """
-    start = np.round(np.asarray(points, dtype=np.float64), DECIMALS)
+    start = np.round(np.asarray(points, dtype=np.float64), VERTEX_DECIMALS)
     end = np.roll(start, -1, axis=0)
     first = np.ceil(start.min(axis=0)).astype(np.int64)
     columns, rows = np.ceil(start.max(axis=0)).astype(np.int64) - first
@@ -47,22 +48,26 @@ def fill_contour(points: np.ndarray) -> Patch:
     edge = np.repeat(np.arange(len(start)), counts)
     row = low[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
     (u, v), (du, dv) = start[edge].T, (end - start)[edge].T
-    crossing = np.ceil(np.round(u + (row - v) * du / dv, DECIMALS)).astype(np.int64)  # first column inside or beyond
-    flat = (row - first[1]) * (columns + 1) + crossing - first[0]
-    crossings = np.bincount(flat, minlength=rows * (columns + 1)).reshape(rows, columns + 1)
-    inside = np.cumsum(crossings, axis=1)[:, :columns] % 2 == 1
-    return int(first[0]), int(first[1]), inside.T
+    crossing = np.ceil(np.round(u + (row - v) * du / dv, CROSSING_DECIMALS)).astype(
+        np.int64
+    )  # first column inside or beyond
+    flat = (crossing - first[0]) * rows + row - first[1]
+    crossings = np.bincount(flat, minlength=(columns + 1) * rows).astype(np.uint8).reshape(columns + 1, rows)
+    inside = np.bitwise_xor.accumulate(crossings & 1, axis=0)[:columns].astype(bool)
+    return int(first[0]), int(first[1]), inside
 
 
-def fill_even_odd(contours: Sequence[np.ndarray]) -> Patch:
+def combine_even_odd(patches: Sequence[Patch]) -> Patch:
     """Return the pixels that lie inside an odd number of contours: an inner contour is a hole, one beside is a part.
 
     A contour that is there twice counts once: it would cancel itself out, which nobody means.
 
     Args:
-        contours: at least one, each (N, 2) as for `fill_contour`.
+        patches: at least one, each from `fill_contour`.
     """
-    patches = _different([fill_contour(contour) for contour in contours])
+    if len(patches) == 1:
+        return patches[0]
+    patches = _different(patches)
     low = np.min([patch[:2] for patch in patches], axis=0)
     high = np.max([np.add(patch[:2], patch[2].shape) for patch in patches], axis=0)
     mask = np.zeros(high - low, dtype=bool)
@@ -71,23 +76,26 @@ def fill_even_odd(contours: Sequence[np.ndarray]) -> Patch:
     return int(low[0]), int(low[1]), mask
 
 
-def contours_conflict(contours: Sequence[np.ndarray]) -> bool:
+def in_conflict(patches: Sequence[Patch]) -> bool:
     """Whether a contour is there twice, or two cover pixels in common and neither lies within the other.
 
     Even-odd is then a guess at what was meant: the overlap of crossing contours counts as outside.
+
+    Args:
+        patches: each from `fill_contour`.
     """
-    if len(contours) < 2:
+    if len(patches) < 2:
         return False
-    patches = [fill_contour(contour) for contour in contours]
     if len(_different(patches)) < len(patches):
         return True
-    for (a_column, a_row, a), (b_column, b_row, b) in combinations(patches, 2):
-        low = np.maximum((a_column, a_row), (b_column, b_row))
-        size = np.minimum(np.add((a_column, a_row), a.shape), np.add((b_column, b_row), b.shape)) - low
+    areas = [np.count_nonzero(mask) for _, _, mask in patches]
+    for (a, area_a), (b, area_b) in combinations(zip(patches, areas), 2):
+        low = np.maximum(a[:2], b[:2])
+        size = np.minimum(np.add(a[:2], a[2].shape), np.add(b[:2], b[2].shape)) - low
         if (size <= 0).any():
             continue
-        inside_a, inside_b = a[_box(low - (a_column, a_row), size)], b[_box(low - (b_column, b_row), size)]
-        if 0 < np.count_nonzero(inside_a & inside_b) < min(np.count_nonzero(a), np.count_nonzero(b)):
+        common = np.count_nonzero(a[2][_box(low - a[:2], size)] & b[2][_box(low - b[:2], size)])
+        if 0 < common < min(area_a, area_b):
             return True
     return False
 

@@ -78,18 +78,17 @@ class LabelCanvas:
     Attributes:
         grid: the image's.
         array: (columns, rows, slices), uint8; 0 is background.
-        contested: (column, row, slice) as flat indices of voxels that several classes claim, piece by piece.
+        contested: voxels that several classes claim, bool, of the array's shape; None while there are none.
         contested_classes: the classes concerned.
     """
 
     grid: ImageGrid
     array: np.ndarray = field(init=False)
-    contested: list[np.ndarray] = field(init=False, default_factory=list)
+    contested: np.ndarray | None = field(init=False, default=None)
     contested_classes: set[int] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        # Slices first in memory: one is painted at a time.
-        self.array = np.zeros(self.grid.shape[::-1], dtype=np.uint8).transpose(2, 1, 0)
+        self.array = self._zeros(np.uint8)
 
     def paint(self, classes: np.ndarray, corner: tuple[int, int, int], what: str) -> None:
         """Draw class numbers (columns, rows), uint8, with the first of them at voxel `corner`, in one slice.
@@ -120,20 +119,20 @@ class LabelCanvas:
             )
         x, y = slice(column + low[0], column + high[0]), slice(row + low[1], row + high[1])
         region = self.array[x, y, slice_index]
-        self._contest(region, inside, (int(x.start), int(y.start), slice_index))
+        both = (region > 0) & (inside > 0) & (region != inside)
+        if both.any():
+            if self.contested is None:
+                self.contested = self._zeros(np.bool_)
+            self.contested[x, y, slice_index] |= both
+            counts = np.bincount(region[both], minlength=256) + np.bincount(inside[both], minlength=256)
+            self.contested_classes |= {int(value) for value in np.flatnonzero(counts)}
         np.maximum(region, inside, out=region)
 
     @property
     def n_contested(self) -> int:
         """Number of voxels that several classes claim."""
-        return len(np.unique(np.concatenate(self.contested))) if self.contested else 0
+        return 0 if self.contested is None else int(np.count_nonzero(self.contested))
 
-    def _contest(self, region: np.ndarray, drawn: np.ndarray, start: tuple[int, int, int]) -> None:
-        both = (region > 0) & (drawn > 0) & (region != drawn)
-        if both.any():
-            columns, rows = np.nonzero(both)
-            index = (columns + start[0], rows + start[1], np.full_like(columns, start[2]))
-            self.contested.append(np.ravel_multi_index(index, self.grid.shape))
-            self.contested_classes |= {int(c) for c in np.unique(region[both])} | {
-                int(c) for c in np.unique(drawn[both])
-            }
+    def _zeros(self, dtype: type) -> np.ndarray:
+        # One slice is one block of memory: slices are painted one by one.
+        return np.zeros(self.grid.shape[::-1], dtype=dtype).transpose(2, 1, 0)

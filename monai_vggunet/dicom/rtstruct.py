@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from monai_vggunet.dicom.contours import contours_conflict, fill_even_odd
+from monai_vggunet.dicom.contours import Patch, combine_even_odd, fill_contour, in_conflict
 from monai_vggunet.dicom.label_grid import ImageGrid, LabelCanvas
 from monai_vggunet.dicom.segment_names import Segment
 from monai_vggunet.errors import DicomReadError, GridMismatchError
@@ -82,15 +82,15 @@ def paint_structures(dataset: Dataset, path: Path, canvas: LabelCanvas, classes:
     names = {roi.number: str(roi) for roi in structures_of(dataset, path)}
     for number, value in classes.items():
         what = f"structure {names[number]} of {path}"
-        by_slice: dict[int, list[np.ndarray]] = {}
+        by_slice: dict[int, list[Patch]] = {}
         for contour, item in enumerate(items[number], start=1):
             if not _is_closed(item):
                 continue
             points = _points(item, f"contour {contour} of {what}")
             slice_index, index = _in_slice(points, canvas.grid, f"contour {contour} of {what}")
-            by_slice.setdefault(slice_index, []).append(index)
-        for slice_index, contours in by_slice.items():
-            column, row, inside = fill_even_odd(contours)
+            by_slice.setdefault(slice_index, []).append(fill_contour(index))
+        for slice_index, patches in by_slice.items():
+            column, row, inside = combine_even_odd(patches)
             canvas.paint(inside * np.uint8(value), (column, row, slice_index), what)
         findings += _findings(names[number], items[number], by_slice)
     return findings
@@ -161,7 +161,7 @@ def _in_slice(points_lps: np.ndarray, grid: ImageGrid, what: str) -> tuple[int, 
     return nearest, index[:, :2]
 
 
-def _findings(name: str, items: list[Dataset], by_slice: Mapping[int, list[np.ndarray]]) -> list[str]:
+def _findings(name: str, items: list[Dataset], by_slice: Mapping[int, list[Patch]]) -> list[str]:
     """Say what of a structure could not be drawn as it may have been meant."""
     findings = []
     ignored = [str(item.get("ContourGeometricType") or "no type") for item in items if not _is_closed(item)]
@@ -174,7 +174,7 @@ def _findings(name: str, items: list[Dataset], by_slice: Mapping[int, list[np.nd
             f"structure {name}: {span - len(by_slice)} of the {span} slices from its first to its last have no "
             "contour and stay empty; nothing is interpolated"
         )
-    conflicts = sum(contours_conflict(contours) for contours in by_slice.values())
+    conflicts = sum(in_conflict(patches) for patches in by_slice.values())
     if conflicts:
         findings.append(
             f"structure {name}: in {conflicts} slices contours cross, and count as outside where they overlap, or are "
