@@ -130,8 +130,10 @@ def segment(
 
 
 def _failed(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
-    """Record a failure; a mask of an earlier run must not pass for this one's result."""
-    (folder / "mask.nii.gz").unlink(missing_ok=True)
+    """Record a failure; a mask of an earlier run must not pass for this one's result, so it is renamed, not lost."""
+    earlier = folder / "mask.nii.gz"
+    if earlier.exists():
+        earlier.replace(folder / "mask_of_earlier_run.nii.gz")
     record = {"case": case, "status": "failed", "kind": type(error).__name__, "error": str(error)}
     write_json(folder / "record.json", record)
     return CaseResult(case, folder, str(error))

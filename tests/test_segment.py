@@ -96,6 +96,7 @@ def test_a_failure_leaves_no_mask_of_an_earlier_run(model: Path, archive: Path, 
     stale.write_bytes(b"from an earlier run")
     segment([archive], tmp_path / "out", Segmenter(model), show_progress=False)
     assert not stale.exists()
+    assert stale.with_name("mask_of_earlier_run.nii.gz").read_bytes() == b"from an earlier run"
 
 
 def test_another_modality_is_refused(model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from monai.transforms import LoadImaged
 from monai.utils import MetaKeys, SpaceKeys
 
 from monai_vggunet.data.cases import DICOM_ENDINGS
+from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.dicom.annotations import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.geometry import lps_to_ras
 from monai_vggunet.dicom.headers import is_dicom_file
@@ -48,7 +49,8 @@ class LoadLabeld(LoadImaged):
         on_overlap: OverlapPolicy = "higher",
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
+        nifti = NiftiVolumeReader()
+        super().__init__(keys, nifti, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         self.reference_key, self.segments, self.on_overlap = reference_key, dict(segments or {}), on_overlap
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:

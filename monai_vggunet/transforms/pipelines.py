@@ -32,6 +32,7 @@ from monai.transforms import (
 )
 
 from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
+from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.grid import MatchGridd
@@ -212,10 +213,10 @@ def _loading(
     options: Mapping[str, Any] | None,
     segments: Mapping[str, int] | None,
 ) -> list[Transform]:
-    # One reader for DICOM; files that are not DICOM fall through to MONAI's own readers (NIfTI, pictures).
-    image_reader = DicomSeriesReader(**dict(options or {}))
+    # One reader for DICOM, one for NIfTI; what is neither falls through to MONAI's own readers (pictures).
+    readers = [NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
     with _quiet_default_readers():
-        load_image = LoadImaged("image", reader=image_reader, ensure_channel_first=True)
+        load_image = LoadImaged("image", reader=readers, ensure_channel_first=True)
         load_label = LoadLabeld("label", "image", segments)
     steps: list[Transform] = [
         load_image,
