@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from monai_vggunet.dicom.headers import hash_identifier, read_header
+from monai_vggunet.dicom.helpers import spread
 from monai_vggunet.dicom.records import InstanceRecord, Series, SkippedFile
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
@@ -16,10 +18,14 @@ from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 
 __all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
 
-# Headers are small: threads hide the latency of disks and network shares, more of them only wait for each other.
+# Threads hide the latency of disks and network shares, more of them only wait for each other.
 DEFAULT_WORKERS = min(8, 2 * (os.cpu_count() or 1))
-# A thread is not worth its start for fewer files than this.
-_FEWEST_FILES_FOR_THREADS = 16
+# So many files are read one after the other to see whether the time goes into waiting; fewer are not worth a thread.
+_FILES_TO_JUDGE_BY = 16
+# Waiting it is when the clock runs this much faster than the processor's.
+_WAITING = 3.0
+# Parsing is spread in parcels of so many files: some ten milliseconds each.
+_FILES_PER_PARCEL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
 
     Args:
         path: the folder.
-        num_workers: threads that read headers.
+        num_workers: threads or helper processes that read headers (see `helpers`).
 
     Raises:
         DicomReadError: if the folder does not exist, is none, or cannot be listed.
@@ -84,12 +90,7 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
 
 def scan_files(paths: Iterable[str | os.PathLike[str]], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
     """Index the given files as `scan_folder` does for all files of a folder."""
-    files = [Path(path) for path in paths]
-    if len(files) < _FEWEST_FILES_FOR_THREADS or num_workers <= 1:
-        found = [read_header(file) for file in files]
-    else:
-        with ThreadPoolExecutor(num_workers) as pool:
-            found = list(pool.map(read_header, files))
+    found = _read_headers([Path(path) for path in paths], num_workers)
     by_series: dict[str, list[InstanceRecord]] = {}
     for record in found:
         if isinstance(record, InstanceRecord):
@@ -129,6 +130,25 @@ def patient_key(path: str | os.PathLike[str]) -> str:
             "give each patient a folder"
         )
     return keys.pop()
+
+
+def _read_headers(files: list[Path], num_workers: int) -> list[InstanceRecord | SkippedFile]:
+    """Read headers in the order of the files: by threads where files are slow to come, else by helper processes."""
+    started_sec, used_sec = time.perf_counter(), time.thread_time()
+    found = _parcel(files[:_FILES_TO_JUDGE_BY])
+    rest = files[_FILES_TO_JUDGE_BY:]
+    elapsed_sec, used_sec = time.perf_counter() - started_sec, time.thread_time() - used_sec
+    if num_workers > 1 and rest and elapsed_sec > _WAITING * used_sec:
+        with ThreadPoolExecutor(num_workers) as pool:
+            return found + list(pool.map(read_header, rest))
+    parcels = [rest[start : start + _FILES_PER_PARCEL] for start in range(0, len(rest), _FILES_PER_PARCEL)]
+    parts: dict[int, list[InstanceRecord | SkippedFile]] = {}
+    spread(_parcel, parcels, parts.__setitem__, num_workers)
+    return found + [record for which in range(len(parcels)) for record in parts[which]]
+
+
+def _parcel(files: list[Path]) -> list[InstanceRecord | SkippedFile]:
+    return [read_header(file) for file in files]
 
 
 def _series_of(instances: Sequence[InstanceRecord]) -> Series:

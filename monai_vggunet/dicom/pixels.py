@@ -1,4 +1,4 @@
-"""Image planes -> one array of rescaled values, decoded in threads straight into its place."""
+"""Image planes -> one array of rescaled values, each read or decoded straight into its place."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, pixel_array
-from pydicom.uid import (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
-)
 
+from monai_vggunet.dicom.decoding import decode_plane, decode_planes, open_pixels
+from monai_vggunet.dicom.helpers import spread
+from monai_vggunet.dicom.native_pixels import NativePixels, native_pixels
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
 
 __all__ = ["read_pixels"]
 
-# Decoders release the interpreter's lock for most of their time; more threads than cores only cost memory.
+# Reading and rescaling releases the interpreter's lock; more workers than cores only cost memory.
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
 
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
-# Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
-_WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
 
-# A codec's own words, cut to what fits in a message.
-_LONGEST_REASON = 300
+# Blank planes compress without end, whole series do not: a header that claims more pixels than this per byte of its
+# files is damaged. Up to the second figure a claim is harmless.
+_MOST_PIXELS_PER_BYTE = 1000
+_HARMLESS_PIXELS = 1 << 26
+
+# The planes of one file, and their places in the volume.
+_Places = list[tuple[int, FrameRecord]]
 
 
 def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKERS) -> np.ndarray:
@@ -41,43 +37,37 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
     Values are what the scanner means (HU for CT): `slope * stored + intercept`. MONOCHROME1 is a matter of display
     and changes no value (PS3.3 C.7.6.3.1.2); padding values stay as they are.
 
+    Uncompressed files are read by threads. Compressed ones are decoded by helper processes where that pays and is
+    possible (see `helpers`), because codecs hold the interpreter's lock.
+
     Args:
         frames: planes in the order of the slices.
-        num_workers: threads that read and decode files.
+        num_workers: threads or helper processes.
 
     Returns:
-        Array of shape (columns, rows, slices), float32.
+        Array of shape (columns, rows, slices), float32. In memory a slice is contiguous: rows of columns.
 
     Raises:
-        DicomPixelError: if a plane is colored, truncated, or cannot be decoded; the text names its file.
+        DicomPixelError: if a plane is colored, truncated, or cannot be decoded, or if the planes do not fit into
+            memory; the text names the file.
     """
-    for frame in frames:
-        _require_gray(frame)
-    # Written plane by plane as (slices, rows, columns); the view returned has the volume's axes without a copy.
-    volume = np.empty((len(frames), frames[0].rows, frames[0].columns), dtype=np.float32)
-    by_file: dict[Path, list[int]] = {}
+    by_file: dict[Path, _Places] = {}
     for index, frame in enumerate(frames):
-        by_file.setdefault(frame.path, []).append(index)
-
-    def fill(index: int, dataset: Dataset) -> None:
-        volume[index] = _decode(dataset, frames[index])
-
-    def fill_from(path: Path) -> None:
-        dataset = _open(path)
-        for index in by_file[path]:
-            fill(index, dataset)
-
-    with ThreadPoolExecutor(num_workers) as pool:
-        if len(by_file) == 1:  # a multi-frame file: its frames are decoded side by side
-            dataset = _open(frames[0].path)
-            tasks = [pool.submit(fill, index, dataset) for index in range(len(frames))]
+        _require_gray(frame)
+        by_file.setdefault(frame.path, []).append((index, frame))
+    native: list[tuple[NativePixels, _Places]] = []
+    general: list[_Places] = []
+    for path, places in by_file.items():
+        layout = _find_native(path, places)
+        if layout is None:
+            general.append(places)
         else:
-            tasks = [pool.submit(fill_from, path) for path in by_file]
-        try:
-            for task in tasks:
-                task.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            native.append((layout, places))
+    _require_plausible(general)
+    volume = _allocate(frames)
+    _read_native(native, volume, num_workers)
+    _decode_general(general, volume, num_workers)
+    # Written plane by plane as (slices, rows, columns); the view returned has the volume's axes without a copy.
     return volume.transpose(2, 1, 0)
 
 
@@ -89,52 +79,82 @@ def _require_gray(frame: FrameRecord) -> None:
         )
 
 
-def _open(path: Path) -> Dataset:
+def _find_native(path: Path, places: _Places) -> NativePixels | None:
     try:
-        dataset = pydicom.dcmread(path, force=True)
-    except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
+        layout = native_pixels(path, [frame for _, frame in places])
+        size = path.stat().st_size
+    except OSError as error:
         raise DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it") from error
-    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise DicomPixelError(f"{path.name} holds no pixel data: cut short; restore or remove it")
-    if "PixelData" not in dataset:
-        raise DicomPixelError(f"{path.name} holds floating-point pixels, expected integers in PixelData")
-    if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: as it was found to be encoded
-        implicit = dataset.original_encoding[0]
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return dataset
+    if layout is not None and size < layout.end:
+        raise _truncated(places[0][1])
+    return layout
 
 
-def _decode(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
-    """Decode one plane to rescaled values, (rows, columns)."""
-    try:
-        stored = pixel_array(dataset, index=frame.frame_index, raw=True)
-        if stored.shape != (frame.rows, frame.columns):
-            raise ValueError(f"got {stored.shape}, expected {(frame.rows, frame.columns)}")
-        if dataset.file_meta.TransferSyntaxUID not in _WIDTH_DECODED:
-            stored = _without_unused_bits(stored, dataset)
-        if dataset.get("ModalityLUTSequence"):
-            return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
-    except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
+def _truncated(frame: FrameRecord) -> DicomPixelError:
+    return DicomPixelError(
+        f"pixels of {frame.name} end early; expected {frame.columns}x{frame.rows} pixels: a truncated file; restore or "
+        "remove it"
+    )
+
+
+def _require_plausible(general: list[_Places]) -> None:
+    """Refuse files far too small for what their headers claim, before memory is set aside for it."""
+    claimed = sum(frame.rows * frame.columns for places in general for _, frame in places)
+    held = sum(places[0][1].path.stat().st_size for places in general)
+    if claimed > _HARMLESS_PIXELS and claimed > held * _MOST_PIXELS_PER_BYTE:
+        first = general[0][0][1]
         raise DicomPixelError(
-            f"pixels of {frame.name} cannot be decoded: {_in_one_line(error)}; expected "
-            f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed"
+            f"{len(general)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({first.columns}x"
+            f"{first.rows} a plane); expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
+        )
+
+
+def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
+    shape = (len(frames), frames[0].rows, frames[0].columns)
+    size = 4 * shape[0] * shape[1] * shape[2]
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        memory = size
+    try:
+        if size > memory:
+            raise MemoryError
+        return np.empty(shape, dtype=np.float32)
+    except (MemoryError, ValueError) as error:
+        raise DicomPixelError(
+            f"{shape[0]} planes of {shape[2]}x{shape[1]} pixels, from {frames[0].name}, need {size / 2**30:.1f} GiB; "
+            "expected a volume that fits into memory"
         ) from error
-    return (stored * np.float64(frame.rescale_slope) + frame.rescale_intercept).astype(np.float32)
 
 
-def _without_unused_bits(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Drop bits that are not the pixel's (overlays, garbage) and extend the sign from the highest bit stored.
+def _read_native(native: list[tuple[NativePixels, _Places]], volume: np.ndarray, num_workers: int) -> None:
+    def read(layout: NativePixels, places: _Places) -> None:
+        try:
+            complete = layout.read_into(volume, places)
+        except OSError as error:
+            name = layout.path.name
+            raise DicomPixelError(f"{name} cannot be read: {type(error).__name__}; restore or remove it") from error
+        if not complete:
+            raise _truncated(places[0][1])
 
-    PS3.5 8.1.1: the value stands in the BitsStored bits that end at HighBit.
-    """
-    bits = stored.dtype.itemsize * 8
-    high = int(dataset.get("HighBit", dataset.BitsStored - 1))
-    used = int(dataset.BitsStored)
-    if used >= bits:
-        return stored
-    # Up until the highest stored bit is on top, then down: arithmetically where the type is signed.
-    return (stored << (bits - 1 - high)) >> (bits - used)
+    with ThreadPoolExecutor(num_workers) as pool:
+        tasks = [pool.submit(read, layout, places) for layout, places in native]
+        try:
+            for task in tasks:
+                task.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+def _decode_general(general: list[_Places], volume: np.ndarray, num_workers: int) -> None:
+    if len(general) == 1:  # a multi-frame file is read once; its frames share it
+        dataset = open_pixels(general[0][0][1].path)
+        for index, frame in general[0]:
+            volume[index] = decode_plane(dataset, frame)
+        return
+
+    def put(which: int, planes: list[np.ndarray]) -> None:
+        for (index, _), plane in zip(general[which], planes, strict=True):
+            volume[index] = plane
+
+    spread(decode_planes, [[frame for _, frame in places] for places in general], put, num_workers)

@@ -1,0 +1,97 @@
+"""One image plane -> rescaled values, by pydicom and its codecs: compressed, and whatever else is unusual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, pixel_array
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+)
+
+from monai_vggunet.dicom.native_pixels import rescale_into, without_unused_bits
+from monai_vggunet.dicom.records import FrameRecord
+from monai_vggunet.errors import DicomPixelError
+
+__all__ = ["decode_plane", "decode_planes", "open_pixels"]
+
+# Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
+_WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
+
+# A codec's own words, cut to what fits in a message.
+_LONGEST_REASON = 300
+
+
+def decode_planes(frames: list[FrameRecord]) -> list[np.ndarray]:
+    """Decode planes of one file.
+
+    Args:
+        frames: planes of the same file.
+
+    Returns:
+        Arrays (rows, columns), float32.
+
+    Raises:
+        DicomPixelError: as `open_pixels` and `decode_plane`.
+    """
+    dataset = open_pixels(frames[0].path)
+    return [decode_plane(dataset, frame) for frame in frames]
+
+
+def open_pixels(path: Path) -> Dataset:
+    """Read a whole file.
+
+    Raises:
+        DicomPixelError: if it cannot be read or holds no pixels of integers.
+    """
+    try:
+        dataset = pydicom.dcmread(path, force=True)
+    except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
+        raise DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it") from error
+    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise DicomPixelError(f"{path.name} holds no pixel data: cut short; restore or remove it")
+    if "PixelData" not in dataset:
+        raise DicomPixelError(f"{path.name} holds floating-point pixels, expected integers in PixelData")
+    if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: as it was found to be encoded
+        implicit = dataset.original_encoding[0]
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
+
+
+def decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
+    """Decode one plane of a file to rescaled values.
+
+    Returns:
+        Array (rows, columns), float32.
+
+    Raises:
+        DicomPixelError: if its pixels are damaged, of another size, or of a kind that no codec here reads.
+    """
+    try:
+        stored = pixel_array(dataset, index=frame.frame_index, raw=True)
+        if stored.shape != (frame.rows, frame.columns):
+            raise ValueError(f"got {stored.shape}, expected {(frame.rows, frame.columns)}")
+        if dataset.file_meta.TransferSyntaxUID not in _WIDTH_DECODED:
+            used = int(dataset.BitsStored)
+            stored = without_unused_bits(stored, used, int(dataset.get("HighBit", used - 1)))
+        if dataset.get("ModalityLUTSequence"):
+            return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
+        plane = np.empty(stored.shape, np.float32)
+        rescale_into(plane, stored, frame.rescale_slope, frame.rescale_intercept)
+    except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
+        raise DicomPixelError(
+            f"pixels of {frame.name} cannot be decoded: {_in_one_line(error)}; expected "
+            f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed"
+        ) from error
+    return plane
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
