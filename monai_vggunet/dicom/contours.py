@@ -51,9 +51,9 @@ def fill_contour(points: np.ndarray) -> Patch:
     crossing = np.ceil(np.round(u + (row - v) * du / dv, CROSSING_DECIMALS)).astype(
         np.int64
     )  # first column inside or beyond
-    flat = (crossing - first[0]) * rows + row - first[1]
-    crossings = np.bincount(flat, minlength=(columns + 1) * rows).astype(np.uint8).reshape(columns + 1, rows)
-    inside = np.bitwise_xor.accumulate(crossings & 1, axis=0)[:columns].astype(bool)
+    flat = (row - first[1]) * (columns + 1) + crossing - first[0]
+    crossings = np.bincount(flat, minlength=rows * (columns + 1)).astype(np.uint8).reshape(rows, columns + 1)
+    inside = np.bitwise_xor.accumulate(crossings & 1, axis=1)[:, :columns].astype(bool).T  # as slices lie in memory
     return int(first[0]), int(first[1]), inside
 
 

@@ -294,6 +294,80 @@ def test_limit_of_no_case_is_an_error(tmp_path: Path) -> None:
         load_datalist(pairs(tmp_path, "a", "b"), max_training_cases=0)
 
 
+# Labels from DICOM
+
+
+def test_labels_of_any_format_are_paired_by_name(tmp_path: Path) -> None:
+    """A SEG or RTSTRUCT as a file, with an ending or without, or alone in a folder; names may hold dots."""
+    images = ["a.1", "b", "c", "d.nii.gz", "e.1"]
+    for name in images:
+        folder = tmp_path / "images" / name
+        touch(folder) if name.endswith(".gz") else write_series(folder, stored_values(2))
+    touch(*(tmp_path / "labels" / name for name in ("a.1.dcm", "b", "c/rs.dcm", "d.DCM", "e.1.nii.gz")))
+    cases, _ = annotated_cases(tmp_path)
+    assert [Path(case["label"]).name for case in cases] == ["a.1.dcm", "b", "c", "d.DCM", "e.1.nii.gz"]
+    assert names_of(cases) == ["a.1", "b", "c", "d", "e.1"]
+
+
+def test_two_labels_of_one_name_are_an_error(tmp_path: Path) -> None:
+    pairs(tmp_path, "a", "b")
+    touch(tmp_path / "labels" / "a.dcm")
+    with pytest.raises(DatasetError, match=r"two labels of one name, a\.dcm and a\.nii\.gz: keep one"):
+        load_datalist(tmp_path)
+
+
+def test_a_listed_label_may_be_the_image_s_own_folder(tmp_path: Path) -> None:
+    write_series(tmp_path / "p1", stored_values(2))
+    described(tmp_path, training=[{"image": "p1", "label": "p1"}])
+    cases, _ = annotated_cases(tmp_path)
+    assert cases[0]["label"] == cases[0]["image"] == str(tmp_path / "p1")
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "segments"),
+    [
+        ({}, [], {}),
+        ({"labels": {"0": "background", "1": "liver", "2": "spleen"}}, ["background", "liver", "spleen"],
+         {"liver": 1, "spleen": 2}),
+        ({"labels": {"background": 0, "liver": 1}}, ["background", "liver"], {"liver": 1}),
+        ({"labels": {"0": "background", "1": "lung"}, "segments": {"Lung L": 1, "Lung R": 1, "Body": 0}},
+         ["background", "lung"], {"Lung L": 1, "Lung R": 1, "Body": 0}),
+        ({"segments": {"Tumor": 2, "Liver": 1, "Liver 2": 1}}, ["background", "Liver", "Tumor"],
+         {"Tumor": 2, "Liver": 1, "Liver 2": 1}),
+    ],
+    ids=["nothing", "Decathlon", "nnU-Net", "both", "segments alone"],
+)  # fmt: skip
+def test_segments_are_stated_or_are_called_as_the_classes(
+    tmp_path: Path, content: dict[str, Any], names: list[str], segments: dict[str, int]
+) -> None:
+    for datalist in (
+        load_datalist(described(tmp_path, **content)),
+        evaluation_datalist(tmp_path, tmp_path / "absent.json"),
+    ):
+        assert datalist.class_names == names
+        assert datalist.segments == segments
+
+
+@pytest.mark.parametrize(
+    ("segments", "labels", "text"),
+    [
+        ({"Liver": "1"}, None, "expected an object with the name of a segment or structure and its class number"),
+        (["Liver"], None, "expected an object with the name"),
+        ({"Liver": True}, None, "expected an object with the name"),
+        ({"Liver": -1}, None, "expected an object with the name"),
+        ({"Liver": 1, " liver": 2}, None, r"names \['liver'\] more than once"),
+        ({"Liver": 1, "Spleen": 3}, None, r"gives the classes \[1, 3\]; expected 1, 2, \.\.\. without gaps"),
+        ({"Liver": 1, "Spleen": 2}, {"0": "background", "1": "liver"}, r"'labels' names the classes 0 to 1: mend one"),
+        ({"Liver": 300}, None, "a label holds numbers up to 255"),
+        ({"Body": 0}, None, r"gives the classes \[\]"),
+    ],
+)
+def test_segments_that_contradict_are_an_error(tmp_path: Path, segments: Any, labels: Any, text: str) -> None:
+    content = {"segments": segments} | ({"labels": labels} if labels else {})
+    with pytest.raises(DatasetError, match=text):
+        load_datalist(described(tmp_path, **content))
+
+
 # Cases to be segmented
 
 

@@ -215,7 +215,7 @@ def test_a_structure_outside_of_the_image_is_refused(
     tmp_path: Path, at: float, center: tuple[float, float], text: str
 ) -> None:
     files, grid = case(tmp_path)
-    points = place(tmp_path, circle(center, 8), 0, files) + [0, 0, 2.5 * at]
+    points = place(tmp_path, circle(center, 8), 0, files) + np.array([0, 0, 2.5 * at])
     write_rtstruct(tmp_path / "rs.dcm", {"a": [contour(points)]}, files[0])
     with pytest.raises(GridMismatchError, match=text):
         read_annotation(tmp_path / "rs.dcm", grid)
