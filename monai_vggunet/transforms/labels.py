@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,15 @@ from monai_vggunet.dicom.annotations import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.geometry import lps_to_ras
 from monai_vggunet.dicom.headers import is_dicom_file
 from monai_vggunet.dicom.label_grid import ImageGrid
+from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.transforms.volume import source_name
 
 __all__ = ["LoadLabeld"]
+
+# What `volume_geometry` says of slices with gaps that are kept on request. From half a slice on, the affine puts a
+# slice nearer to another one's place than to its own: geometry cannot tell which a contour or frame means.
+_DISPLACED = re.compile(r"affine displaces slices by up to (\S+) mm")
+_AMBIGUOUS_SLICES = 0.5
 
 
 class LoadLabeld(LoadImaged):
@@ -38,6 +45,7 @@ class LoadLabeld(LoadImaged):
         on_overlap: `higher` lets the higher class number win where classes overlap; `error` refuses.
 
     Raises:
+        GridMismatchError: the image was read over gaps (`on_gap='keep'`) that leave open which slice is meant.
         VGGUNetError: of the kind that fits, as `read_annotation` says.
     """
 
@@ -74,9 +82,21 @@ class LoadLabeld(LoadImaged):
 
 
 def _grid_of(image: MetaTensor) -> ImageGrid:
+    """Return the image's grid.
+
+    Raises:
+        GridMismatchError: its slices do not lie where the affine puts them.
+    """
     columns, rows, slices = image.shape[1:]
     said = {name: str(image.meta.get(name) or "") for name in ("frame_of_reference_uid", "study_uid", "series_uid")}
     affine = lps_to_ras(np.asarray(image.affine, dtype=np.float64))  # the same two signs change back
+    step_mm = float(np.linalg.norm(affine[:3, 2]))
+    for displaced_mm in map(float, _DISPLACED.findall(str(image.meta.get("findings") or ""))):
+        if displaced_mm > _AMBIGUOUS_SLICES * step_mm:
+            raise GridMismatchError(
+                f"the slices of {source_name(image)} were kept with gaps, up to {displaced_mm:.3g} mm off their mean "
+                f"step of {step_mm:.3g} mm: a DICOM label has no certain slice there; restore the missing slices"
+            )
     return ImageGrid(affine, (columns, rows, slices), source_name(image), **said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -123,10 +124,19 @@ def test_an_image_from_nifti_takes_a_dicom_label_by_geometry_alone(
 
 
 def test_slices_kept_with_a_gap_take_no_label_that_the_affine_displaces(tmp_path: Path) -> None:
-    case = write_case(tmp_path, offsets_mm=[0, 2.5, 5, 10, 12.5, 15])
-    with pytest.raises(RuntimeError) as caught:
-        loading(segments=SEGMENTS, reader_options={"on_gap": "keep"})(case)
-    assert "off the nearest slice" in str(refusal_behind(caught.value))
+    """Up to half a slice the label's own place tells; beyond, a frame could fit the place of another slice."""
+    for offsets_mm, text in (
+        ([0, 2.5, 5, 8.9, 11.4, 13.9], "off the nearest slice"),
+        ([0, 2.5, 5, 7.5, 10, 30], r"kept with gaps, up to .* mm off their mean step of"),
+    ):
+        case = write_case(tmp_path / text[:3], offsets_mm=offsets_mm)
+        with pytest.raises(RuntimeError) as caught:
+            loading(segments=SEGMENTS, reader_options={"on_gap": "keep"})(case)
+        assert isinstance(refusal_behind(caught.value), GridMismatchError)
+        assert re.search(text, str(refusal_behind(caught.value)))
+    case = write_case(tmp_path / "small", offsets_mm=[0, 2.5, 5, 8, 10.5, 13])  # 0.2 mm off: no doubt which slice
+    data = loading(segments=SEGMENTS, reader_options={"on_gap": "keep"})(case)
+    np.testing.assert_array_equal(data["label"].numpy()[0], label_array(SHAPE))
 
 
 def test_a_single_segment_needs_no_names_several_do(tmp_path: Path) -> None:
