@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
 from monai_vggunet.dicom.deflated_frames import DEFLATED_IMAGE_FRAMES, inflate_frames
 from monai_vggunet.dicom.frames import frames_of
@@ -230,10 +231,18 @@ def _decoded(dataset: Dataset, path: Path, wanted: Sequence[int]) -> Iterator[tu
         elif dataset.BitsAllocated == 1 and not syntax.is_encapsulated:
             yield from _unpacked(dataset, wanted)
         else:
-            yield from zip(wanted, iter_pixels(dataset, raw=True, indices=list(wanted)), strict=True)
+            decoded = iter_pixels(dataset, raw=True, indices=list(wanted), decoding_plugin=_plugin(syntax))
+            yield from zip(wanted, decoded, strict=True)
     except Exception as error:  # a codec's own kinds, of which there are many
         reason = str(error).splitlines()[0][:_LONGEST_REASON] if str(error) else type(error).__name__
         raise DicomPixelError(f"the pixels of {path} cannot be decoded: {reason}") from error
+
+
+def _plugin(syntax: str) -> str:
+    """Return the codec for a transfer syntax: GDCM, pydicom's first choice, aborts the process on damaged frames."""
+    if syntax in JPEG2000TransferSyntaxes:
+        return "pylibjpeg"
+    return "pyjpegls" if syntax in JPEGLSTransferSyntaxes else ""
 
 
 def _unpacked(dataset: Dataset, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
