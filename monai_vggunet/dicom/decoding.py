@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_modality_lut, pixel_array
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -14,8 +15,10 @@ from pydicom.uid import (
     JPEG2000TransferSyntaxes,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
+    RLELossless,
 )
 
+from monai_vggunet.dicom.codestream import codestream_size
 from monai_vggunet.dicom.native_pixels import rescale_into, without_unused_bits
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
@@ -24,6 +27,12 @@ __all__ = ["decode_plane", "decode_planes", "open_pixels"]
 
 # Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
 _WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
+# GDCM aborts the whole process on some damaged frames; it is left what no other codec here reads (JPEG).
+_PLUGINS = {
+    **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
+    RLELossless: "pydicom",
+}
 
 # A codec's own words, cut to what fits in a message.
 _LONGEST_REASON = 300
@@ -75,9 +84,7 @@ def decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
         DicomPixelError: if its pixels are damaged, of another size, or of a kind that no codec here reads.
     """
     try:
-        stored = pixel_array(dataset, index=frame.frame_index, raw=True)
-        if stored.shape != (frame.rows, frame.columns):
-            raise ValueError(f"got {stored.shape}, expected {(frame.rows, frame.columns)}")
+        stored = _stored(dataset, frame)
         if dataset.file_meta.TransferSyntaxUID not in _WIDTH_DECODED:
             used = int(dataset.BitsStored)
             stored = without_unused_bits(stored, used, int(dataset.get("HighBit", used - 1)))
@@ -91,6 +98,27 @@ def decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
             f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed"
         ) from error
     return plane
+
+
+def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
+    """Decode stored values, of the right width where the codec knows it, else as whole words."""
+    syntax, expected = dataset.file_meta.TransferSyntaxUID, (frame.rows, frame.columns)
+    if syntax in _WIDTH_DECODED:
+        count = int(dataset.get("NumberOfFrames") or 1)
+        declared = codestream_size(get_frame(dataset.PixelData, frame.frame_index, number_of_frames=count))
+        if declared != expected:
+            raise ValueError(f"the compressed frame declares {declared or 'no'} rows and columns, expected {expected}")
+    stored = pixel_array(
+        dataset,
+        index=frame.frame_index,
+        raw=True,
+        decoding_plugin=_PLUGINS.get(syntax, ""),
+        # pydicom cuts words as if HighBit were always BitsStored - 1; see `without_unused_bits`.
+        correct_unused_bits=syntax in _WIDTH_DECODED,
+    )
+    if stored.shape != expected:
+        raise ValueError(f"got {stored.shape}, expected {expected}")
+    return stored
 
 
 def _in_one_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_vggunet.dicom.decoding import decode_plane, decode_planes, open_pixels
-from monai_vggunet.dicom.helpers import spread
+from monai_vggunet.dicom.helpers import HelperCrashError, spread
 from monai_vggunet.dicom.native_pixels import NativePixels, native_pixels
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
@@ -24,7 +24,7 @@ _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 
 # Blank planes compress without end, whole series do not: a header that claims more pixels than this per byte of its
 # files is damaged. Up to the second figure a claim is harmless.
-_MOST_PIXELS_PER_BYTE = 1000
+_MOST_PIXELS_PER_BYTE = 5000
 _HARMLESS_PIXELS = 1 << 26
 
 # The planes of one file, and their places in the volume.
@@ -157,4 +157,11 @@ def _decode_general(general: list[_Places], volume: np.ndarray, num_workers: int
         for (index, _), plane in zip(general[which], planes, strict=True):
             volume[index] = plane
 
-    spread(decode_planes, [[frame for _, frame in places] for places in general], put, num_workers)
+    try:
+        spread(decode_planes, [[frame for _, frame in places] for places in general], put, num_workers)
+    except HelperCrashError as error:
+        name = general[error.index][0][1].name
+        raise DicomPixelError(
+            f"pixels of {name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
+            "or remove it"
+        ) from error
