@@ -28,7 +28,7 @@ _LENGTH = struct.Struct("<Q")
 _CRASH_SIGNALS = frozenset({signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV})
 # A helper is one of several: none of its libraries is to use all cores (OpenJPEG does, unless told).
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPJ_NUM_THREADS")}
-_CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from monai_vggunet.dicom.helper_process import serve; serve()"
+_CHILD = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); import {__name__} as this; this.serve()"
 
 
 class Helper:
