@@ -33,6 +33,8 @@ _PLUGINS = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
     RLELossless: "pydicom",
 }
+# CharLS reads on for ever where a frame is cut short at some places.
+_JPEG_END = b"\xff\xd9"
 
 # A codec's own words, cut to what fits in a message.
 _LONGEST_REASON = 300
@@ -105,9 +107,12 @@ def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     syntax, expected = dataset.file_meta.TransferSyntaxUID, (frame.rows, frame.columns)
     if syntax in _WIDTH_DECODED:
         count = int(dataset.get("NumberOfFrames") or 1)
-        declared = codestream_size(get_frame(dataset.PixelData, frame.frame_index, number_of_frames=count))
+        compressed = get_frame(dataset.PixelData, frame.frame_index, number_of_frames=count)
+        declared = codestream_size(compressed)
         if declared != expected:
             raise ValueError(f"the compressed frame declares {declared or 'no'} rows and columns, expected {expected}")
+        if syntax in JPEGLSTransferSyntaxes and not compressed.rstrip(b"\0").endswith(_JPEG_END):
+            raise ValueError("the compressed frame has no end: cut short")
     stored = pixel_array(
         dataset,
         index=frame.frame_index,

@@ -169,7 +169,8 @@ def _series_of(instances: Sequence[InstanceRecord]) -> Series:
 
 def _listing_order(series: Series) -> tuple[int, str]:
     number = series.series_number
-    return (int(number) if number.lstrip("-").isdigit() else 0, series.series_uid)
+    whole = number.isascii() and number.removeprefix("-").isdecimal()
+    return (int(number) if whole else 0, series.series_uid)
 
 
 def _unlisted(error: OSError) -> SkippedFile:

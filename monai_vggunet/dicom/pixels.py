@@ -107,6 +107,8 @@ def _require_plausible(general: list[_Places]) -> None:
             f"{len(general)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({first.columns}x"
             f"{first.rows} a plane); expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
         )
+    if claimed > _HARMLESS_PIXELS:
+        decode_planes([general[0][0][1]])  # refuses a plane that is not of the size claimed
 
 
 def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:

@@ -1,16 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import gdcm
 import numpy as np
 import pydicom
 import pytest
 from dicom_phantoms import stored_values, write_enhanced, write_series
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
-from monai_vggunet.dicom import DicomVolume, read_volume, scan_folder
+from monai_vggunet.dicom import DicomVolume, helpers, read_volume, scan_files, scan_folder
+from monai_vggunet.dicom.pixels import read_pixels
+from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomGeometryError, DicomPixelError
 
 
@@ -199,4 +210,181 @@ def test_enhanced_frames_are_sorted_by_position_with_their_own_rescale(tmp_path:
 def test_frames_without_functional_groups_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path, np.zeros((1, 12, 5), np.uint16), Rows=4, NumberOfFrames=3)
     with pytest.raises(DicomGeometryError, match="no usable ImagePositionPatient"):
+        read(tmp_path)
+
+
+def rewritten(path: Path, transfer_syntax: str) -> None:
+    """Write a native file anew in another uncompressed transfer syntax."""
+    dataset = pydicom.dcmread(path)
+    list(dataset.iterall())  # parsed, so that every value is written anew
+    dataset.file_meta.TransferSyntaxUID = transfer_syntax
+    little = transfer_syntax != ExplicitVRBigEndian
+    if not little:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+    implicit = transfer_syntax == ImplicitVRLittleEndian
+    pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+
+
+@pytest.mark.parametrize(
+    "transfer_syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+def test_every_uncompressed_syntax_is_read(tmp_path: Path, transfer_syntax: str) -> None:
+    for path in write_series(tmp_path):
+        rewritten(path, transfer_syntax)
+    np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored_values()))
+
+
+def test_values_above_an_overlay_bit_are_shifted_down_in_compressed_and_big_endian_files(tmp_path: Path) -> None:
+    values = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
+    bits = {"BitsStored": 12, "HighBit": 15}
+    write_series(tmp_path / "rle", (values << 4) | 0x3, transfer_syntax=RLELossless, **bits)
+    for path in write_series(tmp_path / "big", ((values << 4) | 0x3).astype(np.int16), **bits, PixelRepresentation=0):
+        rewritten(path, ExplicitVRBigEndian)
+    for folder in ("rle", "big"):
+        np.testing.assert_array_equal(read(tmp_path / folder).array, as_volume(values))
+
+
+@pytest.mark.parametrize("transfer_syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_signed_values_of_twelve_bits_keep_their_sign(tmp_path: Path, transfer_syntax: str) -> None:
+    stored = stored_values(rows=48, columns=40)
+    write_series(tmp_path, stored, transfer_syntax=transfer_syntax, BitsStored=12)
+    np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored))
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+def test_jpeg_lossless_in_one_or_several_fragments(tmp_path: Path, fragments: int) -> None:
+    stored = np.abs(stored_values(rows=32, columns=40)).astype(np.uint16)
+    for path in write_series(tmp_path, stored):
+        as_jpeg_lossless(path, fragments)
+    np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored))
+
+
+def as_jpeg_lossless(path: Path, fragments: int) -> None:
+    """Compress a file by GDCM (process 14, selection value 1), pydicom having no such encoder."""
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    dataset = pydicom.dcmread(path)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([frame], fragments_per_frame=fragments, has_bot=False)
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("transfer_syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_frame_of_another_size_than_its_header_says_is_refused(tmp_path: Path, transfer_syntax: str) -> None:
+    stored = np.abs(stored_values(slices=2, rows=48, columns=40)).astype(np.uint16)
+    write_series(tmp_path, stored, transfer_syntax=transfer_syntax)
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.Rows = 24
+        dataset.save_as(path)
+    with pytest.raises(DicomPixelError, match=r"declares \(48, 40\) rows and columns, expected \(24, 40\)"):
+        read(tmp_path)
+
+
+def test_native_frames_of_one_file_are_found_by_their_place(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 100, (5, 3, 3)).astype(np.uint16)
+    write_enhanced(tmp_path / "enhanced", stored, [[0, 0, 3.0 * (4 - k)] for k in range(5)])
+    expected = as_volume(stored) * np.float32([1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(read(tmp_path).array, expected[..., ::-1])
+
+
+def test_odd_number_of_bytes_is_padded(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 255, (3, 3, 5)).astype(np.uint8)
+    for path, plane in zip(write_series(tmp_path, stored), stored):
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData = plane.tobytes() + b"\0"
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored))
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept"),
+    [("1", "-1024"), ("-1", "7"), ("200", "-8192"), ("1000", "5"), ("0.3", "-0.1"), ("1", "0.5")],
+)
+@pytest.mark.parametrize("transfer_syntax", ["1.2.840.10008.1.2.1", RLELossless])
+def test_rescaled_values_are_the_nearest_float32(
+    tmp_path: Path, slope: str, intercept: str, transfer_syntax: str
+) -> None:
+    stored = np.linspace(-32768, 32767, 512).astype(np.int16).reshape(2, 16, 16)
+    write_series(tmp_path, stored, transfer_syntax=transfer_syntax, RescaleSlope=slope, RescaleIntercept=intercept)
+    exact = stored.astype(np.float64) * float(slope) + float(intercept)
+    np.testing.assert_array_equal(read(tmp_path).array, exact.astype(np.float32).transpose(2, 1, 0))
+
+
+def test_slices_lie_in_one_piece(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    assert read(tmp_path).array.T.flags.c_contiguous
+
+
+def frame_claiming(path: Path, rows: int, columns: int) -> FrameRecord:
+    """Return a file's plane as a damaged header may describe it."""
+    (series,) = scan_files([path]).series
+    return dataclasses.replace(series.stacks[0].frames[0], rows=rows, columns=columns)
+
+
+def test_absurd_size_of_a_compressed_plane_is_refused_before_memory_is_set_aside(tmp_path: Path) -> None:
+    path = write_series(tmp_path, np.abs(stored_values(slices=1)).astype(np.uint16), transfer_syntax=RLELossless)[0]
+    with pytest.raises(DicomPixelError, match=r"claim 4294836225 pixels .* a damaged header"):
+        read_pixels([frame_claiming(path, 65535, 65535)])
+
+
+def test_a_plane_is_decoded_before_much_memory_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = np.abs(stored_values(slices=2, rows=48, columns=40)).astype(np.uint16)
+    files = write_series(tmp_path, stored, transfer_syntax=JPEG2000Lossless)
+    monkeypatch.setattr("monai_vggunet.dicom.pixels._HARMLESS_PIXELS", 1000)
+    monkeypatch.setattr("monai_vggunet.dicom.pixels._allocate", lambda _: pytest.fail("memory was set aside"))
+    with pytest.raises(DicomPixelError, match="declares"):
+        read_pixels([frame_claiming(path, 4000, 256) for path in files])
+
+
+def test_jpeg_ls_without_an_end_is_refused(tmp_path: Path) -> None:
+    stored = np.abs(stored_values(slices=2, rows=32, columns=32)).astype(np.uint16)
+    files = write_series(tmp_path, stored, transfer_syntax=JPEGLSLossless)
+    dataset = pydicom.dcmread(files[0])
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1)).rstrip(b"\0")
+    dataset.PixelData = encapsulate([frame[:-2]])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(files[0])
+    with pytest.raises(DicomPixelError, match=r"pixels of IM_99 .*cut short"):
+        read(tmp_path)
+
+
+def test_volume_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path)
+    monkeypatch.setattr("os.sysconf", lambda name: 10 if name == "SC_PHYS_PAGES" else 16)
+    with pytest.raises(DicomPixelError, match=r"4 planes of 5x6 pixels.*fits into memory"):
+        read(tmp_path)
+
+
+def test_helper_processes_decode_what_the_caller_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = np.abs(stored_values(slices=40, rows=64, columns=48)).astype(np.uint16)
+    write_series(tmp_path, stored, transfer_syntax=JPEGLSLossless)
+    for name in ("START_SEC", "WORTH_STARTING_SEC", "WORTH_ASKING_SEC"):
+        monkeypatch.setattr(helpers, name, 0.0)
+    for _ in range(2):  # helpers that start meanwhile, then helpers that are there
+        np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored))
+    files = sorted(tmp_path.iterdir())
+    files[3].write_bytes(files[3].read_bytes()[:-1500])
+    with pytest.raises(DicomPixelError, match=files[3].name):
+        read(tmp_path)
+    helpers._end_idle()
+
+
+def test_crash_of_a_codec_in_a_helper_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path, np.abs(stored_values()).astype(np.uint16), transfer_syntax=RLELossless)
+
+    def crash(*_: object) -> None:
+        raise helpers.HelperCrashError(2)
+
+    monkeypatch.setattr("monai_vggunet.dicom.pixels.spread", crash)
+    with pytest.raises(DicomPixelError, match=r"pixels of IM_.* cannot be decoded: the codec crashed"):
         read(tmp_path)
