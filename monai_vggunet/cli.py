@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +57,10 @@ def segment(
     output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results")],
     model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
     engine: Annotated[str, typer.Option(help="auto or torch")] = "auto",
-    tta: Annotated[str, typer.Option(help="test-time views: none or flip")] = "none",
+    tta: Annotated[str, typer.Option(help="test-time views: none, flip, scale or full")] = "none",
+    scales: Annotated[str, typer.Option(help="zoom factors of scale and full")] = "0.5,1.0,1.5",
+    resume: Annotated[bool, typer.Option("--resume", help="skip cases whose whole result is there")] = False,
+    batch_size: Annotated[int | None, typer.Option(help="slices at once; by size and memory if not given")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
     series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
     description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP)] = None,
@@ -69,18 +73,34 @@ def segment(
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("LoadImage").setLevel(logging.WARNING)  # tells of every reader it passes over
-    for name, value, known in (("engine", engine, ("auto", "torch")), ("tta", tta, ("none", "flip"))):
-        if value not in known:
-            raise typer.BadParameter(f"--{name} {value}: expected {' or '.join(known)}")
-    from monai_vggunet.segment import Segmenter  # torch takes seconds to import: not before it is needed
+    if engine not in ("auto", "torch"):
+        raise typer.BadParameter(f"--engine {engine}: expected auto or torch")
+    try:
+        factors = [float(part) for part in scales.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--scales {scales}: expected numbers such as 0.5,1.0,1.5") from None
+    rank, n_ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # under torchrun
+    from monai_vggunet.inference import own_device
+    from monai_vggunet.segment import (
+        Segmenter,
+        gather_results,
+    )  # torch takes seconds to import: not before it is needed
     from monai_vggunet.segment import segment as segment_all
 
     asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
     asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
-    segmenter = Segmenter(model, device, tta=tta, reslice=reslice, reader_options=asked)
-    results = segment_all(inputs, output, segmenter)
+    options: dict[str, Any] = {"tta": tta, "scales": factors, "batch_size": batch_size, "reslice": reslice}
+    if device is None and n_ranks > 1:
+        device = own_device()
+    segmenter = Segmenter(model, device, reader_options=asked, **options)
+    results = segment_all(inputs, output, segmenter, resume=resume, rank=rank, n_ranks=n_ranks)
+    results = gather_results(results, n_ranks)
     failed = [result for result in results if result.error]
-    print(f"{len(results) - len(failed)} of {len(results)} cases done, masks under {output}")
+    skipped = sum(result.skipped for result in results)
+    before = f" ({skipped} of them before)" if skipped else ""
+    if rank > 0:  # the first process tells for all
+        raise typer.Exit(SOME_FAILED if failed else 0)
+    print(f"{len(results) - len(failed)} of {len(results)} cases done{before}, masks under {output}")
     for result in failed:
         print(f"failed: {result.case}: {result.error.splitlines()[0]}")
     if failed:

@@ -27,6 +27,7 @@ STAGES = [
     {"training"},
     {"inference", "outputs"},
     {"export", "label"},
+    {"segmenter"},
     {"segment", "workflow", "survey_table"},
     {"cli", "__main__"},
 ]

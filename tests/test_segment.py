@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -105,6 +107,90 @@ def test_another_modality_is_refused(model: Path, tmp_path: Path) -> None:
     assert "is of modality MR, the model was trained on CT" in result.error
 
 
+def read_record(folder: Path) -> dict:
+    return json.loads((folder / "record.json").read_text())
+
+
+def test_resume_skips_what_is_done_with_the_same_content_model_and_settings(
+    model: Path, archive: Path, tmp_path: Path
+) -> None:
+    def run(**options: object) -> dict[str, bool]:
+        results = segment([archive], tmp_path / "out", Segmenter(model, **options), False, resume=True)  # type: ignore[arg-type]
+        return {result.case: result.skipped for result in results if not result.error}
+
+    folder = tmp_path / "out" / "patient_a_ct"
+    assert run() == {"patient_a_ct": False}
+    first = read_record(folder)
+    assert run() == {"patient_a_ct": True}
+    assert read_record(folder) == first
+    file = next((archive / "patient_a" / "ct").iterdir())
+    file.rename(file.with_name("renamed"))
+    assert run() == {"patient_a_ct": True}, "names are not content"
+    assert run(tta="flip") == {"patient_a_ct": False}
+    assert run() == {"patient_a_ct": False}
+    (folder / "mask.nii.gz").write_bytes(b"damaged")
+    assert run() == {"patient_a_ct": False}
+    dataset = pydicom.dcmread(archive / "patient_a" / "ct" / "renamed")
+    dataset.PixelData = bytes(len(dataset.PixelData))
+    dataset.save_as(archive / "patient_a" / "ct" / "renamed")
+    assert run() == {"patient_a_ct": False}
+
+
+def test_without_resume_everything_is_done_again(model: Path, archive: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        results = segment([archive], tmp_path / "out", Segmenter(model), show_progress=False)
+        assert not any(result.skipped for result in results)
+
+
+def test_processes_share_the_cases(model: Path, archive: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        write_series(archive / f"more_{number}")
+    done = [
+        {r.case for r in segment([archive], tmp_path / "out", Segmenter(model), False, rank=rank, n_ranks=2)}
+        for rank in range(2)
+    ]
+    assert not done[0] & done[1]
+    assert len(done[0] | done[1]) == 5
+    assert abs(len(done[0]) - len(done[1])) == 1
+
+
+def test_torchrun_does_every_study_once_and_one_process_tells(model: Path, archive: Path, tmp_path: Path) -> None:
+    write_series(archive / "more")
+    program = "import sys; from monai_vggunet.cli import main; sys.exit(main())"
+    words = ["segment", str(archive), "-o", str(tmp_path / "out"), "--model", str(model), "--device", "cpu"]
+    (tmp_path / "run.py").write_text(program)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"]
+    done = subprocess.run([*launcher, str(tmp_path / "run.py"), *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr[-2000:]  # one study lacks a slice
+    assert done.stdout.count("2 of 3 cases done") == 1
+    assert read_record(tmp_path / "out" / "more")["status"] == "done"
+    assert read_record(tmp_path / "out" / "patient_a_ct")["status"] == "done"
+
+
+def test_the_record_says_how_sure_the_model_was(model: Path, archive: Path, tmp_path: Path) -> None:
+    segment([archive], tmp_path / "out", Segmenter(model, tta="scale"), show_progress=False)
+    confidence = read_record(tmp_path / "out" / "patient_a_ct")["confidence"]
+    assert confidence["views"] == 3
+    assert 0 < confidence["mean_entropy"] <= 1
+    assert 0 <= confidence["mean_disagreement"] < 1
+    assert (tmp_path / "out" / "patient_a_ct" / "disagreement.nii.gz").is_file()
+
+
+def test_a_run_that_is_stopped_between_mask_and_record_leaves_no_record(
+    model: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = Segmenter(model)
+    segment([archive], tmp_path / "out", segmenter, show_progress=False)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monai_vggunet.segment.write_json", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        segment([archive / "patient_a" / "ct"], tmp_path / "out" / "x" / "..", segmenter, show_progress=False)
+    assert not (tmp_path / "out" / "ct" / "record.json").exists()
+
+
 def test_two_inputs_of_one_name_are_refused(model: Path, tmp_path: Path) -> None:
     for patient in ("a", "b"):
         write_series(tmp_path / patient / "ct")
@@ -120,11 +206,14 @@ def test_a_model_without_its_description_is_refused(model: Path, tmp_path: Path)
 
 def test_flipped_views_change_scores_but_not_the_grid(model: Path, archive: Path) -> None:
     case = {"image": str(archive / "patient_a" / "ct"), "case": "ct"}
-    plain, affine, _ = Segmenter(model)(case)
-    flipped, flipped_affine, _ = Segmenter(model, tta="flip")(case)
-    assert plain.shape == flipped.shape
-    np.testing.assert_array_equal(affine, flipped_affine)
-    assert (plain != flipped).any()
+    plain, flipped = Segmenter(model)(case), Segmenter(model, tta="flip")(case)
+    assert plain.labels.shape == flipped.labels.shape
+    np.testing.assert_array_equal(plain.affine, flipped.affine)
+    assert (plain.labels != flipped.labels).any()
+    assert plain.disagreement is None
+    assert flipped.disagreement is not None
+    assert flipped.disagreement.shape == flipped.labels.shape
+    assert set(np.unique(flipped.disagreement)) == {0, 50}  # of two views, one or none is against the result
 
 
 def test_the_command_ends_with_status_1_when_a_study_failed(model: Path, archive: Path, tmp_path: Path) -> None:

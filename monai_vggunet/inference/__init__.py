@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from monai_vggunet.inference.slice_inferer import VolumeSliceInferer
-from monai_vggunet.networks.autocast import AutocastInferer, autocast_dtype, describe_device
+from monai_vggunet.inference.slice_inferer import Confidence, VolumeSliceInferer
+from monai_vggunet.inference.test_time_views import View, views_of
+from monai_vggunet.networks.autocast import AutocastInferer, autocast_dtype, describe_device, own_device
 
-__all__ = ["AutocastInferer", "VolumeSliceInferer", "autocast_dtype", "describe_device"]
+__all__ = [
+    "AutocastInferer",
+    "Confidence",
+    "View",
+    "VolumeSliceInferer",
+    "autocast_dtype",
+    "describe_device",
+    "own_device",
+    "views_of",
+]

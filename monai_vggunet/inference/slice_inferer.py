@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,32 +14,63 @@ from monai.inferers import Inferer, sliding_window_inference
 
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.inference.body_crop import body_box
+from monai_vggunet.inference.memory import Tiling, plan_tiling
+from monai_vggunet.inference.test_time_views import SCALES, View, probabilities_of_view, views_of
 from monai_vggunet.networks.autocast import AutocastInferer
 from monai_vggunet.transforms import NormalizeImageNet, slice_channels
 
-__all__ = ["VolumeSliceInferer"]
+__all__ = ["Confidence", "VolumeSliceInferer"]
 
-# A slice up to this size goes through whole: windows with overlap would cost more arithmetic. The limit is
-# a guess at what a workstation can hold, not measured.
-MAX_SLICE_PIXELS = 1024 * 1024
-WINDOW_PIXELS = 512  # side of the windows for larger slices
-BATCH_PIXELS = 512 * 512  # slices are batched up to this many pixels; not tuned
+PERCENT = 100
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Confidence:
+    """How sure the network was of one volume's foreground; sums over batches.
+
+    Attributes:
+        voxels: voxels given a class other than background.
+        entropy: sum over them of the entropy of the class probabilities, 0 (sure) to 1 (all classes alike).
+        disagreement: sum over them of the share of views that would have given another class.
+        n_views: views that were averaged.
+    """
+
+    voxels: int = 0
+    entropy: float = 0.0
+    disagreement: float = 0.0
+    n_views: int = 1
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return the means over the foreground, None where there is none."""
+        mean = [round(total / self.voxels, 5) if self.voxels else None for total in (self.entropy, self.disagreement)]
+        agreed = mean[1] if self.n_views > 1 else None
+        return {"mean_entropy": mean[0], "mean_disagreement": agreed, "views": self.n_views}
 
 
 class VolumeSliceInferer(Inferer):
     """Segment a volume slice by slice.
 
-    Whole slices go through in batches; slices larger than `max_slice_pixels` in Gaussian-weighted windows. Only the
-    label of each voxel is kept, so that memory does not grow with the number of classes.
+    Whole slices go through in batches where they fit into memory, else Gaussian-weighted windows; when memory runs out
+    all the same, smaller batches are tried and the log says so. What is empty around the body is background without
+    being computed. Only the label of each voxel is kept, so that memory does not grow with the number of classes.
+
+    After a call, `confidence` holds one `Confidence` per volume, and `disagreement`, with more than one view, the
+    percentage of views that would have given another class, `(B, 1, X, Y, Z)` uint8.
 
     Args:
         spec: of the model: says how slices become channels.
-        output: `labels` `(B, 1, X, Y, Z)` uint8, or `probabilities` `(B, K, X, Y, Z)` float16.
-        batch_size: slices at once; None chooses by their size.
+        output: `labels` `(B, 1, X, Y, Z)` uint8, or `probabilities` `(B, K, X, Y, Z)` in `probability_dtype`.
+        batch_size: slices at once; None chooses by size and memory.
         overlap: of the windows, as a share of their side.
-        max_slice_pixels: the largest slice that goes through whole.
+        max_slice_pixels: the largest slice that goes through whole; None chooses by memory.
         precision: see `autocast_dtype`.
-        flip_views: average the probabilities over the slice and its left-right mirror image; twice the arithmetic.
+        tta: `none`, `flip`, `scale` or `full`: see `views_of`.
+        scales: zoom factors of the modes `scale` and `full`.
+        crop_body: leave out what is empty around the body.
+        probability_dtype: `float16`, or `uint8` for 0..255.
 
     Raises:
         ConfigurationError: an argument that makes no sense.
@@ -48,67 +82,144 @@ class VolumeSliceInferer(Inferer):
         output: str = "labels",
         batch_size: int | None = None,
         overlap: float = 0.25,
-        max_slice_pixels: int = MAX_SLICE_PIXELS,
+        max_slice_pixels: int | None = None,
         precision: str = "auto",
-        flip_views: bool = False,
+        tta: str = "none",
+        scales: Sequence[float] = SCALES,
+        crop_body: bool = True,
+        probability_dtype: str = "float16",
     ) -> None:
         super().__init__()
         if output not in ("labels", "probabilities"):
             raise ConfigurationError(f"output is {output!r}; expected 'labels' or 'probabilities'")
+        if probability_dtype not in ("float16", "uint8"):
+            raise ConfigurationError(f"probability_dtype is {probability_dtype!r}; expected 'float16' or 'uint8'")
         if not 0.0 <= overlap < 1.0:
             raise ConfigurationError(f"overlap is {overlap}; expected a share from 0 up to, but not including, 1")
         if batch_size is not None and batch_size < 1:
             raise ConfigurationError(
                 f"batch_size is {batch_size}; expected 1 or more slices, or None to choose by size"
             )
-        self.channels = slice_channels(spec.preprocessing)
+        self.channels, self.windows = slice_channels(spec.preprocessing), spec.preprocessing.windows
         self.n_classes = len(spec.class_names)
+        self.views = views_of(tta, scales, spec.class_names)
         self.normalize = NormalizeImageNet()
         self.forward = AutocastInferer(precision)
         self.output, self.batch_size, self.overlap = output, batch_size, overlap
-        self.max_slice_pixels, self.flip_views = max_slice_pixels, flip_views
+        self.max_slice_pixels, self.crop_body = max_slice_pixels, crop_body and spec.preprocessing.modality == "CT"
+        self.dtype = torch.uint8 if output == "labels" or probability_dtype == "uint8" else torch.float16
+        self.confidence: list[Confidence] = []
+        self.disagreement: torch.Tensor | None = None
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Segment `(B, C, X, Y, Z)`, slices along Z; the result has the inputs' device and, if any, their metadata."""
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        with torch.inference_mode():
-            results = [self._segment(volume, network, args, kwargs) for volume in volumes]
-        stacked = torch.stack(results).clone()  # cloned outside of inference mode: transforms may write to it
-        # `Invertd` passes over a plain tensor with a mere warning, and the mask would lie on the network's grid.
-        return MetaTensor(stacked).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else stacked
+        self.confidence = [Confidence(n_views=len(self.views)) for _ in volumes]
+        maps = [volume.new_zeros((1, *volume.shape[1:]), dtype=torch.uint8) for volume in volumes]
 
-    def _segment(self, volume: torch.Tensor, network: Callable[..., torch.Tensor], args: Any, kwargs: Any) -> Any:
-        depth, size = volume.shape[-1], volume.shape[1:3]
-        labels_only = self.output == "labels"
-        result = torch.zeros(
-            (1 if labels_only else self.n_classes, *volume.shape[1:]),
-            dtype=torch.uint8 if labels_only else torch.float16,
-            device=volume.device,
-        )
-        batch = self.batch_size or max(1, BATCH_PIXELS // (size[0] * size[1]))
-        for start in range(0, depth, batch):
-            indices = range(start, min(start + batch, depth))
-            slices = self.normalize(self.channels(volume, indices))
-            scores = self._scores(slices, network, args, kwargs)
-            chosen = scores.argmax(1, keepdim=True) if labels_only else scores.softmax(1)
-            result[..., start : start + len(indices)] = chosen.permute(1, 2, 3, 0).to(result.dtype)
-        return result
-
-    def _scores(self, slices: torch.Tensor, network: Callable[..., torch.Tensor], args: Any, kwargs: Any) -> Any:
-        """Return values `(n, K, X, Y)` whose largest is the class: logits, or log-probabilities averaged over views."""
-        logits = self._logits(slices, network, args, kwargs)
-        if not self.flip_views:
-            return logits
-        mirrored = self._logits(slices.flip(-1), network, args, kwargs).flip(-1)
-        return (0.5 * (logits.softmax(1) + mirrored.softmax(1))).clamp_min(1e-12).log()
-
-    def _logits(self, slices: torch.Tensor, network: Callable[..., torch.Tensor], args: Any, kwargs: Any) -> Any:
-        rows, columns = slices.shape[-2:]
-        if rows * columns <= self.max_slice_pixels:
+        def logits_of(slices: torch.Tensor) -> torch.Tensor:
             return self.forward(slices, network, *args, **kwargs)
 
-        def predict(windows: torch.Tensor) -> torch.Tensor:
-            return self.forward(windows, network, *args, **kwargs)
+        with torch.inference_mode():
+            results = [self._segment(*each, logits_of) for each in zip(volumes, maps, self.confidence)]
+        stacked = torch.stack(results).clone()  # cloned outside of inference mode: transforms may write to it
+        self.disagreement = self._with_meta(torch.stack(maps), inputs) if len(self.views) > 1 else None
+        return self._with_meta(stacked, inputs)
 
-        window: Sequence[int] = (min(rows, WINDOW_PIXELS), min(columns, WINDOW_PIXELS))
-        return sliding_window_inference(slices, window, 1, predict, overlap=self.overlap, mode="gaussian")
+    @staticmethod
+    def _with_meta(result: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        # `Invertd` passes over a plain tensor with a mere warning, and the mask would lie on the network's grid.
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _segment(self, volume: torch.Tensor, disagreement: torch.Tensor, sure: Confidence, logits_of: Any) -> Any:
+        labels_only = self.output == "labels"
+        result = volume.new_zeros((1 if labels_only else self.n_classes, *volume.shape[1:]), dtype=self.dtype)
+        if not labels_only:
+            result[0] = PROBABILITY_ONE[self.dtype]  # outside of the body: background for certain
+        box = body_box(volume, self.windows) if self.crop_body else tuple(slice(0, n) for n in volume.shape[1:])
+        cropped = volume[:, box[0], box[1]]
+        if not cropped.numel():
+            return result
+        rows, columns = cropped.shape[1:3]
+        tiling = plan_tiling(rows, columns, volume.device, self.max_slice_pixels)
+        if self.batch_size and tiling.window is None:
+            tiling = Tiling(self.batch_size)
+        _log.info("slices of %d x %d pixels: %s, %d views", rows, columns, tiling.description, len(self.views))
+        start = box[2].start
+        while start < box[2].stop:
+            indices = range(start, min(start + tiling.batch_size, box[2].stop))
+            place = (slice(None), box[0], box[1], slice(indices.start, indices.stop))
+            try:
+                scores = self._scores(self.normalize(self.channels(cropped, indices)), logits_of, tiling)
+            except RuntimeError as error:
+                tiling = _after_memory_ran_out(error, tiling)
+                continue
+            chosen = scores.mean.argmax(1, keepdim=True)
+            kept = chosen if labels_only else (scores.mean * PROBABILITY_ONE[self.dtype])
+            kept = kept.round() if self.dtype is torch.uint8 and not labels_only else kept
+            result[place] = kept.permute(1, 2, 3, 0).to(result.dtype)
+            if scores.votes:
+                others = torch.stack([vote != chosen[:, 0] for vote in scores.votes]).float().mean(0)
+                disagreement[place] = (PERCENT * others).round().to(torch.uint8).permute(1, 2, 0)[None]
+            _add(sure, scores, chosen[:, 0])
+            start = indices.stop
+        return result
+
+    def _scores(self, slices: torch.Tensor, logits_of: Any, tiling: Tiling) -> _Scores:
+        """Return the mean probabilities `(n, K, X, Y)` over the views, and each view's classes if there are several."""
+
+        def tiled(whole: torch.Tensor) -> torch.Tensor:
+            if tiling.window is None:
+                return logits_of(whole)
+            window = tuple(min(n, tiling.window) for n in whole.shape[-2:])
+            return sliding_window_inference(  # type: ignore[return-value]
+                whole, window, 1, logits_of, overlap=self.overlap, mode="gaussian"
+            )
+
+        if self.views == (View(),):
+            return _Scores(tiled(slices).softmax(1), [])
+        total, votes = 0.0, []
+        for view in self.views:
+            probabilities = probabilities_of_view(slices, view, tiled)
+            votes.append(probabilities.argmax(1).to(torch.uint8))
+            total = total + probabilities / len(self.views)
+        return _Scores(total, votes)  # type: ignore[arg-type]
+
+
+PROBABILITY_ONE = {torch.float16: 1.0, torch.uint8: 255.0}
+
+
+@dataclass
+class _Scores:
+    """Mean probabilities `(n, K, X, Y)`, and per view the classes `(n, X, Y)` it would have given."""
+
+    mean: torch.Tensor
+    votes: list[torch.Tensor]
+
+
+def _add(sure: Confidence, scores: _Scores, chosen: torch.Tensor) -> None:
+    """Add a batch to the sums; only voxels of the foreground are looked at."""
+    inside = chosen > 0
+    n = int(inside.sum())
+    if not n:
+        return
+    probabilities = scores.mean.movedim(1, -1)[inside]
+    entropy = torch.special.entr(probabilities).sum() / math.log(probabilities.shape[-1])
+    sure.voxels += n
+    sure.entropy += float(entropy)
+    if scores.votes:
+        sure.disagreement += sum(float((vote != chosen)[inside].sum()) for vote in scores.votes) / len(scores.votes)
+
+
+def _after_memory_ran_out(error: RuntimeError, tiling: Tiling) -> Tiling:
+    """Return a tiling that needs less, or raise the error again if it is of another kind or nothing is left to try."""
+    text = str(error).lower()
+    if not isinstance(error, torch.OutOfMemoryError) and "memory" not in text:
+        raise error
+    smaller = tiling.smaller()
+    if smaller is None:
+        raise error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    _log.warning("out of memory with %s: going on with %s", tiling.description, smaller.description)
+    return smaller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from monai.inferers import SimpleInferer
 
 from monai_vggunet.errors import ConfigurationError
 
-__all__ = ["AutocastInferer", "autocast_dtype", "describe_device"]
+__all__ = ["AutocastInferer", "autocast_dtype", "describe_device", "own_device"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 
@@ -42,6 +43,12 @@ def describe_device(device: torch.device | str, precision: str = "auto") -> str:
     return (
         f"{kind}; engine torch {torch.__version__}, {str(dtype or torch.float32).removeprefix('torch.')}, channels last"
     )
+
+
+def own_device() -> str:
+    """Return the device of this process under `torchrun`: a GPU of its own where there are enough, else the CPU."""
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    return f"cuda:{local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
 
 
 class AutocastInferer(SimpleInferer):

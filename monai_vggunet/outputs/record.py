@@ -1,14 +1,25 @@
-"""One JSON record per segmented case: what was read, with what it was segmented, and what came out."""
+"""One JSON record per segmented case: what was read, with what it was segmented, what came out, and how sure it is."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["study_record"]
+from monai_vggunet.files import sha256_of_file
+
+__all__ = ["content_digest", "is_done", "study_flags", "study_record"]
+
+# A class's volume is implausible beyond this factor of the smallest and largest one in the training set.
+VOLUME_FACTOR = 3.0
+# Spacing is unlike the training set's beyond this factor.
+SPACING_FACTOR = 2.0
 
 
 def study_record(
@@ -19,6 +30,9 @@ def study_record(
     class_names: Sequence[str],
     model: Mapping[str, Any],
     seconds: float,
+    confidence: Mapping[str, Any] | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+    foreground_median: float | None = None,
 ) -> dict[str, Any]:
     """Return the record of one case; it names no patient and no path.
 
@@ -26,14 +40,18 @@ def study_record(
         case: name of the result's folder.
         meta: metadata of the source (`series_uid`, `findings`, ... where it is DICOM).
         labels: the mask `(X, Y, Z)` on the source's grid.
-        affine: voxel index to RAS mm.
+        affine: voxel index to RAS mm, `(4, 4)`.
         class_names: background first.
         model: hash and versions.
         seconds: from reading to writing.
+        confidence: mean entropy over the foreground and, with several views, their mean disagreement.
+        fingerprint: of the training set, from `model.json`; what is unlike it becomes a flag.
+        foreground_median: median intensity inside the mask, HU for CT; None where intensities have no unit.
     """
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
     counts = np.bincount(labels.ravel(), minlength=len(class_names))
     volumes = {name: round(float(count) * voxel_ml, 4) for name, count in zip(class_names[1:], counts[1:])}
+    spacing = [round(float(s), 6) for s in np.linalg.norm(affine[:3, :3], axis=0)]
     findings = str(meta.get("findings", "") or "")
     return {
         "case": case,
@@ -43,12 +61,78 @@ def study_record(
             "study_uid": str(meta.get("study_uid", "")),
             "series_uid": str(meta.get("series_uid", "")),
             "shape": list(labels.shape),
-            "spacing_mm": [round(float(s), 6) for s in np.linalg.norm(affine[:3, :3], axis=0)],
+            "spacing_mm": spacing,
             "findings": [line for line in findings.split("\n") if line],
         },
         "volumes_ml": volumes,
-        "flags": [] if counts[1:].any() else ["empty result: no voxel of any class"],
+        "confidence": dict(confidence or {}),
+        "flags": study_flags(volumes, spacing, fingerprint or {}, foreground_median),
         "model": dict(model),
         "seconds": round(seconds, 2),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def study_flags(
+    volumes_ml: Mapping[str, float],
+    spacing_mm: Sequence[float],
+    fingerprint: Mapping[str, Any],
+    foreground_median: float | None = None,
+) -> list[str]:
+    """Return what a user should look at before trusting a mask; empty when nothing stands out.
+
+    Args:
+        volumes_ml: per class; 0 for one that was not found.
+        spacing_mm: of the source, three edges in any order.
+        fingerprint: of the training set; without one only an empty result is flagged.
+        foreground_median: see `study_record`.
+    """
+    if not any(volumes_ml.values()):
+        return ["empty result: no voxel of any class"]
+    flags = []
+    trained = dict(zip(list(fingerprint.get("class_names", []))[1:], fingerprint.get("class_volumes_ml", [])))
+    for name, volume in volumes_ml.items():
+        low, _, high = trained.get(name, (0.0, 0.0, float("inf")))
+        if volume and not low / VOLUME_FACTOR <= volume <= high * VOLUME_FACTOR:
+            flags.append(f"implausible volume: {name} {volume:.3g} mL, in training {low:.3g} to {high:.3g} mL")
+    if fingerprint and fingerprint.get("modality") != "PICTURE":
+        expected = sorted([*fingerprint["in_plane_spacing_mm"], fingerprint["slice_spacing_mm"]])
+        pairs = zip(sorted(spacing_mm), expected)
+        if any(not 1 / SPACING_FACTOR <= found / wanted <= SPACING_FACTOR for found, wanted in pairs):
+            flags.append(f"input unlike the training data: spacing {list(spacing_mm)} mm, in training {expected} mm")
+    if foreground_median is not None and fingerprint:
+        low, _, high = fingerprint["foreground_percentiles"]
+        if not low <= foreground_median <= high:
+            flags.append(
+                f"input unlike the training data: median {foreground_median:.4g} inside the mask, in training "
+                f"{low:.4g} to {high:.4g}"
+            )
+    return flags
+
+
+def content_digest(path: str | os.PathLike[str]) -> str:
+    """Return a SHA-256 of what lies at a path: of a folder all files' contents, whatever their names and order."""
+    root = Path(path)
+    files = [root] if root.is_file() else [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
+    digests = sorted(sha256_of_file(file) for file in files if file.is_file())
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the whole result of the same input, model and settings.
+
+    Args:
+        folder: of the case's results.
+        identity: what `record.json` must hold under `identity`.
+
+    Returns:
+        True if the record says so and every file it lists is there with the content it had.
+    """
+    record_file = Path(folder) / "record.json"
+    try:
+        record = json.loads(record_file.read_text(encoding="utf-8"))
+        files = dict(record["files"])
+        same = record["status"] == "done" and record["identity"] == json.loads(json.dumps(identity))
+        return same and all(sha256_of_file(Path(folder) / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

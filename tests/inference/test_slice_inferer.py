@@ -11,7 +11,7 @@ from torch import nn
 
 from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.inference import VolumeSliceInferer, slice_inferer
+from monai_vggunet.inference import VolumeSliceInferer, memory
 from monai_vggunet.transforms import inference_postprocessing, inference_preprocessing
 
 WINDOW = (-50.0, 150.0)
@@ -26,7 +26,8 @@ def make_spec(**preprocessing) -> ModelSpec:
 
 
 def make_inferer(**arguments) -> VolumeSliceInferer:
-    return VolumeSliceInferer(make_spec(), precision="fp32", **arguments)
+    """Without the crop to the body: the untrained networks here find something in the air, too."""
+    return VolumeSliceInferer(make_spec(), precision="fp32", **{"crop_body": False, **arguments})
 
 
 def make_network(kernel: int = 3, in_channels: int = 3) -> nn.Module:
@@ -101,14 +102,14 @@ def test_one_slice_stands_between_copies_of_itself():
 @pytest.mark.parametrize(("rows", "columns"), [(16, 16), (50, 37), (100, 12)])
 def test_windows_give_the_labels_of_whole_slices(monkeypatch, rows, columns):
     """A 1x1 convolution sees no border, so that cutting must not change anything."""
-    monkeypatch.setattr(slice_inferer, "WINDOW_PIXELS", 16)
+    monkeypatch.setattr(memory, "WINDOW_SIDE", 16)
     network, volume = make_network(kernel=1), make_volume(rows, columns, 2)
     windowed = make_inferer(max_slice_pixels=100)
     assert torch.equal(windowed(volume, network), make_inferer()(volume, network))
 
 
 def test_larger_slices_go_through_in_windows_of_the_stated_size(monkeypatch):
-    monkeypatch.setattr(slice_inferer, "WINDOW_PIXELS", 16)
+    monkeypatch.setattr(memory, "WINDOW_SIDE", 16)
     sizes = set()
 
     def network(slices: torch.Tensor) -> torch.Tensor:
@@ -122,11 +123,11 @@ def test_larger_slices_go_through_in_windows_of_the_stated_size(monkeypatch):
     assert sizes == {(16, 16)}
 
 
-@pytest.mark.parametrize("flip_views", [False, True])
+@pytest.mark.parametrize("tta", ["none", "flip", "full"])
 @pytest.mark.parametrize("max_slice_pixels", [10_000, 100])
-def test_probabilities_sum_to_one(monkeypatch, flip_views, max_slice_pixels):
-    monkeypatch.setattr(slice_inferer, "WINDOW_PIXELS", 16)
-    inferer = make_inferer(output="probabilities", flip_views=flip_views, max_slice_pixels=max_slice_pixels)
+def test_probabilities_sum_to_one(monkeypatch, tta, max_slice_pixels):
+    monkeypatch.setattr(memory, "WINDOW_SIDE", 16)
+    inferer = make_inferer(output="probabilities", tta=tta, max_slice_pixels=max_slice_pixels)
     probabilities = inferer(make_volume(20, 24, 3), make_network())
     assert probabilities.shape == (1, N_CLASSES, 20, 24, 3)
     assert probabilities.dtype == torch.float16
@@ -142,12 +143,12 @@ def test_probabilities_are_the_softmax_of_the_logits():
 
 def test_flip_views_average_the_slice_and_its_mirror_image():
     network, volume = make_network(), make_volume(9, 11, 3)
-    probabilities = make_inferer(output="probabilities", flip_views=True)(volume, network)
+    probabilities = make_inferer(output="probabilities", tta="flip")(volume, network)
     as_is = logits_slice_by_slice(volume, network).softmax(1)
     mirrored = logits_slice_by_slice(volume.flip(3), network).softmax(1).flip(3)
     assert not torch.allclose(as_is, mirrored, atol=0.01)
     torch.testing.assert_close(probabilities.float(), (as_is + mirrored) / 2, atol=1e-3, rtol=0)
-    labels = make_inferer(flip_views=True)(volume, network)
+    labels = make_inferer(tta="flip")(volume, network)
     assert torch.equal(labels[:, 0], (as_is + mirrored).argmax(1).to(torch.uint8))
 
 
@@ -159,7 +160,7 @@ def test_channels_follow_the_model_specification():
         seen.append(slices)
         return slices.new_zeros(len(slices), N_CLASSES, *slices.shape[2:])
 
-    VolumeSliceInferer(spec, precision="fp32")(torch.full((1, 1, 4, 4, 2), -50.0), network)
+    VolumeSliceInferer(spec, precision="fp32", crop_body=False)(torch.full((1, 1, 4, 4, 2), -50.0), network)
     mean, std = MEAN.mean(), STD.mean()  # not three channels: each is normalized alike
     expected = ((torch.tensor([0.0, 0.5]) - mean) / std)[None, :, None, None].expand(2, 2, 4, 4)
     torch.testing.assert_close(seen[0], expected)

@@ -1,0 +1,156 @@
+"""A trained model ready to segment: load a case, compute, bring the result back onto the source's grid."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import decollate_batch, list_data_collate
+from torch import nn
+
+from monai_vggunet.data import ModelSpec, load_model_spec
+from monai_vggunet.data.datalist import Case
+from monai_vggunet.errors import DatasetError, refusal_behind
+from monai_vggunet.inference import VolumeSliceInferer
+from monai_vggunet.inference.test_time_views import SCALES
+from monai_vggunet.networks import VGG16UNet
+from monai_vggunet.training import load_weights
+from monai_vggunet.transforms import inference_postprocessing, inference_preprocessing
+
+__all__ = ["Segmentation", "Segmenter"]
+
+MOST_SAMPLED = 1_000_000  # voxels looked at for the median intensity
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The result of one case.
+
+    Attributes:
+        labels: `(X, Y, Z)`, or `(X, Y)` of a picture, uint8, on the source's grid.
+        affine: voxel index to RAS mm, `(4, 4)`.
+        meta: the source's metadata.
+        confidence: see `Confidence.as_dict`.
+        disagreement: percentage of test-time views that would have given another class, like `labels`; None with one.
+        foreground_median: median intensity inside the mask, HU; None for other modalities than CT.
+    """
+
+    labels: np.ndarray
+    affine: np.ndarray
+    meta: dict[str, Any]
+    confidence: dict[str, Any]
+    disagreement: np.ndarray | None = None
+    foreground_median: float | None = None
+
+
+class Segmenter:
+    """A trained model: preprocessing from its `model.json`, whole slices in batches.
+
+    `load`, `compute` and `finish` may run in three threads, each on another case.
+
+    Args:
+        model: `model.pt`, with its `model.json` beside it.
+        device: `cuda` where there is one when None.
+        precision: see `autocast_dtype`.
+        tta: `none`, `flip`, `scale` or `full`: see `views_of`.
+        scales: zoom factors of the modes `scale` and `full`.
+        reslice: segment a series of another plane across its slices.
+        reader_options: arguments of `DicomSeriesReader`.
+        batch_size: slices at once; None chooses by size and memory.
+
+    Raises:
+        ModelMismatchError: the two files are missing or do not belong together.
+        ConfigurationError: an argument that makes no sense for this model.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        device: torch.device | str | None = None,
+        precision: str = "auto",
+        tta: str = "none",
+        scales: Sequence[float] = SCALES,
+        reslice: bool = False,
+        reader_options: dict[str, Any] | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        weights = Path(model)
+        self.spec: ModelSpec = load_model_spec(weights.with_suffix(".json"))
+        self.spec.require_weights(weights)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.set_flush_denormal(True)
+        self.inferer = VolumeSliceInferer(self.spec, precision=precision, tta=tta, scales=scales, batch_size=batch_size)
+        network: nn.Module = load_weights(VGG16UNet(**self.spec.network), weights, self.device).eval()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.preprocessing = inference_preprocessing(self.spec, reslice=reslice, reader_options=reader_options)
+        self.postprocessing = inference_postprocessing(self.preprocessing)
+        self.precision = precision
+        self.settings = {
+            "tta": tta,
+            "scales": list(scales) if tta in ("scale", "full") else [],
+            "precision": precision,
+            "reslice": reslice,
+            "reader": {name: value for name, value in (reader_options or {}).items() if value is not None},
+        }
+        # Inverting switches flags of the very transforms that load the next case.
+        self._transforms = threading.Lock()
+
+    def __call__(self, case: Case) -> Segmentation:
+        """Segment one case.
+
+        Raises:
+            VGGUNetError: of the kind that fits.
+        """
+        return self.finish(self.compute(self.load(case)))
+
+    def load(self, case: Case) -> dict[str, Any]:
+        """Read and preprocess a case; return it as a batch of one.
+
+        Raises:
+            VGGUNetError: of the kind that fits; MONAI's wrapping is taken off.
+        """
+        with self._transforms:
+            try:
+                return list_data_collate([self.preprocessing(case)])
+            except RuntimeError as error:
+                refusal = refusal_behind(error)
+                if refusal is None:
+                    text = str(error).splitlines()[0]
+                    raise DatasetError(f"case {case['case']} cannot be read: {text}") from error
+                raise refusal from None
+
+    def compute(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Run the network over a loaded batch; return it with the result, on the CPU."""
+        image = batch["image"]
+        batch["pred"] = self.inferer(image.to(self.device), self.network).cpu()
+        batch["confidence"] = self.inferer.confidence[0].as_dict()
+        if self.inferer.disagreement is not None:
+            batch["disagreement"] = self.inferer.disagreement.cpu()
+        if self.spec.preprocessing.modality == "CT":
+            batch["foreground_median"] = _median_inside(image.as_tensor()[0, 0], batch["pred"].as_tensor()[0, 0])
+        return batch
+
+    def finish(self, batch: dict[str, Any]) -> Segmentation:
+        """Bring a computed batch's result back onto the source's grid."""
+        confidence, median = batch.pop("confidence"), batch.pop("foreground_median", None)
+        disagreement = batch.pop("disagreement", None)
+        with self._transforms:
+            result = self.postprocessing(decollate_batch(dict(batch))[0])["pred"]
+            unsure = None
+            if disagreement is not None:
+                unsure = self.postprocessing(decollate_batch({**batch, "pred": disagreement})[0])["pred"].numpy()[0]
+        affine = np.asarray(result.affine, dtype=np.float64)
+        return Segmentation(result.numpy()[0], affine, dict(result.meta), confidence, unsure, median)
+
+
+def _median_inside(image: torch.Tensor, labels: torch.Tensor) -> float | None:
+    values = image[labels > 0]
+    if not len(values):
+        return None
+    return float(values[:: len(values) // MOST_SAMPLED + 1].float().median())
