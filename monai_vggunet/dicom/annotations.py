@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -40,6 +41,7 @@ OverlapPolicy = Literal["higher", "error"]
 
 _CLASSES = {*SEGMENTATION_CLASSES, RTSTRUCT_CLASS}
 _MOST_LISTED = 10
+_UNDEFINED_LENGTH = 0xFFFFFFFF  # PS3.5 7.1.1
 # What pydicom and arithmetic raise on elements that are absent, empty, or hold something else than they should.
 _DAMAGE = (
     AttributeError,
@@ -188,12 +190,23 @@ def _read(file: Path) -> Dataset:
         raise DicomReadError(f"{file} cannot be read: {type(error).__name__}; a damaged file") from error
     if not readable:
         raise DicomReadError(f"{file} is no DICOM file; expected a DICOM SEG or RTSTRUCT")
+    if any(_is_cut_short(dataset.get_item(tag)) for tag in dataset.keys()):  # noqa: SIM118 (items would be parsed)
+        raise DicomReadError(f"{file} ends within an element: a file cut short; restore it")
     if _sop_class(dataset) not in _CLASSES:
         raise DicomReadError(
             f"{file} is of the kind {UID(_sop_class(dataset)).name or 'unknown'!r}; expected a label as DICOM SEG, "
             "Label Map SEG or RTSTRUCT (or as NIfTI)"
         )
     return dataset
+
+
+def _is_cut_short(element: object) -> bool:
+    """Whether an element holds less than it says: pydicom reads the items of such a sequence as if they were all."""
+    return (
+        isinstance(element, RawDataElement)
+        and element.length != _UNDEFINED_LENGTH
+        and len(element.value or b"") < element.length
+    )
 
 
 def _sop_class(dataset: Dataset) -> str:

@@ -349,6 +349,20 @@ def test_coordinates_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
             read_annotation(tmp_path / "rs.dcm", grid)
 
 
+def test_no_cut_of_a_file_gives_a_part_of_its_contours(tmp_path: Path) -> None:
+    files, grid = case(tmp_path)
+    write(tmp_path, files, {"a": [(k, circle((17.3, 18.2), 8.05, points=6)) for k in range(5)]})
+    whole, array = (tmp_path / "rs.dcm").read_bytes(), read_annotation(tmp_path / "rs.dcm", grid).array
+    refused = 0
+    for length in range(0, len(whole), 41):
+        (tmp_path / "rs.dcm").write_bytes(whole[:length])
+        try:
+            np.testing.assert_array_equal(read_annotation(tmp_path / "rs.dcm", grid).array, array)
+        except DicomReadError:
+            refused += 1
+    assert refused >= len(range(0, len(whole), 41)) - 1  # all but a cut within what follows the contours
+
+
 # Real data
 
 
