@@ -52,6 +52,9 @@ BAD = ("CRASHED", "HANG", "MEMORY", "WRONG", "LEAK", "UNJUDGED")
 # Reading takes some 20 ms and 2 MB; the limits are what a user would notice.
 LIMIT_SEC = 10.0
 LIMIT_MB = 512
+# Asking for memory is not using it (Python asks for what an element's length promises, and is given what is there),
+# but whoever asks for more than this has believed a header.
+LIMIT_ASKED_MB = 8192
 # More time than this for damaging and judging is the fuzzer's own fault.
 OWN_LIMIT_SEC = 60.0
 _MALLOC_ARENA_MAX = -8
@@ -244,7 +247,7 @@ def _work(pipe: Connection, load: Load, seed: int, kind: str | None) -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_MALLOC_ARENA_MAX, 2)  # each arena reserves 64 MB of address space
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * os.sysconf("SC_PAGE_SIZE") + LIMIT_MB * 2**20
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + LIMIT_ASKED_MB * 2**20
     with tempfile.TemporaryDirectory() as scratch:
         while True:
             number = pipe.recv()
@@ -252,13 +255,17 @@ def _work(pipe: Connection, load: Load, seed: int, kind: str | None) -> None:
             folder = Path(scratch, str(number))
             write(files, folder)
             pipe.send({"phase": "read", "kind": first, "done": done})
+            peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             try:
                 result, verdict, reason, said = _read(load, folder)
             finally:
                 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            used_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kb) / 1024
             pipe.send({"phase": "judge"})
-            if result is not None:
+            if used_mb > LIMIT_MB:
+                verdict, reason = "MEMORY", f"{used_mb:.0f} MB"
+            elif result is not None:
                 try:
                     array, meta = result
                     wrong = complaints(array, meta["affine"], finding_lines(meta), files, before)

@@ -7,6 +7,7 @@ then the file's top level (PS3.3 C.7.6.16).
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 from pydicom.datadict import dictionary_VR
@@ -14,11 +15,15 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from monai_vggunet.dicom.pixel_description import contradiction_in_pixels
 from monai_vggunet.dicom.records import FrameRecord, ImageKind
 
 __all__ = ["frames_of"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+# What scanners write into ImageType of images that are no slices of a volume.
+_SCREENS = frozenset({"SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "DOSE_INFO", "DOSE INFO", "DOSE REPORT"})
+_LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 
 # Where a functional group hides what a classic header has at its top level: sequence, keyword inside it.
 _GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -40,6 +45,8 @@ _GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "TriggerTime": (("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),),
     "AcquisitionNumber": (("FrameContentSequence", "FrameAcquisitionNumber"),),
     "AcquisitionTime": (("FrameContentSequence", "FrameAcquisitionDateTime"),),
+    "ComplexImageComponent": (("MRImageFrameTypeSequence", "ComplexImageComponent"),),
+    "FlipAngle": (("MRTimingAndRelatedParametersSequence", "FlipAngle"),),
     "StackID": (("FrameContentSequence", "StackID"),),
     "MetaboliteMapDescription": (("MRMetaboliteMapSequence", "MetaboliteMapDescription"),),
 }
@@ -51,6 +58,9 @@ _DISCRIMINATORS = [
     "TemporalPositionIdentifier",
     "DiffusionBValue",
     "ImageType",
+    "ComplexImageComponent",
+    "InversionTime",
+    "FlipAngle",
     "TriggerTime",
     "StackID",
     "MetaboliteMapDescription",
@@ -59,13 +69,16 @@ _DISCRIMINATORS = [
 ]
 
 
-def frames_of(path: Path, header: Dataset, sop_class_uid: str) -> tuple[FrameRecord, ...] | str:
+def frames_of(
+    path: Path, header: Dataset, sop_class_uid: str, file_bytes: int | None = None
+) -> tuple[FrameRecord, ...] | str:
     """Return the file's image planes, or the reason (text) why it has none that can be trusted.
 
     Args:
         path: the file the header was read from.
         header: its elements without pixel data.
         sop_class_uid: storage class, which says whether it is a secondary capture.
+        file_bytes: size of the file; what a header promises is held against it.
 
     Example:
         >>> import pydicom
@@ -75,7 +88,7 @@ def frames_of(path: Path, header: Dataset, sop_class_uid: str) -> tuple[FrameRec
         [(4, 5)]
     """
     try:
-        return _all_frames(path, header, sop_class_uid)
+        return _all_frames(path, header, sop_class_uid, file_bytes)
     except _UnusableHeader as error:
         return str(error)
 
@@ -84,8 +97,12 @@ class _UnusableHeader(ValueError):
     """A header that describes no plane that can be trusted."""
 
 
-def _all_frames(path: Path, header: Dataset, sop_class_uid: str) -> tuple[FrameRecord, ...]:
-    count = int(header.get("NumberOfFrames") or 1)
+def _all_frames(path: Path, header: Dataset, sop_class_uid: str, file_bytes: int | None) -> tuple[FrameRecord, ...]:
+    count = _frame_count(header)
+    syntax = _raw_text(getattr(header, "file_meta", None) or Dataset(), "TransferSyntaxUID")
+    contradiction = contradiction_in_pixels(header, count, syntax, file_bytes)
+    if contradiction:
+        raise _UnusableHeader(contradiction)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups is None:
         # Frames of an object without functional groups (ultrasound, nuclear medicine, ...) share no known geometry.
@@ -99,6 +116,14 @@ def _all_frames(path: Path, header: Dataset, sop_class_uid: str) -> tuple[FrameR
     )
 
 
+def _frame_count(header: Dataset) -> int:
+    """Return NumberOfFrames; 1 when it is absent, or 0 as some software writes for a single frame."""
+    text = _raw_text(header, "NumberOfFrames")
+    if text and not (_INTEGER.fullmatch(text) and int(text) >= 0):
+        raise _UnusableHeader("NumberOfFrames is no number of frames: a damaged header")
+    return int(text or 1) or 1
+
+
 def _frame(
     path: Path, header: Dataset, sources: tuple[Dataset, ...], index: int, sop_class_uid: str, placed: bool
 ) -> FrameRecord:
@@ -107,6 +132,7 @@ def _frame(
     spacing = _numbers(sources, "PixelSpacing", 2)
     position = _numbers(sources, "ImagePositionPatient", 3) if placed else None
     orientation = _numbers(sources, "ImageOrientationPatient", 6)
+    slope, intercept = _rescale(sources, "RescaleSlope"), _rescale(sources, "RescaleIntercept")
     return FrameRecord(
         path=path,
         sop_instance_uid=_sop_instance_uid(header),
@@ -119,13 +145,14 @@ def _frame(
         pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         slice_spacing_mm=_number(sources, "SpacingBetweenSlices"),
         slice_thickness_mm=_number(sources, "SliceThickness"),
-        rescale_slope=_rescale(sources, "RescaleSlope", 1.0),
-        rescale_intercept=_rescale(sources, "RescaleIntercept", 0.0),
+        rescale_slope=1.0 if slope is None else slope,
+        rescale_intercept=intercept or 0.0,
         photometric=_find((header,), "PhotometricInterpretation"),
         samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
         image_type=image_type,
-        instance_number=_find((header,), "InstanceNumber"),
+        instance_number=number if _INTEGER.fullmatch(number := _raw_text(header, "InstanceNumber")) else "",
         discriminators=tuple((keyword, _find(sources, keyword)) for keyword in _DISCRIMINATORS),
+        has_rescale=not (slope is None and intercept is None),
     )
 
 
@@ -138,18 +165,21 @@ def _sop_instance_uid(header: Dataset) -> str:
 def _kind(image_type: tuple[str, ...], sop_class_uid: str) -> ImageKind:
     if sop_class_uid == _SECONDARY_CAPTURE or sop_class_uid.startswith(_SECONDARY_CAPTURE + "."):
         return ImageKind.SECONDARY_CAPTURE
-    return ImageKind.LOCALIZER if "LOCALIZER" in image_type else ImageKind.IMAGE
+    if _SCREENS.intersection(image_type):  # dose reports and screen copies are often stored as CT or MR images
+        return ImageKind.SECONDARY_CAPTURE
+    return ImageKind.LOCALIZER if _LOCALIZERS.intersection(image_type) else ImageKind.IMAGE
 
 
-def _rescale(sources: tuple[Dataset, ...], keyword: str, absent: float) -> float:
-    """Return a rescale value; one that is present but unusable makes the file a damaged one."""
+def _rescale(sources: tuple[Dataset, ...], keyword: str) -> float | None:
+    """Return a rescale value, None when absent; one that is present but unusable makes the file a damaged one."""
     text = _find(sources, keyword)
-    try:
-        value = float(text) if text else absent
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or (keyword == "RescaleSlope" and value == 0):
-        raise _UnusableHeader(f"{keyword} is {text}: a damaged header")
+    if not text:
+        return None
+    value = _decimal(text)
+    least = _LEAST_SLOPE if keyword == "RescaleSlope" else 0.0
+    if value is None or not least <= abs(value) <= _LARGEST_RESCALE:
+        shown = f"{value:.6g}" if value is not None else "no number"  # what is no number may be anything: never shown
+        raise _UnusableHeader(f"{keyword} is {shown}: a damaged header")
     return value
 
 
@@ -160,11 +190,16 @@ def _number(sources: tuple[Dataset, ...], keyword: str) -> float | None:
 
 def _numbers(sources: tuple[Dataset, ...], keyword: str, count: int) -> list[float] | None:
     """Return exactly `count` numbers, or None when they are absent or not readable."""
-    try:
-        numbers = [float(part) for part in _find(sources, keyword).split("\\")]
-    except ValueError:
-        return None
-    return numbers if len(numbers) == count else None
+    numbers = [_decimal(part) for part in _find(sources, keyword).split("\\")]
+    known = [number for number in numbers if number is not None]
+    return known if len(numbers) == len(known) == count else None
+
+
+def _decimal(text: str) -> float | None:
+    """Return a decimal string's number; None for what only Python takes for one (`1_0`, `nan`, other digits)."""
+    text = text.strip("\0 \t\r\n")
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    return value if math.isfinite(value) else None
 
 
 def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
@@ -197,6 +232,8 @@ def _raw_text(source: Dataset, keyword: str) -> str:
     value = source[tag].value
     if value is None:
         return ""
+    if keyword in _DECIMALS and source[tag].VR in _BINARY_VRS:  # it would be read as another number, without a word
+        raise _UnusableHeader(f"{keyword} is written as {source[tag].VR}, expected a decimal string: a damaged header")
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         return str(value).strip()
     return "\\".join(str(part) for part in value)
@@ -204,3 +241,13 @@ def _raw_text(source: Dataset, keyword: str) -> str:
 
 # Value representations whose bytes are the text itself.
 _TEXT_VRS = frozenset({"DS", "IS", "CS", "UI", "TM", "DT"})
+# PS3.5 6.2: digits with sign, point and exponent.
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
+# What places a plane and scales its values, and the value representations in which these cannot be.
+_DECIMALS = frozenset(
+    ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"]
+)
+_BINARY_VRS = frozenset(["AT", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SQ", "SS", "SV", "UL", "UN", "US", "UV"])
+# Beyond these the product with a stored value of 32 bits is no float32 any more.
+_LARGEST_RESCALE, _LEAST_SLOPE = 1e28, 1e-28

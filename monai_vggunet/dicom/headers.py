@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,9 @@ _KEYWORDS = [
     "EchoTime",
     "EchoNumbers",
     "DiffusionBValue",
+    "ComplexImageComponent",
+    "InversionTime",
+    "FlipAngle",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -46,6 +52,10 @@ _KEYWORDS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
@@ -72,6 +82,10 @@ _OBJECT_MODALITIES = frozenset(
     ["SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC", "PLAN", "AU", "ECG"]
 )
 
+# The modules of pydicom that judge values and character sets.
+_PYDICOM_LOGGER = logging.getLogger("pydicom")
+_QUOTING_MODULES = r"pydicom\.(valuerep|values|charset|uid|multival|dataelem)$"
+
 # Characters of the patient's hash that are kept: 64 bits, far beyond any hospital's number of patients.
 _HASH_LENGTH = 16
 
@@ -85,8 +99,12 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     Returns:
         The record, or a `SkippedFile` with the reason; no content of a file makes this raise.
     """
+    _keep_values_out_of_warnings()
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return SkippedFile(path, "no regular file (a pipe, a device, ...)")
+        if status.st_size == 0:
             return SkippedFile(path, "empty file (0 bytes)", damaged=True)
         if path.name.startswith("._"):
             return SkippedFile(path, "AppleDouble companion file of macOS")
@@ -100,7 +118,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
         return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
     try:
-        return _record_of(path, header)
+        return _record_of(path, header, status.st_size)
     except Exception as error:  # as above; its text is left out, it may quote an identifier
         return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
 
@@ -125,7 +143,7 @@ def is_dicom_file(path: Path) -> bool:
     )
 
 
-def _record_of(path: Path, header: Dataset) -> InstanceRecord | SkippedFile:
+def _record_of(path: Path, header: Dataset, file_bytes: int) -> InstanceRecord | SkippedFile:
     """Turn a parsed header into a record; a directory, or an image header cut short, into a skipped file."""
     meta = getattr(header, "file_meta", Dataset())
     sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
@@ -136,7 +154,7 @@ def _record_of(path: Path, header: Dataset) -> InstanceRecord | SkippedFile:
     is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
     if not is_object and not (header.get("Rows") and header.get("Columns")):
         return SkippedFile(path, "no Rows and Columns: cut short, or no image", series_uid, damaged=True)
-    frames = () if is_object else frames_of(path, header, sop_class)
+    frames = () if is_object else frames_of(path, header, sop_class, file_bytes)
     if isinstance(frames, str):
         return SkippedFile(path, frames, series_uid, damaged=True)
     return InstanceRecord(
@@ -147,7 +165,7 @@ def _record_of(path: Path, header: Dataset) -> InstanceRecord | SkippedFile:
         sop_instance_uid=_text(header, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
         modality=modality,
         description=_text(header, "SeriesDescription"),
-        series_number=_text(header, "SeriesNumber"),
+        series_number=number if (number := _text(header, "SeriesNumber")).isascii() and number.isdecimal() else "",
         frame_of_reference_uid=_text(header, "FrameOfReferenceUID"),
         patient_hash=hash_identifier(_text(header, "PatientID"), _text(header, "IssuerOfPatientID")),
         study_hash=hash_identifier(_text(header, "StudyInstanceUID")),
@@ -164,3 +182,20 @@ def _text(header: Dataset, keyword: str) -> str:
     """Return an element as plain text, empty when absent."""
     value = header.get(Tag(keyword))
     return "" if value is None or value.value is None else str(value.value).strip()
+
+
+def _keep_values_out_of_warnings() -> None:
+    """Silence pydicom's warnings about values for this process, and their copies in its log: they quote the values.
+
+    In a damaged file a UID may run on into the patient's name. A filter that is set and left is safe with threads, as
+    `warnings.catch_warnings` is not; it is looked for each time, because others may have set theirs before it.
+    """
+    if not warnings.filters or getattr(warnings.filters[0][3], "pattern", None) != _QUOTING_MODULES:
+        warnings.filterwarnings("ignore", module=_QUOTING_MODULES)
+    if _without_warnings not in _PYDICOM_LOGGER.filters:
+        _PYDICOM_LOGGER.addFilter(_without_warnings)
+
+
+def _without_warnings(record: logging.LogRecord) -> bool:
+    """Whether a record of pydicom's log is no copy of a warning."""
+    return record.funcName != "warn_and_log"

@@ -46,6 +46,7 @@ class FrameRecord:
         image_type: values of ImageType (FrameType in enhanced objects).
         instance_number: InstanceNumber, for messages only; never used to sort.
         discriminators: keyword and value of what may tell apart two planes at one position (echo, time, b-value, ...).
+        has_rescale: whether the header gives RescaleSlope or RescaleIntercept.
     """
 
     path: Path
@@ -66,6 +67,12 @@ class FrameRecord:
     image_type: tuple[str, ...]
     instance_number: str
     discriminators: tuple[tuple[str, str], ...]
+    has_rescale: bool = True
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the plane says that it was computed from others (PS3.3 C.7.6.1.1.2, the first value of ImageType)."""
+        return self.image_type[:1] == ("DERIVED",)
 
     @property
     def name(self) -> str:
@@ -113,12 +120,19 @@ class SkippedFile:
 class Stack:
     """Planes of one series that may form one volume: one matrix, one orientation, one echo, one time point, ...
 
-    `label` says what sets the stack apart within its series; `frames` are in no particular order.
+    `label` says what sets the stack apart within its series, `findings` what a user should know about its planes;
+    `frames` are in no particular order.
     """
 
     frames: tuple[FrameRecord, ...]
     kind: ImageKind
     label: str
+    findings: tuple[str, ...] = ()
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether all planes were computed from others: reformats, projections, parameter maps, but also exports."""
+        return all(frame.is_derived for frame in self.frames)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 
 __all__ = ["Selection", "describe_series", "select"]
 
+# An original volume with fewer voxels than this share of a derived one beside it is not the obvious choice.
+_COMPARABLE_SIZE = 0.5
 # A listing longer than this is no longer read; the rest is counted.
 _MOST_LISTED = 40
 
@@ -100,7 +102,7 @@ def _fitting(
 def _only(candidates: list[tuple[Series, Stack, int]]) -> tuple[Series, Stack, int] | None:
     """Return the one candidate that matters: a volume beside single images, else one image, else one of any kind."""
     images = [candidate for candidate in candidates if candidate[1].kind == ImageKind.IMAGE]
-    volumes = [candidate for candidate in images if distinct_positions(candidate[1].frames) > 1]
+    volumes = _original_first([candidate for candidate in images if distinct_positions(candidate[1].frames) > 1])
     if len(volumes) == 1:
         rivals = [other for other in images if other[0] is volumes[0][0] and _belongs(other[1], volumes[0][1])]
         return volumes[0] if not rivals else None
@@ -108,6 +110,30 @@ def _only(candidates: list[tuple[Series, Stack, int]]) -> tuple[Series, Stack, i
         if group:
             return group[0] if len(group) == 1 else None
     return None
+
+
+def _original_first(volumes: list[tuple[Series, Stack, int]]) -> list[tuple[Series, Stack, int]]:
+    """Drop derived volumes (reformats, projections, parameter maps) beside the one original that they may come from.
+
+    It has their study and modality and a comparable size. Alone, or among themselves, derived volumes are judged as any
+    others: good axial series are often exported, de-identified or resampled as DERIVED.
+    """
+    originals = [volume for volume in volumes if not volume[1].is_derived]
+    if len(originals) != 1:
+        return volumes
+    series, stack, _ = originals[0]
+    origin, size = (series.study_uid, series.modality), _voxels(stack)
+    return [
+        volume
+        for volume in volumes
+        if volume is originals[0]
+        or (volume[0].study_uid, volume[0].modality) != origin
+        or size < _COMPARABLE_SIZE * _voxels(volume[1])
+    ]
+
+
+def _voxels(stack: Stack) -> int:
+    return len(stack.frames) * stack.frames[0].rows * stack.frames[0].columns
 
 
 def _belongs(other: Stack, volume: Stack) -> bool:
@@ -133,7 +159,19 @@ def _left_out(
     series: Series, stack: Stack, all_series: Sequence[Series], skipped: Sequence[SkippedFile]
 ) -> tuple[str, ...]:
     """Say what lies beside the chosen stack."""
-    findings = [f"left out of the same series: {other.label}" for other in series.stacks if other is not stack]
+    findings = [*stack.findings]
+    derived = sum(
+        other is not stack and other.is_derived and other.kind == ImageKind.IMAGE
+        for one in all_series
+        for other in one.stacks
+    )
+    if derived and not stack.is_derived:
+        findings.append(f"chosen as original: {derived} derived stack(s) left out")
+    findings += [f"left out of the same series: {other.label}" for other in series.stacks if other is not stack]
+    objects = [instance for instance in series.instances if not instance.frames]
+    if objects:
+        listed = "; ".join(f"{one.path.name}: {one.modality or 'no modality'}, no image" for one in objects)
+        findings.append(f"{len(objects)} file(s) left out of the same series: {listed}")
     others = [other for other in all_series if other is not series]
     if others:
         listed = "; ".join(f"{o.modality or '?'} {o.description or o.series_uid} ({o.kind})" for o in others)

@@ -24,6 +24,8 @@ _NEVER_MIXED = ("EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue")
 # More attributes than this at once have not been seen to be needed (echo and magnitude/phase need two).
 _MOST_ATTRIBUTES = 3
 _DECIMALS = {"EchoTime": 3}
+# ImageType of maximum, minimum and average projections.
+_PROJECTIONS = frozenset({"PROJECTION IMAGE", "MIP", "MINIP", "MIN IP", "AVERAGE", "MAX_IP", "MIN_IP"})
 
 
 def split_into_stacks(frames: Sequence[FrameRecord]) -> tuple[Stack, ...]:
@@ -41,7 +43,8 @@ def split_into_stacks(frames: Sequence[FrameRecord]) -> tuple[Stack, ...]:
     stacks = []
     for group in _by_grid(frames):
         for part, label in _by_discriminators(group):
-            stacks.append(Stack(tuple(part), part[0].kind, ", ".join(filter(None, (_describe(part), label)))))
+            name = ", ".join(filter(None, (_describe(part), label)))
+            stacks.append(Stack(tuple(part), part[0].kind, name, _findings(part)))
     return tuple(sorted(stacks, key=lambda stack: (stack.kind != ImageKind.IMAGE, -len(stack.frames), stack.label)))
 
 
@@ -153,4 +156,23 @@ def _describe(frames: list[FrameRecord]) -> str:
     plane = "no orientation" if normal is None else ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(normal)))]
     oblique = normal is not None and float(np.abs(normal).max()) < 1 - ORIENTATION_TOLERANCE
     kind = "" if first.kind == ImageKind.IMAGE else f" {first.kind.value}"
-    return f"{size} {'oblique ' if oblique else ''}{plane}{kind}"
+    derived = ", derived" if first.kind == ImageKind.IMAGE and all(frame.is_derived for frame in frames) else ""
+    return f"{size} {'oblique ' if oblique else ''}{plane}{kind}{derived}"
+
+
+def _findings(frames: list[FrameRecord]) -> tuple[str, ...]:
+    """Say what a stack's headers tell about its values, beyond what its geometry does."""
+    findings = []
+    types = sorted({"\\".join(frame.image_type) for frame in frames})
+    if all(frame.is_derived for frame in frames):
+        what = "projections of a volume" if _PROJECTIONS.intersection(frames[0].image_type) else "computed from others"
+        findings.append(f"derived images ({types[0]}): {what}, not as the scanner measured them")
+    if len(types) > 1:
+        findings.append(f"{len(types)} image types in one stack: {', '.join(kind or 'none' for kind in types)}")
+    without = [frame for frame in frames if not frame.has_rescale]
+    if 0 < len(without) < len(frames):
+        findings.append(
+            f"{len(without)} of {len(frames)} planes have no rescale, as {without[0].path.name}, the others have one: "
+            "perhaps damaged headers; these planes are taken as stored"
+        )
+    return tuple(findings)

@@ -26,6 +26,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
+from pydicom.valuerep import PersonName
 
 __all__ = ["Plane", "complaints", "planes_of"]
 
@@ -35,6 +36,7 @@ POSITION_TOLERANCE_MM = 0.1
 VALUE_TOLERANCE = 1e-6
 
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_CHARACTER_SET = re.compile(rb"(\x08\x00\x05\x00|\x00\x08\x00\x05)[A-Z?]{2}")
 _INTEGER = re.compile(rb"[+-]?\d+")
 _UNCOMPRESSED = (
     *(ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian),
@@ -132,7 +134,7 @@ def planes_of(name: str, data: bytes, original: bytes | None = None) -> list[Pla
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+            dataset = _read(data)
             count = _integer(dataset, "NumberOfFrames") or 1
             groups = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
         except Exception:  # any damage at all
@@ -150,6 +152,14 @@ def planes_of(name: str, data: bytes, original: bytes | None = None) -> list[Pla
         if original and len(data) < len(original) and original.startswith(data):
             return _with_values_of(planes, planes_of(name, original))
         return planes
+
+
+def _read(data: bytes) -> Dataset:
+    """Read a file; if need be with the character set as text again, without which pydicom reads nothing at all."""
+    try:
+        return pydicom.dcmread(io.BytesIO(data), force=True)
+    except Exception:  # whatever is left then is the file's own damage
+        return pydicom.dcmread(io.BytesIO(_CHARACTER_SET.sub(rb"\1CS", data)), force=True)
 
 
 def _with_values_of(planes: list[Plane], originals: list[Plane]) -> list[Plane]:
@@ -202,12 +212,13 @@ def _stored(dataset: Dataset, index: int, rows: int, columns: int) -> np.ndarray
     if syntax in _UNCOMPRESSED:
         if allocated not in (8, 16, 32):
             raise _NoPixelsError(f"{allocated} bits allocated")
-        order = ">" if syntax == ExplicitVRBigEndian and dataset["PixelData"].VR == "OW" else "<"
+        element = dataset.get_item(Tag("PixelData"))
+        order = ">" if syntax == ExplicitVRBigEndian else "<"
         size = rows * columns
         start = index * size * allocated // 8
-        if len(dataset.PixelData) < start + size * allocated // 8:
+        if len(element.value) < start + size * allocated // 8:
             raise _NoPixelsError("pixels are missing")
-        stored = np.frombuffer(dataset.PixelData, f"{order}u{allocated // 8}", size, start).reshape(rows, columns)
+        stored = np.frombuffer(element.value, f"{order}u{allocated // 8}", size, start).reshape(rows, columns)
     elif syntax == RLELossless:
         stored = pixel_array(dataset, index=index, raw=True).view(f"u{allocated // 8}")
     else:
@@ -227,11 +238,18 @@ def _element(sources: list[Dataset], keyword: str) -> tuple[str, bytes | object]
             if element is None:
                 continue
             if isinstance(element, RawDataElement) and element.VR in ("DS", "IS", None):
-                value = (element.value or b"").strip(b"\0 ")
+                value = (element.value or b"").strip(b"\0 \t\r\n")
                 if value:
                     return "text", value
             elif place[keyword].value is not None and np.size(place[keyword].value):
-                return element.VR or "", place[keyword].value
+                value = place[keyword].value
+                if place[keyword].VR in ("DS", "IS", "FD", "FL"):
+                    return "numbers", value
+                # Text of another kind has its meaning; numbers of another kind have not.
+                texts = [value] if isinstance(value, str | PersonName) else list(value) if np.ndim(value) else []
+                if not all(isinstance(text, str | PersonName) for text in texts) or not texts:
+                    raise ValueError(f"{keyword} as {place[keyword].VR}")
+                return "text", "\\".join(str(text) for text in texts).encode("latin-1").strip(b"\0 \t\r\n")
     return "", b""
 
 

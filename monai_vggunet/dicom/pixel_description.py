@@ -1,0 +1,87 @@
+"""What a header says about its pixels, held against the size of the file: a lie is found before memory is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+__all__ = ["contradiction_in_pixels"]
+
+_UNCOMPRESSED = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
+# A file cut short is found, and named as such, when its pixels are read; one that promises several times its own size
+# was never whole, and what it promises is not to be allocated.
+_MOST_TIMES_UNCOMPRESSED = 4
+# Deflate cannot do better (RFC 1951: 258 bytes in 2 bits).
+_MOST_TIMES_DEFLATED = 1040
+# An empty 1024 x 1024 slice, 2 MB, takes some 700 bytes in JPEG 2000 with its header: 3,000 times. Nothing real does.
+_MOST_TIMES_ENCODED = 10_000
+# PS3.5 A.4: each frame is an item of its own, with a tag and a length.
+_ITEM_BYTES = 8
+
+_LARGEST_BITS = 64
+
+
+def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str, file_bytes: int | None) -> str:
+    """Say how a header's description of its pixels contradicts itself or the file's size; nothing if it does not.
+
+    Args:
+        header: data set, or what answers as one; elements that it lacks are not judged.
+        frame_count: NumberOfFrames.
+        transfer_syntax: UID; empty if the file names none.
+        file_bytes: size of the whole file; None if it is not known, and then not judged.
+
+    Example:
+        >>> import pydicom
+        >>> header = pydicom.Dataset()
+        >>> header.Rows, header.Columns, header.BitsAllocated = 30000, 30000, 16
+        >>> contradiction_in_pixels(header, 1, "1.2.840.10008.1.2.1", 530_000)
+        '1 frame(s) of 30000 x 30000 x 16 bits, 1,800,000,000 bytes, in a file of 530,000: a damaged header'
+    """
+    rows, columns = _word(header, "Rows") or 0, _word(header, "Columns") or 0
+    allocated, samples = _word(header, "BitsAllocated"), _word(header, "SamplesPerPixel") or 1
+    contradiction = _contradictory_bits(header, allocated)
+    if contradiction or file_bytes is None:
+        return contradiction
+    size = -(-rows * columns * samples * (allocated or 1) * frame_count // 8)
+    most, least = file_bytes * _MOST_TIMES_ENCODED, frame_count * _ITEM_BYTES
+    if transfer_syntax in _UNCOMPRESSED:
+        most, least = file_bytes * _MOST_TIMES_UNCOMPRESSED, 0
+    elif transfer_syntax == DeflatedExplicitVRLittleEndian:
+        most, least = file_bytes * _MOST_TIMES_DEFLATED, 0
+    if size <= most and least <= file_bytes:
+        return ""
+    described = f"{frame_count} frame(s) of {columns} x {rows} x {samples * (allocated or 1)} bits, {size:,} bytes"
+    return f"{described}, in a file of {file_bytes:,}: a damaged header"
+
+
+def _contradictory_bits(header: Any, allocated: int | None) -> str:
+    """PS3.5 8.1.1: a value stands in BitsStored bits that end at HighBit, within BitsAllocated."""
+    stored, high, representation = (_word(header, k) for k in ("BitsStored", "HighBit", "PixelRepresentation"))
+    if representation not in (None, 0, 1):
+        return f"PixelRepresentation is {representation}, expected 0 or 1: a damaged header"
+    if allocated is None or stored is None:
+        return ""
+    high = stored - 1 if high is None else high
+    if 0 < stored <= high + 1 <= allocated <= _LARGEST_BITS:
+        return ""
+    return f"BitsStored {stored} up to HighBit {high} in BitsAllocated {allocated}: a damaged header"
+
+
+def _word(header: Any, keyword: str) -> int | None:
+    """Return an unsigned number, None when it is absent.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    value = header.get(keyword)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{keyword} is no unsigned number")
+    return value
