@@ -82,8 +82,8 @@ _OBJECT_MODALITIES = frozenset(
     ["SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC", "PLAN", "AU", "ECG"]
 )
 
-# The modules of pydicom that judge values and character sets.
 _PYDICOM_LOGGER = logging.getLogger("pydicom")
+# The modules of pydicom that judge values and character sets.
 _QUOTING_MODULES = r"pydicom\.(valuerep|values|charset|uid|multival|dataelem)$"
 
 # Characters of the patient's hash that are kept: 64 bits, far beyond any hospital's number of patients.

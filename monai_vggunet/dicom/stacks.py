@@ -165,8 +165,9 @@ def _findings(frames: list[FrameRecord]) -> tuple[str, ...]:
     findings = []
     types = sorted({"\\".join(frame.image_type) for frame in frames})
     if all(frame.is_derived for frame in frames):
-        what = "projections of a volume" if _PROJECTIONS.intersection(frames[0].image_type) else "computed from others"
-        findings.append(f"derived images ({types[0]}): {what}, not as the scanner measured them")
+        projected = _PROJECTIONS.intersection(frames[0].image_type)
+        what = "projections of a volume" if projected else "computed from others, or exported as if they were"
+        findings.append(f"derived images (ImageType {types[0]}): {what}")
     if len(types) > 1:
         findings.append(f"{len(types)} image types in one stack: {', '.join(kind or 'none' for kind in types)}")
     without = [frame for frame in frames if not frame.has_rescale]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 from dicom_fuzz.phantom_series import Files
+from dicom_fuzz.raw_elements import RawFile
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, pixel_array
@@ -130,7 +131,12 @@ def _equal(got: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def planes_of(name: str, data: bytes, original: bytes | None = None) -> list[Plane]:
-    """Return the planes of a file whose headers make sense to a strict reader."""
+    """Return the planes of a file whose headers make sense to a strict reader.
+
+    A file that was cut short behind its header still has the planes of the original: its lost pixels cannot be others.
+    """
+    if original and len(data) < len(original) and original.startswith(data):
+        return planes_of(name, original) if len(data) > _pixels_start(original) else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -149,8 +155,6 @@ def planes_of(name: str, data: bytes, original: bytes | None = None) -> list[Pla
                 planes.append(_plane(name, dataset, sources, index))
             except Exception:  # this plane is nowhere
                 continue
-        if original and len(data) < len(original) and original.startswith(data):
-            return _with_values_of(planes, planes_of(name, original))
         return planes
 
 
@@ -162,11 +166,10 @@ def _read(data: bytes) -> Dataset:
         return pydicom.dcmread(io.BytesIO(_CHARACTER_SET.sub(rb"\1CS", data)), force=True)
 
 
-def _with_values_of(planes: list[Plane], originals: list[Plane]) -> list[Plane]:
-    """Give the planes of a truncated file the values they had before."""
-    if len(planes) != len(originals):
-        return planes
-    return [Plane(p.name, p.corners_mm, p.shape, o.values) for p, o in zip(planes, originals)]
+def _pixels_start(data: bytes) -> int:
+    """Where in a well-formed file the pixels begin; behind its end if it is compressed as a whole."""
+    file = RawFile.from_bytes(data)
+    return len(data) if file.deflated else len(file.head) + file.find("PixelData")[0].value_start
 
 
 def _plane(name: str, dataset: Dataset, sources: list[Dataset], index: int) -> Plane:

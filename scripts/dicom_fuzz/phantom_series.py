@@ -11,6 +11,7 @@ import numpy as np
 from openjpeg.utils import encode_array
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.filereader import dcmread
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -19,6 +20,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -103,10 +105,9 @@ def _series(
         for keyword, value in own.items():
             setattr(dataset, keyword, value)
         _store(dataset, plane)
-        encoded = _jpeg_lossless(dataset) if through_gdcm else _bytes_of(dataset)
-        if encoded is None:
+        if through_gdcm and not _as_jpeg_lossless(dataset):
             return {}
-        files[f"IM_{99 - k:02d}"] = encoded
+        files[f"IM_{99 - k:02d}"] = _bytes_of(dataset)
     return files
 
 
@@ -184,12 +185,12 @@ def _store(dataset: Dataset, plane: np.ndarray) -> None:
         dataset.PixelData = plane.astype(plane.dtype.newbyteorder(order)).tobytes()
 
 
-def _jpeg_lossless(dataset: FileDataset) -> bytes | None:
-    """Let gdcm, which works on files, turn an uncompressed data set into JPEG lossless; None without gdcm."""
+def _as_jpeg_lossless(dataset: FileDataset) -> bool:
+    """Let gdcm, which works on files, encode the pixels of an uncompressed data set; False without gdcm."""
     try:
         import gdcm
     except ImportError:
-        return None
+        return False
     with tempfile.TemporaryDirectory() as folder:
         source, target = str(Path(folder, "source")), str(Path(folder, "target"))
         dataset.save_as(source, enforce_file_format=True)
@@ -199,14 +200,17 @@ def _jpeg_lossless(dataset: FileDataset) -> bytes | None:
         if not reader.Read():
             raise RuntimeError("gdcm cannot read the phantom")
         change.SetInput(reader.GetImage())
-        if not change.Change():
-            raise RuntimeError("gdcm cannot encode the phantom as JPEG lossless")
         writer.SetFileName(target)
         writer.SetFile(reader.GetFile())
+        if not change.Change():
+            raise RuntimeError("gdcm cannot encode the phantom as JPEG lossless")
         writer.SetImage(change.GetOutput())
         if not writer.Write():
             raise RuntimeError("gdcm cannot write the phantom")
-        return Path(target).read_bytes()
+        dataset.PixelData = dcmread(target).PixelData
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    return True
 
 
 def _bytes_of(dataset: FileDataset) -> bytes:
