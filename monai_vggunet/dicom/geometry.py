@@ -152,7 +152,8 @@ def group_by_position(frames: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
 def _original_first(frame: FrameRecord) -> tuple[float, str, int]:
     """Order planes at one position: a copy usually has the higher InstanceNumber."""
     number = frame.instance_number
-    return (float(number) if number.lstrip("-").isdigit() else np.inf, str(frame.path), frame.frame_index)
+    counts = number.isascii() and number.lstrip("-").isdecimal()
+    return (float(number) if counts else np.inf, str(frame.path), frame.frame_index)
 
 
 def _require_geometry(frame: FrameRecord) -> None:

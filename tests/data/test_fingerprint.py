@@ -12,7 +12,7 @@ from phantoms import affine_of, ct_array, label_array, write_case, write_nifti
 from PIL import Image
 
 from monai_vggunet.data import Datalist, Fingerprint, compute_fingerprint, plan, plan_batch_size, plan_model
-from monai_vggunet.errors import ConfigurationError, DatasetError, GridMismatchError, LabelContentError
+from monai_vggunet.errors import ConfigurationError, DatasetError, GridMismatchError, ImageReadError, LabelContentError
 from monai_vggunet.transforms import loading
 
 FINGERPRINT = Fingerprint(
@@ -226,7 +226,7 @@ def test_case_that_cannot_be_used_is_named_with_its_reason(tmp_path: Path) -> No
 def test_case_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     Path(case["image"]).write_bytes(b"no image")
-    with pytest.raises(DatasetError, match="case a cannot be read"):
+    with pytest.raises(ImageReadError, match=r"a\.nii\.gz cannot be read as NIfTI"):
         fingerprint_of(case)
 
 
