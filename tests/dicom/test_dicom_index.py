@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 from dicom_phantoms import (
     CORONAL,
     PATIENT_ID,
+    PATIENT_NAME,
     SAGITTAL,
     SECONDARY_CAPTURE_CLASS,
     SEGMENTATION_CLASS,
@@ -16,6 +21,7 @@ from dicom_phantoms import (
     write_object,
     write_series,
 )
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from monai_vggunet.dicom import describe_series, patient_key, scan_folder
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
@@ -135,6 +141,125 @@ def test_two_orientations_in_one_series_are_two_stacks(tmp_path: Path) -> None:
     assert sorted(labels) == ["4 x 5 x 6 axial", "4 x 5 x 6 coronal"]
 
 
+MPR = ["DERIVED", "SECONDARY", "MPR"]
+
+
+@pytest.mark.parametrize("where", ["same series", "another series"])
+def test_derived_volume_steps_back_behind_the_original_one(tmp_path: Path, where: str) -> None:
+    write_series(tmp_path, series_uid="1.2.9", SeriesDescription="thorax")
+    uid = "1.2.9" if where == "same series" else "1.2.10"
+    write_series(tmp_path, series_uid=uid, orientation=CORONAL, prefix="M", ImageType=MPR, SeriesDescription="MPR cor")
+    selection = scan_folder(tmp_path).choose_series()
+    assert selection.stack.label == "4 x 5 x 6 axial"
+    assert "chosen as original: 1 derived stack(s) left out" in selection.findings
+    text = " ".join(selection.findings)
+    assert "4 x 5 x 6 coronal, derived" in text if where == "same series" else "MPR cor" in text
+
+
+def test_derived_volume_alone_is_chosen_and_said_to_be_derived(tmp_path: Path) -> None:
+    write_series(tmp_path, ImageType=["DERIVED", "SECONDARY", "AXIAL"])
+    selection = scan_folder(tmp_path).choose_series()
+    assert selection.stack.is_derived
+    assert any(r"derived images (ImageType DERIVED\SECONDARY\AXIAL)" in text for text in selection.findings)
+
+
+def test_projection_is_said_to_be_one(tmp_path: Path) -> None:
+    write_series(tmp_path, ImageType=["DERIVED", "SECONDARY", "PROJECTION IMAGE"])
+    assert "projections of a volume" in " ".join(scan_folder(tmp_path).choose_series().findings)
+
+
+@pytest.mark.parametrize(
+    ("original", "derived"),
+    [
+        ({"stored": stored_values(slices=3)}, {"stored": stored_values(slices=9)}),
+        ({"Modality": "PT"}, {"Modality": "CT"}),
+        ({"StudyInstanceUID": "1.9.9"}, {}),
+        ({"ImageType": MPR}, {}),
+    ],
+    ids=["much larger", "another modality", "another study", "both derived"],
+)
+def test_derived_volume_that_may_be_meant_is_not_left_out(tmp_path: Path, original: dict, derived: dict) -> None:
+    write_series(tmp_path, series_uid="1.2.1", **original)
+    write_series(tmp_path, series_uid="1.2.2", prefix="M", **{"ImageType": MPR, **derived})
+    with pytest.raises(SeriesSelectionError, match="several image volumes, none is the obvious one"):
+        scan_folder(tmp_path).choose_series()
+
+
+def test_derived_volume_can_be_asked_for(tmp_path: Path) -> None:
+    write_series(tmp_path, series_uid="1.2.1")
+    write_series(tmp_path, series_uid="1.2.2", prefix="M", ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"])
+    assert scan_folder(tmp_path).choose_series(series_uid="1.2.2").stack.is_derived
+
+
+@pytest.mark.parametrize(
+    ("image_type", "kind"),
+    [
+        (["ORIGINAL", "PRIMARY", "LOCALIZER"], "localizer"),
+        (["ORIGINAL", "PRIMARY", "SCOUT"], "localizer"),
+        (["DERIVED", "SECONDARY", "SCREEN SAVE"], "secondary capture"),
+        (["DERIVED", "SECONDARY", "OTHER", "DOSE_INFO"], "secondary capture"),
+        (["DERIVED", "SECONDARY", "AXIAL"], "image"),
+        (["ORIGINAL", "PRIMARY", "AXIAL"], "image"),
+    ],
+)
+def test_kind_of_a_series_follows_its_image_type(tmp_path: Path, image_type: list[str], kind: str) -> None:
+    write_series(tmp_path, ImageType=image_type)
+    assert scan_folder(tmp_path).series[0].kind == kind
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("EchoNumbers", ["1", "2"]),
+        ("ComplexImageComponent", ["MAGNITUDE", "PHASE"]),
+        ("ImageType", [["DERIVED", "PRIMARY", "DIXON", "WATER"], ["DERIVED", "PRIMARY", "DIXON", "FAT"]]),
+        ("InversionTime", ["120", "900"]),
+        ("FlipAngle", ["3", "15"]),
+    ],
+)
+def test_contrasts_at_the_same_positions_are_stacks_of_their_own(tmp_path: Path, keyword: str, values: list) -> None:
+    for number, value in enumerate(values):
+        write_series(tmp_path, stored_values(seed=number), series_uid="1.2.9", prefix=f"{number}_", **{keyword: value})
+    stacks = scan_folder(tmp_path).series[0].stacks
+    assert [len(stack.frames) for stack in stacks] == [4, 4]
+    assert all(keyword in stack.label for stack in stacks)
+
+
+def test_matrix_sizes_of_one_series_are_stacks_of_their_own(tmp_path: Path) -> None:
+    write_series(tmp_path, series_uid="1.2.9")
+    write_series(tmp_path, stored_values(4, 12, 10), series_uid="1.2.9", prefix="L")
+    assert [stack.label for stack in scan_folder(tmp_path).series[0].stacks] == ["4 x 10 x 12 axial", "4 x 5 x 6 axial"]
+
+
+def test_planes_without_the_rescale_of_the_others_are_reported(tmp_path: Path) -> None:
+    lost = {"RescaleSlope": None, "RescaleIntercept": None}
+    write_series(tmp_path, RescaleIntercept="-1024", per_slice=[lost if k == 2 else {} for k in range(4)])
+    selection = scan_folder(tmp_path).choose_series()
+    assert "1 of 4 planes have no rescale, as IM_97" in " ".join(selection.findings)
+    assert selection.findings[0] in selection.stack.findings
+
+
+def test_mixed_image_types_in_one_stack_are_reported(tmp_path: Path) -> None:
+    write_series(tmp_path, per_slice=[{"ImageType": MPR} if k == 2 else {} for k in range(4)])
+    selection = scan_folder(tmp_path).choose_series()
+    assert "2 image types in one stack" in " ".join(selection.findings)
+    assert not selection.stack.is_derived
+
+
+def test_object_in_the_chosen_series_is_named(tmp_path: Path) -> None:
+    write_series(tmp_path, series_uid="1.2.9", per_slice=[{"SOPClassUID": SEGMENTATION_CLASS}, {}, {}, {}])
+    selection = scan_folder(tmp_path).choose_series()
+    assert len(selection.stack.frames) == 3
+    assert "1 file(s) left out of the same series: IM_99: CT, no image" in selection.findings
+
+
+def test_pipe_in_the_folder_is_no_image_and_no_wait(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    index = scan_folder(tmp_path)
+    assert [file.reason for file in index.skipped] == ["no regular file (a pipe, a device, ...)"]
+
+
 def test_stack_number_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path)
     with pytest.raises(SeriesSelectionError, match="no stack has stack 3"):
@@ -197,6 +322,91 @@ def test_attribute_that_changes_within_a_volume_does_not_tear_it(tmp_path: Path)
 def test_images_without_series_uid_are_one_series(tmp_path: Path) -> None:
     write_series(tmp_path, SeriesInstanceUID=None, SOPClassUID=None)
     assert len(scan_folder(tmp_path).choose_series().stack.frames) == 4
+
+
+@pytest.mark.parametrize(
+    ("lie", "reason"),
+    [
+        ({"Rows": 65535, "Columns": 65535}, "1 frame(s) of 65535 x 65535 x 16 bits, 8,589,672,450 bytes, in a file of"),
+        ({"NumberOfFrames": "99999999"}, "99999999 frame(s) of 5 x 6"),
+        ({"NumberOfFrames": "-1"}, "NumberOfFrames is no number of frames"),
+        ({"BitsStored": 17}, "BitsStored 17 up to HighBit 16 in BitsAllocated 16"),
+        ({"HighBit": 3}, "BitsStored 16 up to HighBit 3 in BitsAllocated 16"),
+        ({"PixelRepresentation": 2}, "PixelRepresentation is 2, expected 0 or 1"),
+        ({"RescaleSlope": "1e300"}, "RescaleSlope is 1e+300"),
+        ({"RescaleIntercept": "-1e39"}, "RescaleIntercept is -1e+39"),
+    ],
+)
+def test_header_that_cannot_be_true_is_refused_at_the_scan(tmp_path: Path, lie: dict, reason: str) -> None:
+    write_series(tmp_path, per_slice=[lie if k == 3 else {} for k in range(4)])
+    (skipped,) = scan_folder(tmp_path).skipped
+    assert skipped.damaged
+    assert reason in skipped.reason
+    with pytest.raises(DicomReadError, match="IM_96"):
+        scan_folder(tmp_path).choose_series()
+
+
+@pytest.mark.parametrize("transfer_syntax", [JPEG2000Lossless, RLELossless])
+def test_compressed_file_cannot_promise_ten_thousand_times_its_size(tmp_path: Path, transfer_syntax: str) -> None:
+    files = write_series(tmp_path, np.abs(stored_values(rows=64, columns=64)), transfer_syntax=transfer_syntax)
+    assert not scan_folder(tmp_path).skipped
+    dataset = pydicom.dcmread(files[0])
+    dataset.Rows = dataset.Columns = 65535
+    dataset.save_as(files[0])
+    (skipped,) = scan_folder(tmp_path).skipped
+    assert "8,589,672,450 bytes, in a file of" in skipped.reason
+
+
+def test_blank_compressed_slice_is_no_lie(tmp_path: Path) -> None:
+    write_series(tmp_path, np.zeros((2, 1024, 1024), np.uint16), transfer_syntax=JPEG2000Lossless)
+    assert not scan_folder(tmp_path).skipped
+
+
+@pytest.mark.parametrize("vr", ["US", "UN", "OB"])
+def test_decimals_in_binary_form_are_refused(tmp_path: Path, vr: str) -> None:
+    files = write_series(tmp_path)
+    raw = files[1].read_bytes()
+    place = raw.index(b"\x28\x00\x53\x10DS") + 4
+    long = vr != "US"
+    header = vr.encode() + (b"\0\0" + (2).to_bytes(4, "little") if long else (2).to_bytes(2, "little"))
+    files[1].write_bytes(raw[:place] + header + raw[place + 4 :])
+    index = scan_folder(tmp_path)
+    if vr == "UN":  # unknown in form, not in meaning: the dictionary says what it is
+        assert not index.skipped
+    else:
+        assert f"RescaleSlope is written as {vr}" in index.skipped[0].reason
+
+
+@pytest.mark.parametrize("text", ["1_0", "1,5", "0x1", "nan", "\u00b2", "1.5.2"])
+def test_what_only_looks_like_a_number_is_none(tmp_path: Path, text: str) -> None:
+    files = write_series(tmp_path, RescaleIntercept="7777")
+    raw = files[1].read_bytes()
+    files[1].write_bytes(raw.replace(b"7777", text.encode("latin-1").ljust(4)[:4]))
+    (skipped,) = scan_folder(tmp_path).skipped
+    assert "RescaleIntercept is no number" in skipped.reason
+
+
+def test_instance_number_that_is_no_number_does_no_harm(tmp_path: Path) -> None:
+    files = write_series(tmp_path, InstanceNumber="77", SeriesNumber="88")
+    for file in files:
+        file.write_bytes(file.read_bytes().replace(b"77", b"\xb2 ").replace(b"88", b"\xb2 "))
+    selection = scan_folder(tmp_path).choose_series()
+    assert {frame.instance_number for frame in selection.stack.frames} == {""}
+    assert selection.series.series_number == ""
+
+
+def test_no_warning_quotes_a_patient(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A UID whose length is damaged runs on into the patient's name, and pydicom warns about such a UID."""
+    raw = bytearray(write_series(tmp_path)[0].read_bytes())
+    place = raw.index(b"\x08\x00\x16\x00UI") + 6
+    raw[place : place + 2] = (200).to_bytes(2, "little")
+    (tmp_path / "IM_99").write_bytes(raw)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        index = scan_folder(tmp_path)
+    text = caplog.text + " ".join(str(warning.message) for warning in caught) + repr(index.skipped)
+    assert PATIENT_NAME not in text
+    assert PATIENT_ID not in text
 
 
 @pytest.mark.parametrize("damage", [{"RescaleSlope": "0"}, {"Rows": None}])
