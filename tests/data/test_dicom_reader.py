@@ -17,7 +17,15 @@ from dicom_phantoms import (
     write_enhanced,
     write_series,
 )
-from monai.data import DataLoader, Dataset, MetaTensor, NibabelReader, decollate_batch
+from monai.data import (
+    CacheDataset,
+    DataLoader,
+    Dataset,
+    MetaTensor,
+    NibabelReader,
+    PersistentDataset,
+    decollate_batch,
+)
 from monai.transforms import CenterSpatialCropd, Compose, EnsureChannelFirstd, LoadImage, LoadImaged, SaveImage
 
 from monai_vggunet.data.reader import DicomSeriesReader, finding_lines, instance_uids
@@ -213,6 +221,21 @@ def test_meta_data_survive_pickling_and_saving(tmp_path: Path) -> None:
     SaveImage(tmp_path / "out", output_ext=".nii.gz", separate_folder=False, print_log=False)(image)
     saved = nibabel.load(next((tmp_path / "out").iterdir()))
     np.testing.assert_allclose(saved.affine, image.affine.numpy(), atol=1e-5)
+
+
+def test_cached_volumes_are_the_volumes(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", shear_mm=0.5)
+    load = Compose([LoadImaged("image", reader=DicomSeriesReader())])
+    cases = [{"image": str(tmp_path / "a")}]
+    fresh = load(cases[0])["image"]
+    persistent = {"cache_dir": tmp_path / "cache", "track_meta": True, "weights_only": False}
+    for _ in range(2):  # the second time from the disk
+        for dataset in (CacheDataset(cases, load, progress=False), PersistentDataset(cases, load, **persistent)):
+            cached = dataset[0]["image"]
+            assert torch.equal(cached, fresh)
+            assert torch.equal(cached.affine, fresh.affine)
+            assert instance_uids(cached.meta) == instance_uids(fresh.meta)
+            assert finding_lines(cached.meta) == finding_lines(fresh.meta)
 
 
 def test_reader_can_be_pickled() -> None:
