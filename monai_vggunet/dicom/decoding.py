@@ -1,4 +1,4 @@
-"""One image plane -> rescaled values, by pydicom and its codecs: compressed, and whatever else is unusual."""
+"""One image plane -> its values, by pydicom and its codecs: compressed, and whatever else is unusual."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from monai_vggunet.dicom.codestream import codestream_size
-from monai_vggunet.dicom.native_pixels import rescale_into, without_unused_bits
+from monai_vggunet.dicom.native_pixels import without_unused_bits
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
 
@@ -41,13 +41,13 @@ _LONGEST_REASON = 300
 
 
 def decode_planes(frames: list[FrameRecord]) -> list[np.ndarray]:
-    """Decode planes of one file.
+    """Decode planes of one file, as `decode_plane` does.
 
     Args:
         frames: planes of the same file.
 
     Returns:
-        Arrays (rows, columns), float32.
+        Arrays (rows, columns): stored values, or float32 of a Modality LUT.
 
     Raises:
         DicomPixelError: as `open_pixels` and `decode_plane`.
@@ -77,10 +77,11 @@ def open_pixels(path: Path) -> Dataset:
 
 
 def decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
-    """Decode one plane of a file to rescaled values.
+    """Decode one plane of a file.
 
     Returns:
-        Array (rows, columns), float32.
+        Array (rows, columns): stored values, which are integers and still to be rescaled, or what a Modality LUT made
+        of them, float32.
 
     Raises:
         DicomPixelError: if its pixels are damaged, of another size, or of a kind that no codec here reads.
@@ -92,14 +93,12 @@ def decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
             stored = without_unused_bits(stored, used, int(dataset.get("HighBit", used - 1)))
         if dataset.get("ModalityLUTSequence"):
             return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
-        plane = np.empty(stored.shape, np.float32)
-        rescale_into(plane, stored, frame.rescale_slope, frame.rescale_intercept)
     except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
         raise DicomPixelError(
             f"pixels of {frame.name} cannot be decoded: {_in_one_line(error)}; expected "
             f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed"
         ) from error
-    return plane
+    return stored
 
 
 def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:

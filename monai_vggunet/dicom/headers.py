@@ -64,6 +64,7 @@ _KEYWORDS = [
 ]
 _TAGS: list[Any] = list(_KEYWORDS)
 _TAG_NUMBERS = wanted_tags(_KEYWORDS)
+_TAG_OF = {keyword: Tag(keyword) for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")}
 
 # PS3.10 7.1: 128 bytes of preamble, then this prefix.
 _PREAMBLE_BYTES = 128
@@ -180,7 +181,7 @@ def hash_identifier(identifier: str, issuer: str = "") -> str:
 
 def _text(header: Dataset, keyword: str) -> str:
     """Return an element as plain text, empty when absent."""
-    value = header.get(Tag(keyword))
+    value = header.get(_TAG_OF[keyword])
     return "" if value is None or value.value is None else str(value.value).strip()
 
 

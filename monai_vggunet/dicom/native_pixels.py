@@ -58,11 +58,6 @@ class NativePixels:
     high_bit: int
     bits_stored: int
 
-    @property
-    def end(self) -> int:
-        """Where the last frame ends in the file."""
-        return self.offset + self.frames * self.shape[0] * self.shape[1] * self.dtype.itemsize
-
     def read_into(self, volume: np.ndarray, places: list[tuple[int, FrameRecord]]) -> bool:
         """Read and rescale frames; return whether the file held them all.
 

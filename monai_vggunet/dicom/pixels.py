@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_vggunet.dicom.decoding import decode_plane, decode_planes, open_pixels
 from monai_vggunet.dicom.helpers import HelperCrashError, spread
-from monai_vggunet.dicom.native_pixels import NativePixels, native_pixels
+from monai_vggunet.dicom.native_pixels import native_pixels, rescale_into
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
 
@@ -55,18 +55,11 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
     for index, frame in enumerate(frames):
         _require_gray(frame)
         by_file.setdefault(frame.path, []).append((index, frame))
-    native: list[tuple[NativePixels, _Places]] = []
-    general: list[_Places] = []
-    for path, places in by_file.items():
-        layout = _find_native(path, places)
-        if layout is None:
-            general.append(places)
-        else:
-            native.append((layout, places))
-    _require_plausible(general)
+    files = list(by_file.values())
+    _require_plausible(files)
     volume = _allocate(frames)
-    _read_native(native, volume, num_workers)
-    _decode_general(general, volume, num_workers)
+    rest = _read_native(files, volume, num_workers)
+    _decode_general(rest, volume, num_workers)
     # Written plane by plane as (slices, rows, columns); the view returned has the volume's axes without a copy.
     return volume.transpose(2, 1, 0)
 
@@ -79,36 +72,27 @@ def _require_gray(frame: FrameRecord) -> None:
         )
 
 
-def _find_native(path: Path, places: _Places) -> NativePixels | None:
-    try:
-        layout = native_pixels(path, [frame for _, frame in places])
-        size = path.stat().st_size
-    except OSError as error:
-        raise DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it") from error
-    if layout is not None and size < layout.end:
-        raise _truncated(places[0][1])
-    return layout
-
-
-def _truncated(frame: FrameRecord) -> DicomPixelError:
-    return DicomPixelError(
-        f"pixels of {frame.name} end early; expected {frame.columns}x{frame.rows} pixels: a truncated file; restore or "
-        "remove it"
-    )
-
-
-def _require_plausible(general: list[_Places]) -> None:
+def _require_plausible(files: list[_Places]) -> None:
     """Refuse files far too small for what their headers claim, before memory is set aside for it."""
-    claimed = sum(frame.rows * frame.columns for places in general for _, frame in places)
-    held = sum(places[0][1].path.stat().st_size for places in general)
-    if claimed > _HARMLESS_PIXELS and claimed > held * _MOST_PIXELS_PER_BYTE:
-        first = general[0][0][1]
+    first = files[0][0][1]
+    claimed = sum(frame.rows * frame.columns for places in files for _, frame in places)
+    if claimed <= _HARMLESS_PIXELS:
+        return
+    held = sum(_size(places[0][1].path) for places in files)
+    if claimed > held * _MOST_PIXELS_PER_BYTE:
         raise DicomPixelError(
-            f"{len(general)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({first.columns}x"
+            f"{len(files)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({first.columns}x"
             f"{first.rows} a plane); expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
         )
-    if claimed > _HARMLESS_PIXELS:
-        decode_planes([general[0][0][1]])  # refuses a plane that is not of the size claimed
+    if native_pixels(first.path, [first]) is None:
+        decode_planes([first])  # refuses a plane that is not of the size claimed
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
@@ -129,38 +113,56 @@ def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
         ) from error
 
 
-def _read_native(native: list[tuple[NativePixels, _Places]], volume: np.ndarray, num_workers: int) -> None:
-    def read(layout: NativePixels, places: _Places) -> None:
+def _read_native(files: list[_Places], volume: np.ndarray, num_workers: int) -> list[_Places]:
+    """Read the files that need no decoder; return the others."""
+
+    def read(places: _Places) -> bool:
+        path = places[0][1].path
         try:
-            complete = layout.read_into(volume, places)
+            layout = native_pixels(path, [frame for _, frame in places])
+            if layout is not None and not layout.read_into(volume, places):
+                raise _truncated(places[0][1])
         except OSError as error:
-            name = layout.path.name
-            raise DicomPixelError(f"{name} cannot be read: {type(error).__name__}; restore or remove it") from error
-        if not complete:
-            raise _truncated(places[0][1])
+            raise _unreadable(path, error) from error
+        return layout is not None
 
     with ThreadPoolExecutor(num_workers) as pool:
-        tasks = [pool.submit(read, layout, places) for layout, places in native]
+        done = [pool.submit(read, places) for places in files]
         try:
-            for task in tasks:
-                task.result()
+            return [places for places, task in zip(files, done, strict=True) if not task.result()]
         finally:
             pool.shutdown(cancel_futures=True)
 
 
+def _truncated(frame: FrameRecord) -> DicomPixelError:
+    return DicomPixelError(
+        f"pixels of {frame.name} end early; expected {frame.columns}x{frame.rows} pixels: a truncated file; restore or "
+        "remove it"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> DicomPixelError:
+    return DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it")
+
+
 def _decode_general(general: list[_Places], volume: np.ndarray, num_workers: int) -> None:
+    def put(index: int, frame: FrameRecord, plane: np.ndarray) -> None:
+        if plane.dtype == volume.dtype:
+            volume[index] = plane
+        else:
+            rescale_into(volume[index], plane, frame.rescale_slope, frame.rescale_intercept)
+
+    def put_all(which: int, planes: list[np.ndarray]) -> None:
+        for (index, frame), plane in zip(general[which], planes, strict=True):
+            put(index, frame, plane)
+
     if len(general) == 1:  # a multi-frame file is read once; its frames share it
         dataset = open_pixels(general[0][0][1].path)
         for index, frame in general[0]:
-            volume[index] = decode_plane(dataset, frame)
+            put(index, frame, decode_plane(dataset, frame))
         return
-
-    def put(which: int, planes: list[np.ndarray]) -> None:
-        for (index, _), plane in zip(general[which], planes, strict=True):
-            volume[index] = plane
-
     try:
-        spread(decode_planes, [[frame for _, frame in places] for places in general], put, num_workers)
+        spread(decode_planes, [[frame for _, frame in places] for places in general], put_all, num_workers)
     except HelperCrashError as error:
         name = general[error.index][0][1].name
         raise DicomPixelError(

@@ -37,6 +37,7 @@ _EXPLICIT = "1.2.840.10008.1.2.1"
 _ENCAPSULATED = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
 
 _TRANSFER_SYNTAX = 0x00020010
+_PIXEL_GROUP = 0x7FE0
 _PIXEL_DATA = 0x7FE00010
 _OTHER_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009})  # floating point
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -90,13 +91,14 @@ def read_plain_header(path: Path, tags: Collection[int]) -> PlainHeader | None:
 
 
 def wanted_tags(keywords: Collection[str]) -> frozenset[int]:
-    """Return the tags of DICOM keywords.
+    """Return the tags of DICOM keywords, and of the character set without which no text can be read.
 
     Example:
-        >>> wanted_tags(["Rows"]) == {0x00280010}
-        True
+        >>> sorted(map(hex, wanted_tags(["Rows"])))
+        ['0x280010', '0x80005']
     """
-    return frozenset(int(tag) for keyword in keywords if (tag := tag_for_keyword(keyword)) is not None)
+    tags = (tag_for_keyword(keyword) for keyword in keywords)
+    return frozenset([CHARACTER_SET, *(int(tag) for tag in tags if tag is not None)])
 
 
 def parse_plain_header(data: bytes, tags: Collection[int], whole: bool = True) -> PlainHeader | None:
@@ -156,12 +158,21 @@ def _walk(
     found: dict[int, RawDataElement] = {}
     end = len(data)
     while offset < end:
-        group, element, vr, start, length = _head(data, offset, explicit)
+        if explicit:  # `_head` written out: this loop is where the time goes
+            group, element, vr, length = _EXPLICIT_HEAD(data, offset)
+            if vr in _SHORT_VRS:
+                start = offset + 8
+            else:
+                group, element, vr, start, length = _head(data, offset, explicit)
+        else:
+            group, element, length = _IMPLICIT_HEAD(data, offset)
+            vr, start = None, offset + 8
         tag = group << 16 | element
-        if tag == _PIXEL_DATA:
-            return found, (start, None if length == _UNDEFINED else length)
-        if tag in _OTHER_PIXEL_DATA or group in (_DELIMITER_GROUP, _META_GROUP):
-            raise _NotPlain
+        if group >= _PIXEL_GROUP or group == _META_GROUP:
+            if tag == _PIXEL_DATA:
+                return found, (start, None if length == _UNDEFINED else length)
+            if tag in _OTHER_PIXEL_DATA or group in (_DELIMITER_GROUP, _META_GROUP):
+                raise _NotPlain
         if length == _UNDEFINED:
             if tag in tags or vr not in (b"SQ", None):
                 raise _NotPlain
@@ -170,7 +181,7 @@ def _walk(
         offset = start + length
         if offset > end:
             raise _NotPlain
-        if tag in tags or tag == CHARACTER_SET:
+        if tag in tags:
             if vr in (b"SQ", b"UN") or (vr is None and dictionary_VR(tag) == "SQ"):
                 raise _NotPlain
             name = vr and vr.decode()
