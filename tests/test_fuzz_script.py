@@ -27,22 +27,23 @@ def load_script() -> ModuleType:
 
 
 fuzz = load_script()
+from dicom_fuzz import workers  # noqa: E402
 from dicom_fuzz.mutations import KINDS, mutate  # noqa: E402  the script's folder is on the path now
 from dicom_fuzz.oracle import complaints  # noqa: E402
 from dicom_fuzz.phantom_series import all_series  # noqa: E402
 
 SERIES = all_series()
-PLAIN = next(number for number in range(100) if "strange file" in fuzz.damaged(number, 5, "strange file")[3])
+PLAIN = next(number for number in range(100) if "strange file" in workers.damaged(number, 5, "strange file")[3])
 
 
 def read(files: dict, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    fuzz.write(files, folder)
-    array, meta = fuzz.load(folder)
+    workers.write(files, folder)
+    array, meta = workers.load_as_monai_does(folder)
     return np.array(array), np.array(meta["affine"])
 
 
 def verdict_of(load, kind: str = "strange file", **options) -> str:
-    (outcome,) = fuzz.run([PLAIN], 5, 1, kind, load=load, **options)
+    (outcome,) = workers.run([PLAIN], 5, 1, kind, load=load, **options)
     assert outcome.number == PLAIN
     return outcome.verdict
 
@@ -91,7 +92,7 @@ def test_judge_knows_that_a_cut_file_has_lost_its_pixels(tmp_path: Path) -> None
 
 
 def lie(folder: Path):
-    array, meta = fuzz.load(folder)
+    array, meta = workers.load_as_monai_does(folder)
     return array + 1, meta
 
 
@@ -108,18 +109,18 @@ def hang(folder: Path):
 
 
 def swallow(folder: Path):
-    return np.ones((fuzz.LIMIT_MB + 50) * 2**20, np.uint8), {}
+    return np.ones((workers.LIMIT_MB + 50) * 2**20, np.uint8), {}
 
 
 def tell(folder: Path):
     warnings.warn(f"bad value {SECRET!r}", stacklevel=1)
-    return fuzz.load(folder)
+    return workers.load_as_monai_does(folder)
 
 
 @pytest.mark.parametrize(
     ("load", "verdict"),
     [
-        (fuzz.load, "right"),
+        (workers.load_as_monai_does, "right"),
         (lie, "WRONG"),
         (crash, "CRASHED"),
         (die, "CRASHED"),
@@ -130,12 +131,12 @@ def tell(folder: Path):
     ids=["load", "lie", "crash", "die", "hang", "swallow", "tell"],
 )
 def test_every_failure_has_its_verdict(monkeypatch: pytest.MonkeyPatch, load, verdict: str) -> None:
-    monkeypatch.setattr(fuzz, "LIMIT_MB", 100)
+    monkeypatch.setattr(workers, "LIMIT_MB", 100)
     assert verdict_of(load, limit_sec=2.0 if load is hang else 60.0) == verdict
 
 
 def test_failure_is_saved_and_sets_the_exit_status(tmp_path: Path, monkeypatch, capsys) -> None:
-    outcome = fuzz.Outcome(PLAIN, "text", "what was done", "WRONG", "the reason")
+    outcome = workers.Outcome(PLAIN, "text", "what was done", "WRONG", "the reason")
     monkeypatch.setattr(fuzz, "run", lambda *arguments: iter([outcome]))
     assert fuzz.main(["--mutations", "1", "--seed", "5", "--keep", str(tmp_path)]) == 1
     (folder,) = tmp_path.iterdir()
@@ -156,5 +157,5 @@ def test_every_kind_of_damage_damages(kind: str) -> None:
 
 def test_the_same_seed_gives_the_same_damage() -> None:
     assert all_series() == SERIES
-    assert fuzz.damaged(3, 1) == fuzz.damaged(3, 1)
-    assert fuzz.damaged(3, 1) != fuzz.damaged(4, 1)
+    assert workers.damaged(3, 1) == workers.damaged(3, 1)
+    assert workers.damaged(3, 1) != workers.damaged(4, 1)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-import numpy as np
+from dicom_fuzz.editing import Rng, edit, some_files
 from dicom_fuzz.phantom_series import Files
 from dicom_fuzz.raw_elements import RawElement, RawFile
 from pydicom.tag import Tag
 
 __all__ = ["HEADER_DAMAGE"]
-
-Rng = np.random.Generator
 
 _DECIMALS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"]
 _WORDS = ["Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "SamplesPerPixel", "PixelRepresentation"]
@@ -80,33 +78,9 @@ _BAD_NUMBERS = [
 _LUT_DESCRIPTOR, _LUT_DATA = (Tag("LUTDescriptor"), b"US"), (Tag("LUTData"), b"OW")
 
 
-def _some(files: Files, rng: Rng) -> list[str]:
-    """Choose one file mostly, else several or all."""
-    names = [name for name, data in files.items() if data]
-    share = rng.random()
-    count = 1 if share < 0.6 else len(names) if share > 0.8 else int(rng.integers(1, len(names) + 1))
-    return sorted(rng.choice(names, count, replace=False).tolist())
-
-
-def _edit(files: Files, rng: Rng, keyword: str, change: Callable[[RawFile, RawElement], RawFile]) -> list[str]:
-    """Change an element in some files; in a multi-frame file in one frame or in all."""
-    names = _some(files, rng)
-    everywhere = rng.random() < 0.5
-    for name in names:
-        file = RawFile.from_bytes(files[name] or b"")
-        found = file.find(keyword)
-        if not found:
-            raise LookupError(keyword)
-        chosen = found if everywhere else [found[int(rng.integers(len(found)))]]
-        for element in reversed(chosen):  # from the end, so that the offsets before it stay true
-            file = change(file, element)
-        files[name] = file.to_bytes()
-    return names
-
-
 def _removed(files: Files, rng: Rng) -> str:
     keyword = str(rng.choice(_REQUIRED))
-    names = _edit(files, rng, keyword, lambda file, element: file.with_bytes(element.start, element.end, b""))
+    names = edit(files, rng, keyword, lambda file, element: file.with_bytes(element.start, element.end, b""))
     return f"{keyword} of {names}"
 
 
@@ -118,7 +92,7 @@ def _other_vr(files: Files, rng: Rng) -> str:
         value = file.body[element.value_start : element.end] if keep else rng.bytes(int(rng.integers(0, 9)))
         return file.with_value(element, value, vr)
 
-    return f"{keyword} as {vr!r} of {_edit(files, rng, keyword, change)}"
+    return f"{keyword} as {vr!r} of {edit(files, rng, keyword, change)}"
 
 
 def _bad_number(files: Files, rng: Rng) -> str:
@@ -132,7 +106,7 @@ def _bad_number(files: Files, rng: Rng) -> str:
         parts[int(rng.integers(len(parts)))] = bad
         return file.with_value(element, b"\\".join(parts))
 
-    return f"{keyword} {bad[:20]!r} of {_edit(files, rng, keyword, change)}"
+    return f"{keyword} {bad[:20]!r} of {edit(files, rng, keyword, change)}"
 
 
 def _value_count(files: Files, rng: Rng) -> str:
@@ -142,7 +116,7 @@ def _value_count(files: Files, rng: Rng) -> str:
         parts = file.body[element.value_start : element.end].split(b"\\")
         return file.with_value(element, b"\\".join([*parts, b"1"] if more else parts[:-1]))
 
-    return f"{keyword} with one {'more' if more else 'less'} of {_edit(files, rng, keyword, change)}"
+    return f"{keyword} with one {'more' if more else 'less'} of {edit(files, rng, keyword, change)}"
 
 
 def _words(files: Files, rng: Rng) -> str:
@@ -159,12 +133,12 @@ def _words(files: Files, rng: Rng) -> str:
             return file.with_value(element, b"")
         return file.with_value(element, struct.pack(f"{file.order}H", value))
 
-    return f"{keyword} {value} of {_edit(files, rng, keyword, change)}"
+    return f"{keyword} {value} of {edit(files, rng, keyword, change)}"
 
 
 def _huge_matrix(files: Files, rng: Rng) -> str:
     rows, columns = (int(value) for value in rng.choice([1, 256, 4096, 20000, 65535], 2))
-    names = list(files) if rng.random() < 0.7 else _some(files, rng)
+    names = list(files) if rng.random() < 0.7 else some_files(files, rng)
     for name in names:
         file = RawFile.from_bytes(files[name] or b"")
         for keyword, value in (("Rows", rows), ("Columns", columns)):
@@ -178,12 +152,12 @@ def _signedness(files: Files, rng: Rng) -> str:
         now = struct.unpack_from(f"{file.order}H", file.body, element.value_start)[0]
         return file.with_value(element, struct.pack(f"{file.order}H", 1 - now))
 
-    return f"PixelRepresentation turned in {_edit(files, rng, 'PixelRepresentation', change)}"
+    return f"PixelRepresentation turned in {edit(files, rng, 'PixelRepresentation', change)}"
 
 
 def _frame_count(files: Files, rng: Rng) -> str:
     lies = [b"0", b"-1", b"1", b"2", b"5", b"7", b"99999999", b"2147483648", b"1e9", b"abc", b"", b"1.5", b"1\\2"]
-    lie, names = lies[int(rng.integers(len(lies)))], _some(files, rng)
+    lie, names = lies[int(rng.integers(len(lies)))], some_files(files, rng)
     for name in names:
         files[name] = RawFile.from_bytes(files[name] or b"").with_element("NumberOfFrames", b"IS", lie).to_bytes()
     return f"NumberOfFrames {lie!r} in {names}"
@@ -193,68 +167,12 @@ def _rescale(files: Files, rng: Rng) -> str:
     keyword = str(rng.choice(["RescaleSlope", "RescaleIntercept"]))
     values = [b"nan", b"0", b"1e30", b"1e300", b"-1", b"1\\2", b"1e-300", b"inf", b"2", b"0.0000", b"1e38", b"-1e39"]
     value = values[int(rng.integers(len(values)))]
-    names = _edit(files, rng, keyword, lambda file, element: file.with_value(element, value, b"DS"))
+    names = edit(files, rng, keyword, lambda file, element: file.with_value(element, value, b"DS"))
     return f"{keyword} {value!r} in {names}"
 
 
-def _vectors(files: Files, rng: Rng, keyword: str, move: Callable[[np.ndarray], np.ndarray]) -> list[str]:
-    """Change a geometry element's numbers."""
-
-    def change(file: RawFile, element: RawElement) -> RawFile:
-        numbers = np.array([float(part) for part in file.body[element.value_start : element.end].split(b"\\")])
-        return file.with_value(element, "\\".join(f"{value:.9g}" for value in move(numbers)).encode())
-
-    return _edit(files, rng, keyword, change)
-
-
-def _position(files: Files, rng: Rng) -> str:
-    by_mm = float(rng.choice([0.004, 0.02, 0.05, 0.09, 0.12, 0.3, 1.25, 2.5, 5.0, 1e4, 1e30]))
-    shift = by_mm * np.eye(3)[int(rng.integers(3))] * rng.choice([-1, 1])
-    names = _vectors(files, rng, "ImagePositionPatient", lambda position: position + shift)
-    return f"{shift.tolist()} mm added in {names}"
-
-
-def _positions_exchanged(files: Files, rng: Rng) -> str:
-    names = sorted(rng.choice(list(files), min(2, len(files)), replace=False).tolist())
-    parts = [RawFile.from_bytes(files[name] or b"") for name in names]
-    found = [parts[0].find("ImagePositionPatient")[0], parts[-1].find("ImagePositionPatient")[-1]]
-    values = [part.body[e.value_start : e.end] for part, e in zip((parts[0], parts[-1]), found)]
-    both = rng.random() < 0.5
-    if len(parts) == 1:  # two frames of one file; the later one first, so that the offsets stay true
-        file = parts[0].with_value(found[1], values[0])
-        files[names[0]] = (file.with_value(found[0], values[1]) if both else file).to_bytes()
-    else:
-        files[names[1]] = parts[1].with_value(found[1], values[0]).to_bytes()
-        if both:
-            files[names[0]] = parts[0].with_value(found[0], values[1]).to_bytes()
-    return f"{'exchanged' if both else 'repeated'} between {names}"
-
-
-def _orientation(files: Files, rng: Rng) -> str:
-    angle = float(rng.choice([2e-4, 1e-3, 2e-3, 5e-3, 9e-3, 1.1e-2, 0.1]))
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    moves: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "zero": lambda cosines: cosines * 0,
-        "longer": lambda cosines: cosines * (1 + angle),
-        "left-handed": lambda cosines: cosines * [-1, -1, -1, 1, 1, 1],
-        "turned": lambda cosines: (cosines.reshape(2, 3) @ turn).ravel(),
-        "skewed": lambda cosines: np.r_[cosines[:3], cosines[3:] + angle * cosines[:3]],
-        "exchanged": lambda cosines: np.r_[cosines[3:], cosines[:3]],
-        "parallel": lambda cosines: np.r_[cosines[:3], cosines[:3]],
-    }
-    what = str(rng.choice(list(moves)))
-    return f"{what} ({angle}) in {_vectors(files, rng, 'ImageOrientationPatient', moves[what])}"
-
-
-def _spacing(files: Files, rng: Rng) -> str:
-    factors = [[0, 1], [0, 0], [-1, 1], [-1, -1], [1.0005, 1], [1.01, 1.01], [1e-9, 1], [1e9, 1], [1e200, 1e200]]
-    factor = None if rng.random() < 0.2 else np.array(factors[int(rng.integers(len(factors)))])
-    names = _vectors(files, rng, "PixelSpacing", lambda mm: mm[::-1] if factor is None else mm * factor)
-    return f"{'exchanged' if factor is None else factor.tolist()} in {names}"
-
-
 def _transfer_syntax(files: Files, rng: Rng) -> str:
-    uid, names = _SYNTAXES[int(rng.integers(len(_SYNTAXES)))], _some(files, rng)
+    uid, names = _SYNTAXES[int(rng.integers(len(_SYNTAXES)))], some_files(files, rng)
     for name in names:
         files[name] = RawFile.from_bytes(files[name] or b"").with_transfer_syntax(uid).to_bytes()
     return f"{uid!r} claimed by {names}"
@@ -264,7 +182,7 @@ def _uid(files: Files, rng: Rng) -> str:
     keyword = str(rng.choice(_UIDS))
     values = [*_CLASSES, b"1.2.3.4.5.6.1", b"", b"x" * 70, b"1.2\\1.3", b"1.2.3"]
     value = values[int(rng.integers(len(values)))]
-    names = _edit(files, rng, keyword, lambda file, element: file.with_value(element, value))
+    names = edit(files, rng, keyword, lambda file, element: file.with_value(element, value))
     return f"{keyword} {value!r} in {names}"
 
 
@@ -280,7 +198,7 @@ def _text(files: Files, rng: Rng) -> str:
     }
     keyword = str(rng.choice(list(values)))
     value = values[keyword][int(rng.integers(len(values[keyword])))]
-    names = _some(files, rng)
+    names = some_files(files, rng)
     for name in names:
         file = RawFile.from_bytes(files[name] or b"")
         files[name] = file.with_value(file.find(keyword)[0], value).to_bytes()
@@ -288,7 +206,7 @@ def _text(files: Files, rng: Rng) -> str:
 
 
 def _lookup_table(files: Files, rng: Rng) -> str:
-    names = _some(files, rng)
+    names = some_files(files, rng)
     for name in names:
         file = RawFile.from_bytes(files[name] or b"")
         words = struct.pack(f"{file.order}HHH", int(rng.choice([0, 4, 4096])), 0, int(rng.choice([8, 16, 99])))
@@ -308,10 +226,6 @@ HEADER_DAMAGE: dict[str, Callable[[Files, Rng], str]] = {
     "signedness": _signedness,
     "number of frames": _frame_count,
     "rescale": _rescale,
-    "position": _position,
-    "positions exchanged": _positions_exchanged,
-    "orientation": _orientation,
-    "pixel spacing": _spacing,
     "transfer syntax": _transfer_syntax,
     "uid": _uid,
     "text": _text,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-import numpy as np
+from dicom_fuzz.editing import Rng
+from dicom_fuzz.geometry_damage import GEOMETRY_DAMAGE
 from dicom_fuzz.header_damage import HEADER_DAMAGE
 from dicom_fuzz.phantom_series import Files
 from dicom_fuzz.raw_elements import RawFile
 
 __all__ = ["KINDS", "mutate"]
-
-Rng = np.random.Generator
 
 # A further damage to the same series: none mostly.
 _FURTHER = (0.8, 0.15, 0.05)
@@ -220,6 +219,7 @@ def _strange_file(files: Files, rng: Rng) -> str:
 
 KINDS: dict[str, Callable[[Files, Rng], str]] = {
     **HEADER_DAMAGE,
+    **GEOMETRY_DAMAGE,
     "truncated": _truncated,
     "truncated pixels": _truncated_pixels,
     "bits of the header": lambda files, rng: _flip(files, rng, 0, 1),
