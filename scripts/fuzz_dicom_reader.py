@@ -14,7 +14,8 @@ Small series of every kind (classic, tilted, multi-frame, compressed, ...) are d
     LEAK       a message that names the patient
     UNJUDGED   the judge itself failed
 
-The exit status is 0 when there is nothing but `right` and `refused`. What failed is saved with a note.
+The exit status is 0 when there is nothing but `right` and `refused`, and every undamaged series is right. What failed
+is saved with a note.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ import time
 from pathlib import Path
 
 from dicom_fuzz.mutations import KINDS
-from dicom_fuzz.workers import BAD, GOOD, Outcome, damaged, run, write
+from dicom_fuzz.oracle import complaints
+from dicom_fuzz.phantom_series import all_series
+from dicom_fuzz.workers import BAD, GOOD, Outcome, damaged, load_as_monai_does, run, write
+
+from monai_vggunet.data.reader import finding_lines
+from monai_vggunet.errors import VGGUNetError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     keep = options.keep or Path(tempfile.gettempdir()) / f"dicom_fuzz_seed{options.seed}"
     numbers = range(options.mutations) if options.only is None else [options.only]
+    unread = unread_series()
+    if unread:
+        print(f"these are not read even undamaged, so that no refusal would mean anything: {unread}")
+        return 1
     start, outcomes = time.monotonic(), []
     for outcome in run(numbers, options.seed, options.jobs, options.kind):
         outcomes.append(outcome)
@@ -56,6 +66,22 @@ def main(arguments: list[str] | None = None) -> int:
     if failed:
         print(f"saved in {keep}; again with --seed {options.seed} --only NUMBER")
     return int(bool(failed))
+
+
+def unread_series() -> list[str]:
+    """Return the kinds of series that the reader does not read right as they are."""
+    unread = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (name, files) in enumerate(all_series().items()):
+            folder = Path(scratch, str(number))
+            write(files, folder)
+            try:
+                array, meta = load_as_monai_does(folder)
+                wrong = complaints(array, meta["affine"], finding_lines(meta), files, files)
+            except VGGUNetError as refusal:
+                wrong = [str(refusal)]
+            unread += [f"{name}: {wrong[0]}"] if wrong else []
+    return unread
 
 
 def save(outcome: Outcome, seed: int, kind: str | None, keep: Path) -> None:

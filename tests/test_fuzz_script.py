@@ -32,6 +32,8 @@ from dicom_fuzz.mutations import KINDS, mutate  # noqa: E402  the script's folde
 from dicom_fuzz.oracle import complaints  # noqa: E402
 from dicom_fuzz.phantom_series import all_series  # noqa: E402
 
+from monai_vggunet.errors import VGGUNetError  # noqa: E402
+
 SERIES = all_series()
 PLAIN = next(number for number in range(100) if "strange file" in workers.damaged(number, 5, "strange file")[3])
 
@@ -133,6 +135,15 @@ def tell(folder: Path):
 def test_every_failure_has_its_verdict(monkeypatch: pytest.MonkeyPatch, load, verdict: str) -> None:
     monkeypatch.setattr(workers, "LIMIT_MB", 100)
     assert verdict_of(load, limit_sec=2.0 if load is hang else 60.0) == verdict
+
+
+def test_reader_that_refuses_everything_does_not_pass(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def refuse(folder: Path):
+        raise VGGUNetError("nothing pleases")
+
+    monkeypatch.setattr(fuzz, "load_as_monai_does", refuse)
+    assert fuzz.main(["--mutations", "1"]) == 1
+    assert "not read even undamaged" in capsys.readouterr().out
 
 
 def test_failure_is_saved_and_sets_the_exit_status(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -18,7 +18,7 @@ from pydicom.tag import Tag
 from monai_vggunet.dicom.pixel_description import contradiction_in_pixels
 from monai_vggunet.dicom.records import FrameRecord, ImageKind
 
-__all__ = ["frames_of"]
+__all__ = ["frames_of", "legible"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What scanners write into ImageType of images that are no slices of a volume.
@@ -128,7 +128,8 @@ def _frame(
     path: Path, header: Dataset, sources: tuple[Dataset, ...], index: int, sop_class_uid: str, placed: bool
 ) -> FrameRecord:
     """Describe one plane from the given sources, the nearest first; `placed` is False if its position is unknown."""
-    image_type = tuple(part.strip().upper() for part in _find(sources, "ImageType").split("\\") if part.strip())
+    types = legible(_find(sources, "ImageType")).split("\\")
+    image_type = tuple(part.strip().upper() for part in types if part.strip())
     spacing = _numbers(sources, "PixelSpacing", 2)
     position = _numbers(sources, "ImagePositionPatient", 3) if placed else None
     orientation = _numbers(sources, "ImageOrientationPatient", 6)
@@ -147,11 +148,11 @@ def _frame(
         slice_thickness_mm=_number(sources, "SliceThickness"),
         rescale_slope=1.0 if slope is None else slope,
         rescale_intercept=intercept or 0.0,
-        photometric=_find((header,), "PhotometricInterpretation"),
+        photometric=legible(_find((header,), "PhotometricInterpretation")),
         samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
         image_type=image_type,
         instance_number=number if _INTEGER.fullmatch(number := _raw_text(header, "InstanceNumber")) else "",
-        discriminators=tuple((keyword, _find(sources, keyword)) for keyword in _DISCRIMINATORS),
+        discriminators=tuple((keyword, legible(_find(sources, keyword))) for keyword in _DISCRIMINATORS),
         has_rescale=not (slope is None and intercept is None),
     )
 
@@ -159,7 +160,23 @@ def _frame(
 def _sop_instance_uid(header: Dataset) -> str:
     """Return the object's UID; a file stripped of it still carries it in its file meta information."""
     meta = getattr(header, "file_meta", None) or Dataset()
-    return _raw_text(header, "SOPInstanceUID") or _raw_text(meta, "MediaStorageSOPInstanceUID")
+    return legible(_raw_text(header, "SOPInstanceUID") or _raw_text(meta, "MediaStorageSOPInstanceUID"))
+
+
+def legible(text: str) -> str:
+    r"""Cut a text before its first control character.
+
+    Where the length of an element is damaged, its text runs on into the elements behind it, among them the patient's
+    name; what parts elements is never printable. Texts that messages show pass through here.
+
+    Example:
+        >>> legible("phantom \x10\x00\x10\x00PN\x0e\x00Doe^Jane")
+        'phantom'
+    """
+    if text.isprintable():
+        return text
+    end = next(index for index, character in enumerate(text) if not character.isprintable())
+    return text[:end].strip()
 
 
 def _kind(image_type: tuple[str, ...], sop_class_uid: str) -> ImageKind:

@@ -13,7 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from monai_vggunet.dicom.frames import frames_of
+from monai_vggunet.dicom.frames import frames_of, legible
 from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 
@@ -168,7 +168,7 @@ def _record_of(path: Path, header: Dataset, file_bytes: int) -> InstanceRecord |
         description=_text(header, "SeriesDescription"),
         series_number=number if (number := _text(header, "SeriesNumber")).isascii() and number.isdecimal() else "",
         frame_of_reference_uid=_text(header, "FrameOfReferenceUID"),
-        patient_hash=hash_identifier(_text(header, "PatientID"), _text(header, "IssuerOfPatientID")),
+        patient_hash=hash_identifier(_whole_text(header, "PatientID"), _whole_text(header, "IssuerOfPatientID")),
         study_hash=hash_identifier(_text(header, "StudyInstanceUID")),
         frames=frames,
     )
@@ -180,7 +180,11 @@ def hash_identifier(identifier: str, issuer: str = "") -> str:
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    """Return an element as plain text, empty when absent."""
+    """Return an element as plain text that may be shown, empty when absent."""
+    return legible(_whole_text(header, keyword))
+
+
+def _whole_text(header: Dataset, keyword: str) -> str:
     value = header.get(_TAG_OF[keyword])
     return "" if value is None or value.value is None else str(value.value).strip()
 

@@ -135,7 +135,7 @@ def planes_of(name: str, data: bytes, original: bytes | None = None) -> list[Pla
 
     A file that was cut short behind its header still has the planes of the original: its lost pixels cannot be others.
     """
-    if original and len(data) < len(original) and original.startswith(data):
+    if original and len(data) < len(original) and original.startswith(data) and _pixels_start(original):
         return planes_of(name, original) if len(data) > _pixels_start(original) else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -167,9 +167,9 @@ def _read(data: bytes) -> Dataset:
 
 
 def _pixels_start(data: bytes) -> int:
-    """Where in a well-formed file the pixels begin; behind its end if it is compressed as a whole."""
+    """Where in a well-formed file the pixels begin; 0 if it is compressed as a whole."""
     file = RawFile.from_bytes(data)
-    return len(data) if file.deflated else len(file.head) + file.find("PixelData")[0].value_start
+    return 0 if file.deflated else len(file.head) + file.find("PixelData")[0].value_start
 
 
 def _plane(name: str, dataset: Dataset, sources: list[Dataset], index: int) -> Plane:

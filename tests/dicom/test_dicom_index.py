@@ -21,6 +21,7 @@ from dicom_phantoms import (
     write_object,
     write_series,
 )
+from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from monai_vggunet.dicom import describe_series, patient_key, scan_folder
@@ -407,6 +408,22 @@ def test_no_warning_quotes_a_patient(tmp_path: Path, caplog: pytest.LogCaptureFi
     text = caplog.text + " ".join(str(warning.message) for warning in caught) + repr(index.skipped)
     assert PATIENT_NAME not in text
     assert PATIENT_ID not in text
+
+
+@pytest.mark.parametrize("keyword", ["ImageType", "SOPInstanceUID", "Modality", "SeriesDescription"])
+def test_text_that_runs_on_into_the_patient_is_cut(tmp_path: Path, keyword: str) -> None:
+    files = write_series(tmp_path, PatientName=PATIENT_NAME, SeriesDescription="phantom")
+    for file in files:
+        raw = bytearray(file.read_bytes())
+        tag = Tag(keyword)
+        place = raw.index(tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little"), 132) + 6
+        end = raw.index(PATIENT_ID.encode()) + len(PATIENT_ID)
+        raw[place : place + 2] = (end - place - 2).to_bytes(2, "little")
+        file.write_bytes(raw)
+    index = scan_folder(tmp_path)
+    text = repr(index).upper() + describe_series(index.series).upper()
+    assert PATIENT_NAME.upper() not in text
+    assert PATIENT_ID.upper() not in text
 
 
 @pytest.mark.parametrize("damage", [{"RescaleSlope": "0"}, {"Rows": None}])
