@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from monai_vggunet.dicom.headers import hash_identifier, read_header
 from monai_vggunet.dicom.helpers import spread
-from monai_vggunet.dicom.records import InstanceRecord, Series, SkippedFile
+from monai_vggunet.dicom.records import FrameRecord, InstanceRecord, Series, SkippedFile
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
@@ -143,12 +145,39 @@ def _read_headers(files: list[Path], num_workers: int) -> list[InstanceRecord | 
             return found + list(pool.map(read_header, rest))
     parcels = [rest[start : start + _FILES_PER_PARCEL] for start in range(0, len(rest), _FILES_PER_PARCEL)]
     parts: dict[int, list[InstanceRecord | SkippedFile]] = {}
-    spread(_parcel, parcels, parts.__setitem__, num_workers)
+
+    def unpack(which: int, parcel: list[_Packed]) -> None:
+        parts[which] = [_unpacked(path, packed) for path, packed in zip(parcels[which], parcel, strict=True)]
+
+    spread(_packed_parcel, parcels, unpack, num_workers)
     return found + [record for which in range(len(parcels)) for record in parts[which]]
 
 
 def _parcel(files: list[Path]) -> list[InstanceRecord | SkippedFile]:
     return [read_header(file) for file in files]
+
+
+# A record on its way from a helper: its values alone, without the path; as objects they would take twice as long.
+_Packed = SkippedFile | tuple[tuple[Any, ...], list[tuple[Any, ...]]]
+_instance_values = attrgetter(*(field.name for field in fields(InstanceRecord) if field.name not in ("path", "frames")))
+_frame_values = attrgetter(*(field.name for field in fields(FrameRecord) if field.name != "path"))
+
+
+def _packed_parcel(files: list[Path]) -> list[_Packed]:
+    return [
+        record
+        if isinstance(record, SkippedFile)
+        else (_instance_values(record), [_frame_values(frame) for frame in record.frames])
+        for record in _parcel(files)
+    ]
+
+
+def _unpacked(path: Path, packed: _Packed) -> InstanceRecord | SkippedFile:
+    if isinstance(packed, SkippedFile):
+        return packed
+    values, frames = packed
+    own: list[Any] = [path, *values, tuple(FrameRecord(path, *frame) for frame in frames)]
+    return InstanceRecord(*own)
 
 
 def _series_of(instances: Sequence[InstanceRecord]) -> Series:

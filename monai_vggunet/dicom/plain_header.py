@@ -7,7 +7,7 @@ elements found here are pydicom's raw elements.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -47,6 +47,7 @@ _UNDEFINED = 0xFFFFFFFF
 # PS3.5 7.1.2: these have two reserved bytes and a length of four bytes.
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_VR_NAMES = {vr: vr.decode() for vr in (*_SHORT_VRS, *_LONG_VRS)}
 
 _EXPLICIT_HEAD = Struct("<HH2sH").unpack_from
 _IMPLICIT_HEAD = Struct("<HHL").unpack_from
@@ -70,12 +71,12 @@ class PlainHeader:
     pixel_length: int | None
 
 
-def read_plain_header(path: Path, tags: Collection[int]) -> PlainHeader | None:
+def read_plain_header(path: Path, tags: Mapping[int, BaseTag]) -> PlainHeader | None:
     """Read the wanted elements of one file, or None if the file is not plain.
 
     Args:
         path: any file.
-        tags: elements to keep, numbers as 0x00280010; see `wanted_tags`.
+        tags: elements to keep, from `wanted_tags`.
 
     Raises:
         OSError: if the file cannot be read.
@@ -90,18 +91,18 @@ def read_plain_header(path: Path, tags: Collection[int]) -> PlainHeader | None:
     return header
 
 
-def wanted_tags(keywords: Collection[str]) -> frozenset[int]:
+def wanted_tags(keywords: Collection[str]) -> dict[int, BaseTag]:
     """Return the tags of DICOM keywords, and of the character set without which no text can be read.
 
     Example:
-        >>> sorted(map(hex, wanted_tags(["Rows"])))
-        ['0x280010', '0x80005']
+        >>> list(map(hex, wanted_tags(["Rows"])))
+        ['0x80005', '0x280010']
     """
     tags = (tag_for_keyword(keyword) for keyword in keywords)
-    return frozenset([CHARACTER_SET, *(int(tag) for tag in tags if tag is not None)])
+    return {int(tag): BaseTag(tag) for tag in (CHARACTER_SET, *tags) if tag is not None}
 
 
-def parse_plain_header(data: bytes, tags: Collection[int], whole: bool = True) -> PlainHeader | None:
+def parse_plain_header(data: bytes, tags: Mapping[int, BaseTag], whole: bool = True) -> PlainHeader | None:
     """Find the wanted elements in a file's first bytes, or return None if they are not plain or do not suffice.
 
     Args:
@@ -152,7 +153,7 @@ def _file_meta(data: bytes) -> tuple[dict[int, RawDataElement], int]:
 
 
 def _walk(
-    data: bytes, offset: int, explicit: bool, tags: Collection[int]
+    data: bytes, offset: int, explicit: bool, tags: Mapping[int, BaseTag]
 ) -> tuple[dict[int, RawDataElement], tuple[int, int | None] | None]:
     """Go from element to element up to the pixels; return the wanted ones, and offset and length of PixelData."""
     found: dict[int, RawDataElement] = {}
@@ -184,9 +185,9 @@ def _walk(
         if tag in tags:
             if vr in (b"SQ", b"UN") or (vr is None and dictionary_VR(tag) == "SQ"):
                 raise _NotPlain
-            name = vr and vr.decode()
+            name = vr and _VR_NAMES[vr]
             value = data[start:offset] if length else empty_value_for_VR(name, raw=True)
-            found[tag] = RawDataElement(BaseTag(tag), name, length, value, start, not explicit, True)  # type: ignore[arg-type]
+            found[tag] = RawDataElement(tags[tag], name, length, value, start, not explicit, True)  # type: ignore[arg-type]
     return found, None
 
 
