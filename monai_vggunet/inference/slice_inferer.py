@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, sliding_window_inference
+from torch.nn import functional
 
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.body_crop import body_box
 from monai_vggunet.inference.memory import Tiling, plan_tiling
-from monai_vggunet.inference.test_time_views import SCALES, View, probabilities_of_view, views_of
+from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
 from monai_vggunet.networks.autocast import AutocastInferer
 from monai_vggunet.transforms import NormalizeImageNet, slice_channels
 
@@ -150,7 +151,7 @@ class VolumeSliceInferer(Inferer):
             indices = range(start, min(start + tiling.batch_size, box[2].stop))
             place = (slice(None), box[0], box[1], slice(indices.start, indices.stop))
             try:
-                scores = self._scores(self.normalize(self.channels(cropped, indices)), logits_of, tiling)
+                scores = self._scores(*self._prepared(cropped, indices), logits_of, tiling)
             except RuntimeError as error:
                 tiling = _after_memory_ran_out(error, tiling)
                 continue
@@ -165,7 +166,20 @@ class VolumeSliceInferer(Inferer):
             start = indices.stop
         return result
 
-    def _scores(self, slices: torch.Tensor, logits_of: Any, tiling: Tiling) -> _Scores:
+    def _prepared(self, volume: torch.Tensor, indices: range) -> tuple[torch.Tensor, tuple[slice, slice]]:
+        """Return the network's input `(n, C', H, W)`, whole strides large, and where in it the slices lie.
+
+        As in training, a slice lies in the middle of its input and what is around it is at the window's lower end. At a
+        size that is no multiple of the stride the decoder would interpolate, which training at whole strides never saw.
+        """
+        slices = self.channels(volume, indices)
+        spare = [-n % STRIDE for n in slices.shape[-2:]]
+        before = [n // 2 for n in spare]
+        padding = (before[1], spare[1] - before[1], before[0], spare[0] - before[0])
+        place = tuple(slice(start, start + n) for start, n in zip(before, slices.shape[-2:]))
+        return self.normalize(functional.pad(slices, padding)), place  # type: ignore[return-value]
+
+    def _scores(self, slices: torch.Tensor, place: tuple[slice, slice], logits_of: Any, tiling: Tiling) -> _Scores:
         """Return the mean probabilities `(n, K, X, Y)` over the views, and each view's classes if there are several."""
 
         def tiled(whole: torch.Tensor) -> torch.Tensor:
@@ -177,10 +191,10 @@ class VolumeSliceInferer(Inferer):
             )
 
         if self.views == (View(),):
-            return _Scores(tiled(slices).softmax(1), [])
+            return _Scores(tiled(slices)[(..., *place)].softmax(1), [])
         total, votes = 0.0, []
         for view in self.views:
-            probabilities = probabilities_of_view(slices, view, tiled)
+            probabilities = probabilities_of_view(slices, view, tiled)[(..., *place)]
             votes.append(probabilities.argmax(1).to(torch.uint8))
             total = total + probabilities / len(self.views)
         return _Scores(total, votes)  # type: ignore[arg-type]

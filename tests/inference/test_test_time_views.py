@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from test_slice_inferer import WINDOW, make_inferer, make_network, make_spec, make_volume
 from torch import nn
 
+from monai_vggunet import VGG16UNet
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference import View, VolumeSliceInferer, views_of
 from monai_vggunet.inference.test_time_views import probabilities_of_view
-from test_slice_inferer import make_inferer, make_network, make_spec, make_volume
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,8 @@ def test_views_are_averaged_as_probabilities() -> None:
     network, volume = make_network(), make_volume(21, 18, 3)
     inferer = make_inferer(output="probabilities", tta="full", scales=(0.5, 1.0, 1.5))
     found = inferer(volume, network).float()
-    slices = inferer.normalize(inferer.channels(volume[0], range(3)))
-    each = [probabilities_of_view(slices, view, network) for view in inferer.views]
+    slices, (rows, columns) = inferer._prepared(volume[0], range(3))
+    each = [probabilities_of_view(slices, view, network)[:, :, rows, columns] for view in inferer.views]
     torch.testing.assert_close(found[0], torch.stack(each).mean(0).permute(1, 2, 3, 0), atol=1e-3, rtol=0)
 
 
@@ -82,8 +83,9 @@ def test_disagreement_counts_the_views_that_are_against_the_result() -> None:
     network, volume = make_network(), make_volume(21, 18, 3)
     inferer = make_inferer(tta="scale", scales=(0.5, 1.0, 1.5))
     labels = inferer(volume, network)
-    slices = inferer.normalize(inferer.channels(volume[0], range(3)))
-    votes = torch.stack([probabilities_of_view(slices, view, network).argmax(1) for view in inferer.views])
+    slices, place = inferer._prepared(volume[0], range(3))
+    each = [probabilities_of_view(slices, view, network)[(..., *place)] for view in inferer.views]
+    votes = torch.stack([probabilities.argmax(1) for probabilities in each])
     against = (votes != labels[0, 0].permute(2, 0, 1)).float().mean(0)
     assert inferer.disagreement is not None
     torch.testing.assert_close(
@@ -113,7 +115,8 @@ def test_entropy_runs_from_sure_to_all_alike(sharpness: float, entropy: float) -
 
 def test_no_foreground_has_no_confidence() -> None:
     inferer = make_inferer()
-    inferer(make_volume(8, 8, 2), lambda slices: torch.eye(4)[0, :, None, None] * torch.ones(len(slices), 4, 8, 8))
+    sure_of_background = torch.eye(4)[0, :, None, None]
+    inferer(make_volume(8, 8, 2), lambda slices: sure_of_background.expand(len(slices), 4, *slices.shape[2:]))
     assert inferer.confidence[0].as_dict()["mean_entropy"] is None
 
 
@@ -154,6 +157,17 @@ def test_probabilities_as_bytes() -> None:
     byte = make_inferer(output="probabilities", probability_dtype="uint8")(volume, network)
     assert byte.dtype == torch.uint8
     torch.testing.assert_close(byte.float() / 255, half, atol=0.003, rtol=0)
+
+
+def test_sizes_between_strides_do_not_let_the_decoder_interpolate() -> None:
+    """Labels of a slice of 35 x 51 pixels are those of the slice in the middle of whole strides, as trained."""
+    torch.manual_seed(0)
+    network = VGG16UNet(in_channels=3, out_channels=4, decoder_channels=(8, 8, 8, 8)).eval()
+    volume = torch.full((1, 1, 48, 64, 1), WINDOW[0])
+    volume[:, :, 6:41, 6:57] = make_volume(35, 51, 1)
+    small = make_inferer(output="probabilities")(volume[:, :, 6:41, 6:57], network)
+    large = make_inferer(output="probabilities")(volume, network)[:, :, 6:41, 6:57]
+    assert torch.equal(small, large)
 
 
 @pytest.mark.parametrize("shape", [(10, 5000, 1), (1, 1, 1), (3, 700, 2)])
