@@ -109,6 +109,7 @@ class VolumeSliceInferer(Inferer):
         self.output, self.batch_size, self.overlap = output, batch_size, overlap
         self.max_slice_pixels, self.crop_body = max_slice_pixels, crop_body and spec.preprocessing.modality == "CT"
         self.dtype = torch.uint8 if output == "labels" or probability_dtype == "uint8" else torch.float16
+        self._told = ""
         self.confidence: list[Confidence] = []
         self.disagreement: torch.Tensor | None = None
 
@@ -145,7 +146,7 @@ class VolumeSliceInferer(Inferer):
         tiling = plan_tiling(rows, columns, volume.device, self.max_slice_pixels)
         if self.batch_size and tiling.window is None:
             tiling = Tiling(self.batch_size)
-        _log.info("slices of %d x %d pixels: %s, %d views", rows, columns, tiling.description, len(self.views))
+        self._tell(tiling)
         start = box[2].start
         while start < box[2].stop:
             indices = range(start, min(start + tiling.batch_size, box[2].stop))
@@ -165,6 +166,13 @@ class VolumeSliceInferer(Inferer):
             _add(sure, scores, chosen[:, 0])
             start = indices.stop
         return result
+
+    def _tell(self, tiling: Tiling) -> None:
+        """Say once how slices go through, and again when that changes in kind."""
+        told = "windows" if tiling.window else "whole slices"
+        level = logging.DEBUG if told == self._told else logging.INFO
+        _log.log(level, "inference: %s; %d view(s) averaged", tiling.description, len(self.views))
+        self._told = told
 
     def _prepared(self, volume: torch.Tensor, indices: range) -> tuple[torch.Tensor, tuple[slice, slice]]:
         """Return the network's input `(n, C', H, W)`, whole strides large, and where in it the slices lie.
