@@ -88,8 +88,11 @@ def decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     """
     try:
         stored = _stored(dataset, frame)
-        if dataset.file_meta.TransferSyntaxUID not in _WIDTH_DECODED:
-            used = int(dataset.BitsStored)
+        used = int(dataset.BitsStored)
+        if dataset.file_meta.TransferSyntaxUID in _WIDTH_DECODED:
+            _require_fit(stored, used)
+            stored = without_unused_bits(stored, used, used - 1)  # the sign, which some codecs leave in the middle
+        else:
             stored = without_unused_bits(stored, used, int(dataset.get("HighBit", used - 1)))
         if dataset.get("ModalityLUTSequence"):
             return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
@@ -117,12 +120,18 @@ def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
         index=frame.frame_index,
         raw=True,
         decoding_plugin=_PLUGINS.get(syntax, ""),
-        # pydicom cuts words as if HighBit were always BitsStored - 1; see `without_unused_bits`.
-        correct_unused_bits=syntax in _WIDTH_DECODED,
+        correct_unused_bits=False,  # pydicom cuts as if HighBit were BitsStored - 1, and codecs' values without a word
     )
     if stored.shape != expected:
         raise ValueError(f"got {stored.shape}, expected {expected}")
     return stored
+
+
+def _require_fit(stored: np.ndarray, used: int) -> None:
+    """Refuse decoded values that need more bits than BitsStored: cut to them, they would be other values."""
+    above = stored >> used if used < stored.dtype.itemsize * 8 else np.zeros(1, dtype=stored.dtype)
+    if bool(((above != 0) & (above != -1 if stored.dtype.kind == "i" else True)).any()):
+        raise ValueError(f"decoded values from {stored.min()} to {stored.max()} do not fit into BitsStored {used}")
 
 
 def _in_one_line(error: Exception) -> str:

@@ -388,3 +388,15 @@ def test_crash_of_a_codec_in_a_helper_is_a_refusal(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("monai_vggunet.dicom.pixels.spread", crash)
     with pytest.raises(DicomPixelError, match=r"pixels of IM_.* cannot be decoded: the codec crashed"):
         read(tmp_path)
+
+
+def test_decoded_values_that_do_not_fit_into_bits_stored_are_refused(tmp_path: Path) -> None:
+    """Cut to the bits that the header allows, they would be other values without a word."""
+    plane = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    write_series(tmp_path, plane[None], transfer_syntax=JPEG2000Lossless)
+    (file,) = tmp_path.iterdir()
+    dataset = pydicom.dcmread(file)
+    dataset.BitsStored, dataset.HighBit = 8, 7
+    dataset.save_as(file)
+    with pytest.raises(DicomPixelError, match="from 0 to 4095 do not fit into BitsStored 8"):
+        read_volume(scan_folder(tmp_path).choose_series(stack=0))
