@@ -27,8 +27,8 @@ __all__ = ["HelperCrashError", "available_cores", "spread"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A helper needs about this long to start: work alone as long before asking for help, and only for more than twice it.
-START_SEC = 0.4
+# A helper needs some 0.3 s to start: work alone nearly as long before asking for help, and only for more than twice it.
+START_SEC = 0.25
 WORTH_STARTING_SEC = 2 * START_SEC
 # Helpers that are there already are asked for less.
 WORTH_ASKING_SEC = 0.05

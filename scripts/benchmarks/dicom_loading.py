@@ -3,8 +3,8 @@
     python scripts/benchmarks/dicom_loading.py [--rounds 7] [--corpus FOLDER] [--work FOLDER] [--rest SECONDS]
 
 Every reader works in a process of its own that stays; imports are not counted. Within a round the readers take turns,
-and ratios are formed within the round, so that a disturbance of the machine meets all. Needs the extra `bench`. Writes
-the figures of this run into docs/results.md.
+and ratios are formed within the round, so that a disturbance of the machine meets all. Needs the extra `bench`. Each
+part writes its figures into a section of its own in docs/results.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,22 +45,19 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--work", type=Path, default=ROOT / "quickstart" / "dicom_loading")
     parser.add_argument("--rest", type=float, default=0.0, help="seconds to leave the machine alone after each round")
+    parser.add_argument("--only", action="append", help=f"a part: correctness, index, {', '.join(TIMED)}; repeatable")
     arguments = parser.parse_args()
     make_data(arguments.work)
-    parts = [
-        correctness(arguments.corpus),
-        *(speed(name, arguments.work / name, arguments.rounds, arguments.rest) for name in TIMED),
-        index_speed(arguments.work / "archive", arguments.rounds, arguments.rest),
-    ]
-    write_section("dicom_loading", INTRODUCTION.format(machine=machine()) + "\n\n".join(filter(None, parts)))
-
-
-INTRODUCTION = """## Loading DICOM series
-
-Each reader in a process of its own, imports not counted; figures are the median over rounds, in brackets the
-quartiles; files are in the page cache; {machine}.
-
-"""
+    rounds, rest_sec = arguments.rounds, arguments.rest
+    parts: dict[str, Callable[[], str]] = {
+        "correctness": partial(correctness, arguments.corpus),
+        **{name: partial(speed, name, arguments.work / name, rounds, rest_sec) for name in TIMED},
+        "index": partial(index_speed, arguments.work / "archive", rounds, rest_sec),
+    }
+    for name, part in parts.items():
+        text = part() if not arguments.only or name in arguments.only else ""
+        if text:
+            write_section(f"dicom_loading {name}", f"{text}\n\nMeasured on {machine()}.")
 
 
 def make_data(work: Path) -> None:
@@ -91,12 +89,12 @@ def correctness(corpus: Path) -> str:
         reader.end()
         print(name, dict(counts), flush=True)
         rows.append([name, *(counts[verdict] for verdict in VERDICTS), " ".join(wrong)])
-    return f"""### {len(cases)} real folders: right, refused, or wrong
+    return f"""## DICOM: {len(cases)} real folders, right, refused, or wrong
 
 Sample points (position in the patient, value) computed from the headers are looked up in what each reader returns, to
-0.1 mm and half a unit. *Error* is any exception, whether its text helps or not; for seven of the folders it is the only
-right answer, unless a reader takes the series apart. dcm2niix and dicom2nifti convert every series they find, and one
-right output suffices; dcm2niix resamples tilted series (d02 to d04), which this look-up counts as wrong.
+0.1 mm and half a unit. *Error* is any exception, whether its text helps or not; in eight of the folders lies no single
+whole volume, so that an error is as good as a right answer. dcm2niix and dicom2nifti convert every series they find, and
+one right output suffices; dcm2niix resamples tilted series (d02 to d04), which this look-up counts as wrong.
 
 {markdown_table(["", *VERDICTS, "which are wrong or crashed"], rows)}"""
 
@@ -123,10 +121,12 @@ def speed(syntax: str, folder: Path, rounds: int, rest_sec: float) -> str:
         rows.append([name, spread(seconds[name]), f"{first[name]:.2f}", ratio, *memory, f"{np.median(cores):.2f}"])
         print(syntax, rows[-1], flush=True)
     header = ["", "seconds", "first time", "times ours", "peak MB", "peak / volume returned", "cores busy"]
-    return f"""### {SLICES} slices of {SIZE} x {SIZE}, {syntax}
+    return f"""## DICOM: {SLICES} slices of {SIZE} x {SIZE}, {syntax}
 
-Folder to volume in memory; for the two converters, folder to NIfTI file. Peak memory is what is added to the process,
-its helpers included, while it reads. `ours` is `LoadImage(reader=DicomSeriesReader())`.
+Folder to volume in memory; for the two converters, folder to NIfTI file. `ours` is
+`LoadImage(reader=DicomSeriesReader())`. Each reader has a process of its own, imports are not counted, the files are in
+the page cache. Median of {rounds} rounds, quartiles in brackets; ratios are formed within a round. *First time* is the
+first call of a process. Peak memory is what is added to the process, its helpers included, while it reads.
 
 {markdown_table(header, rows)}"""
 
@@ -152,7 +152,7 @@ def index_speed(archive: Path, rounds: int, rest_sec: float) -> str:
         [f"pydicom reads {len(files)} files whole", spread(whole), f"{np.median(whole) / len(files) * 1e3:.3f}"]
     )
     print(rows, flush=True)
-    return f"""### Index of an archive
+    return f"""## DICOM: index of an archive
 
 Every file's header read, grouped into series and stacks. Reading the {len(files)} files whole takes
 {spread(whole / np.array(times[str(folders[-1])]))} times as long as their index; the first index, which starts the
