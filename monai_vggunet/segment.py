@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -105,8 +106,7 @@ def gather_results(results: list[CaseResult], n_ranks: int) -> list[CaseResult]:
 class _Task:
     """One case on its way: read in one thread, computed in another, written in a third.
 
-    What fails is kept and becomes a record when it is written; only refusals of ours and lack of memory are meant to
-    happen, anything else stops the run.
+    What fails is kept and becomes a record when it is written: one study never stops the others.
     """
 
     def __init__(self, case: Case, output_dir: Path, segmenter: Segmenter, resume: bool) -> None:
@@ -126,12 +126,8 @@ class _Task:
             }
             if not (self.resume and is_done(self.folder, self.identity)):
                 self.batch = self.segmenter.load(self.case)
-        except VGGUNetError as error:
-            self.error = error
-        except OSError as error:
-            self.error = DatasetError(f"case {self.case['case']} cannot be read: {error.strerror or error}")
-        except MemoryError:
-            self.error = DatasetError(f"case {self.case['case']} does not fit into memory")
+        except Exception as error:
+            self._keep(error)
         self.seconds += time.monotonic() - started
         return self
 
@@ -140,8 +136,8 @@ class _Task:
         batch, self.batch = self.batch, None
         try:
             return None if batch is None else self.segmenter.compute(batch)
-        except VGGUNetError as error:
-            self.error = error
+        except Exception as error:
+            self._keep(error)
         finally:
             self.seconds += time.monotonic() - started
         return None
@@ -156,11 +152,29 @@ class _Task:
                 result = self.segmenter.finish(computed)
                 self._write_files(result, time.monotonic() - started)
                 return CaseResult(name, self.folder)
-        except VGGUNetError as error:
-            self.error = error
+        except Exception as error:
+            self._keep(error)
         assert self.error is not None
         _log.warning("%s: %s", name, self.error)
         return _failed(name, self.folder, self.error)
+
+    def _keep(self, error: Exception) -> None:
+        """Keep an error as a refusal of ours; the text of an unforeseen one may quote a header, so it is left out."""
+        name = self.case["case"]
+        if isinstance(error, VGGUNetError):
+            self.error = error
+        elif isinstance(error, OSError):
+            self.error = DatasetError(
+                f"case {name} cannot be read or written: {error.strerror or type(error).__name__}"
+            )
+        elif isinstance(error, MemoryError):
+            self.error = DatasetError(f"case {name} does not fit into memory")
+        else:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.error = DatasetError(
+                f"case {name} failed in a way nobody foresaw ({type(error).__name__} at {Path(where.filename).name}:"
+                f"{where.lineno}): please report it"
+            )
 
     def _write_files(self, result: Segmentation, seconds: float) -> None:
         spec = self.segmenter.spec

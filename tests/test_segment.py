@@ -168,9 +168,9 @@ def test_torchrun_does_every_study_once_and_one_process_tells(model: Path, archi
 
 
 def test_the_record_says_how_sure_the_model_was(model: Path, archive: Path, tmp_path: Path) -> None:
-    segment([archive], tmp_path / "out", Segmenter(model, tta="scale"), show_progress=False)
+    segment([archive], tmp_path / "out", Segmenter(model, tta="flip"), show_progress=False)
     confidence = read_record(tmp_path / "out" / "patient_a_ct")["confidence"]
-    assert confidence["views"] == 3
+    assert confidence["views"] == 2
     assert 0 < confidence["mean_entropy"] <= 1
     assert 0 <= confidence["mean_disagreement"] < 1
     assert (tmp_path / "out" / "patient_a_ct" / "disagreement.nii.gz").is_file()
@@ -189,6 +189,27 @@ def test_a_run_that_is_stopped_between_mask_and_record_leaves_no_record(
     with pytest.raises(KeyboardInterrupt):
         segment([archive / "patient_a" / "ct"], tmp_path / "out" / "x" / "..", segmenter, show_progress=False)
     assert not (tmp_path / "out" / "ct" / "record.json").exists()
+
+
+@pytest.mark.parametrize("step", ["load", "compute", "finish"])
+def test_an_unforeseen_error_in_one_study_does_not_stop_the_others(
+    model: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    write_series(archive / "more")
+    own, seen = getattr(Segmenter, step), []
+
+    def breaks_once(self: Segmenter, argument: dict) -> object:
+        seen.append(1)
+        if len(seen) == 1:
+            raise KeyError(PATIENT_NAME)
+        return own(self, argument)
+
+    monkeypatch.setattr(Segmenter, step, breaks_once)
+    inputs = [archive / "more", archive / "patient_a" / "ct"]
+    first, second = segment(inputs, tmp_path / "out", Segmenter(model), show_progress=False)
+    assert "nobody foresaw (KeyError at test_segment.py" in first.error
+    assert PATIENT_NAME not in (first.folder / "record.json").read_text()
+    assert not second.error
 
 
 def test_two_inputs_of_one_name_are_refused(model: Path, tmp_path: Path) -> None:
