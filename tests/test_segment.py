@@ -168,12 +168,17 @@ def test_torchrun_does_every_study_once_and_one_process_tells(model: Path, archi
 
 
 def test_the_record_says_how_sure_the_model_was(model: Path, archive: Path, tmp_path: Path) -> None:
-    segment([archive], tmp_path / "out", Segmenter(model, tta="flip"), show_progress=False)
-    confidence = read_record(tmp_path / "out" / "patient_a_ct")["confidence"]
-    assert confidence["views"] == 2
+    folder = tmp_path / "out" / "patient_a_ct"
+    segment([archive], tmp_path / "out", Segmenter(model), show_progress=False)
+    confidence = read_record(folder)["confidence"]
     assert 0 < confidence["mean_entropy"] <= 1
-    assert 0 <= confidence["mean_disagreement"] < 1
-    assert (tmp_path / "out" / "patient_a_ct" / "disagreement.nii.gz").is_file()
+    assert (confidence["mean_disagreement"], confidence["views"]) == (None, 1)
+    assert not (folder / "disagreement.nii.gz").exists()
+    segment([archive], tmp_path / "out", Segmenter(model, tta="flip"), show_progress=False)
+    assert read_record(folder)["confidence"]["views"] == 2
+    assert (folder / "disagreement.nii.gz").is_file()
+    segment([archive], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert not (folder / "disagreement.nii.gz").exists(), "it belongs to another result"
 
 
 def test_a_run_that_is_stopped_between_mask_and_record_leaves_no_record(

@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40.0, help="limit of the training command")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--report", action="store_true", help="evaluate the run that lies in --work, train nothing")
+    parser.add_argument("--note", default="", help="what a reader of the figures should know about this run")
     parser.add_argument("--work", type=Path, default=ROOT / "quickstart" / "hippocampus")
     arguments = parser.parse_args()
     if not (arguments.data / "images").is_dir():
@@ -63,7 +64,7 @@ def main() -> None:
     metrics = evaluate(test, arguments.work / "run", arguments.work / "evaluation")
     history = json.loads((arguments.work / "run" / "models" / "history.json").read_text())
     split = json.loads((arguments.work / "run" / "models" / "datalist.json").read_text())
-    write_section("hippocampus", report(metrics, history, len(split["validation"])))
+    write_section("hippocampus", report(metrics, history, len(split["validation"]), arguments.note))
 
 
 def write_lists(data: Path, work: Path) -> tuple[Path, Path]:
@@ -111,7 +112,7 @@ def bundle(run_id: str, configs: list[str], data: Path, folder: Path, output: Pa
     subprocess.run(command, cwd=ROOT / "bundle", check=True)
 
 
-def report(metrics: dict[str, Any], history: list[dict[str, Any]], n_validation: int) -> str:
+def report(metrics: dict[str, Any], history: list[dict[str, Any]], n_validation: int, note: str) -> str:
     """Return the section for docs/results.md."""
     rows = [
         [title, *(f"{metrics['per_class'][name][c]:.{digits}f}" for c in ("anterior", "posterior"))]
@@ -128,6 +129,7 @@ Medical Segmentation Decathlon Task04, {metrics["n_cases"]} test volumes (every 
 Training and validation took {history[-1]["seconds"] / 60:.1f} min ({len(history)} epochs of {STEPS} steps, batch
 {OPTIONS["batch_size"]}), reading the data not counted; the best epoch on {n_validation} validation cases is the model;
 no test-time views; {machine()}.
+{note}
 
 {markdown_table(["", "anterior", "posterior"], rows)}
 
