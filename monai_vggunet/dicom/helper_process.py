@@ -19,8 +19,8 @@ __all__ = ["Helper", "serve"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# An idle helper holds some 40 MB; this long it waits for more work.
-IDLE_SEC = 60.0
+# An idle helper holds some 40 MB; this long it waits for more work: the next study may take minutes to come.
+IDLE_SEC = 300.0
 # One plane's result fits into the pipe, so that a helper need not wait for its reader.
 _PIPE_BYTES = 1 << 20
 _LENGTH = struct.Struct("<Q")

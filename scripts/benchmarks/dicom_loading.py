@@ -93,7 +93,7 @@ def correctness(corpus: Path) -> str:
 
 Sample points (position in the patient, value) computed from the headers are looked up in what each reader returns, to
 0.1 mm and half a unit. *Error* is any exception, whether its text helps or not; in eight of the folders lies no single
-whole volume, so that an error is as good as a right answer. dcm2niix and dicom2nifti convert every series they find, and
+whole volume, so that an error is as good as a right answer. dcm2niix and dicom2nifti convert all series they find, and
 one right output suffices; dcm2niix resamples tilted series (d02 to d04), which this look-up counts as wrong.
 
 {markdown_table(["", *VERDICTS, "which are wrong or crashed"], rows)}"""
