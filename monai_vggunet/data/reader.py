@@ -60,7 +60,7 @@ class DicomSeriesReader(ImageReader):
         on_gap: `error`; `resample` to interpolate at even steps; `keep` to take slices with gaps as they are.
         on_tilt: `keep` the exact, sheared affine of a tilted gantry; `error`; `resample` to an orthogonal volume.
         on_duplicate: `drop` identical copies, or `error`.
-        num_workers: threads that read headers and decode pixels.
+        num_workers: threads, or helper processes for large series, that read headers and decode pixels.
 
     Raises:
         ConfigurationError: for an argument that is unknown or makes no sense. (`LoadImage` would swallow a TypeError

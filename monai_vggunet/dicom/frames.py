@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from pathlib import Path
 
 from pydicom.datadict import dictionary_VR
@@ -239,7 +240,7 @@ def _raw_text(source: Dataset, keyword: str) -> str:
     Decimal strings longer than the 16 characters of PS3.5 6.2 are common; read here as they are, they neither warn
     nor lose digits.
     """
-    tag = Tag(keyword)
+    tag = _tag_of(keyword)
     if tag not in source:
         return ""
     element = source.get_item(tag)
@@ -255,6 +256,8 @@ def _raw_text(source: Dataset, keyword: str) -> str:
         return str(value).strip()
     return "\\".join(str(part) for part in value)
 
+
+_tag_of = cache(Tag)  # pydicom looks a keyword up anew each time, which took most of a header's time
 
 # Value representations whose bytes are the text itself.
 _TEXT_VRS = frozenset({"DS", "IS", "CS", "UI", "TM", "DT"})

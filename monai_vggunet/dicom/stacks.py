@@ -90,6 +90,8 @@ def _same_grid(one: FrameRecord, other: FrameRecord) -> bool:
 
     if shape(one) != shape(other):
         return False
+    if one.pixel_spacing_mm == other.pixel_spacing_mm and one.orientation_lps == other.orientation_lps:
+        return True  # nearly always, and far quicker than by tolerances
     if one.pixel_spacing_mm is not None and other.pixel_spacing_mm is not None:
         spacings = np.array([one.pixel_spacing_mm, other.pixel_spacing_mm])
         if np.ptp(spacings, axis=0).max() > SPACING_RELATIVE_TOLERANCE * np.abs(spacings).max():
@@ -102,7 +104,8 @@ def _same_grid(one: FrameRecord, other: FrameRecord) -> bool:
 
 def _by_discriminators(frames: list[FrameRecord]) -> list[tuple[list[FrameRecord], str]]:
     """Split planes that repeat their positions by the fewest attributes that explain the repetition."""
-    values = {keyword: [_value(frame, keyword) for frame in frames] for keyword, _ in frames[0].discriminators}
+    known = [dict(frame.discriminators) for frame in frames]
+    values = {keyword: [_rounded(keyword, texts[keyword]) for texts in known] for keyword in known[0]}
     varying = [keyword for keyword, found in values.items() if len(set(found)) > 1]
     positions = distinct_positions(frames)
     if positions == len(frames):
@@ -137,9 +140,8 @@ def _labeled(
     ]
 
 
-def _value(frame: FrameRecord, keyword: str) -> str:
-    """Return an attribute as text; a measured one rounded, so that its last digits do not tear a volume apart."""
-    text = dict(frame.discriminators)[keyword]
+def _rounded(keyword: str, text: str) -> str:
+    """Return a measured attribute rounded, so that its last digits do not tear a volume apart; others as they are."""
     if keyword in _DECIMALS and text:
         try:
             return str(round(float(text), _DECIMALS[keyword]))
