@@ -80,15 +80,15 @@ def segment(
     except ValueError:
         raise typer.BadParameter(f"--scales {scales}: expected numbers such as 0.5,1.0,1.5") from None
     rank, n_ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # under torchrun
+    import torch  # takes seconds to import: not before it is needed
+
     from monai_vggunet.inference import own_device
-    from monai_vggunet.segment import (
-        Segmenter,
-        gather_results,
-    )  # torch takes seconds to import: not before it is needed
+    from monai_vggunet.segment import Segmenter, gather_results
     from monai_vggunet.segment import segment as segment_all
 
     asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
     asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
+    torch.set_flush_denormal(True)
     options: dict[str, Any] = {"tta": tta, "scales": factors, "batch_size": batch_size, "reslice": reslice}
     if device is None and n_ranks > 1:
         device = own_device()

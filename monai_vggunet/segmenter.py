@@ -84,7 +84,6 @@ class Segmenter:
         self.spec: ModelSpec = load_model_spec(weights.with_suffix(".json"))
         self.spec.require_weights(weights)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.set_flush_denormal(True)
         self.inferer = VolumeSliceInferer(self.spec, precision=precision, tta=tta, scales=scales, batch_size=batch_size)
         network: nn.Module = load_weights(VGG16UNet(**self.spec.network), weights, self.device).eval()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

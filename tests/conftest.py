@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _subnormals_stay_numbers() -> Iterator[None]:
+    """Undo what a bundle's `initialize` or the command line sets for its whole process: no test sees another's."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ def kill() -> None:
 
 
 def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # to this very thread: `os.kill` may wake another, and two become one
 
 
 def train_until(folder: Path, event: Any, action: Callable[[], None], expected: Any, **arguments: Any) -> None:
