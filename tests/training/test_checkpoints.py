@@ -485,8 +485,15 @@ def test_interrupt_while_training_stops_early_leaves_a_finished_run(tmp_path):
     assert resumed.trainer.state.epoch == 2
 
 
-def test_second_interrupt_stops_at_once(tmp_path, every_epoch):
-    former = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def former_sigint():
+    """Python's own handler of Ctrl-C: a run in the background of a shell starts with the signal ignored."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, found)
+
+
+def test_second_interrupt_stops_at_once(tmp_path, every_epoch, former_sigint):
 
     def twice() -> None:
         interrupt()
@@ -497,7 +504,7 @@ def test_second_interrupt_stops_at_once(tmp_path, every_epoch):
     raise_at(run, Events.ITERATION_STARTED(once=STEPS + 1), twice)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         run.trainer.run()
-    assert signal.getsignal(signal.SIGINT) is former
+    assert signal.getsignal(signal.SIGINT) is former_sigint
     assert weights(tmp_path / "last.pt")["epoch"] == 1
 
 
