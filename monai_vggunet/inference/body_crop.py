@@ -9,7 +9,7 @@ import torch
 __all__ = ["body_box"]
 
 # Content kept around the body, in voxels of the slice: the network should see the air that it was trained with.
-MARGIN = 16
+MARGIN = 32
 STRIDE = 16  # sizes are multiples of the network's deepest stride where the volume allows it
 # What is brighter than the bottom of the lowest window by this share of it is not empty.
 EMPTY_SHARE = 0.02

@@ -134,10 +134,10 @@ def test_air_around_the_body_is_background_without_being_computed() -> None:
     cropped = make_inferer(crop_body=True)(volume, counted)
     whole = make_inferer()(volume, network)
     assert sum(size[0] for size in sizes) == 4
-    assert {size[2:] for size in sizes} == {(64, 96)}
+    assert {size[2:] for size in sizes} == {(96, 128)}
     assert torch.equal(cropped[..., 90:121, 60:110, 3:7], whole[..., 90:121, 60:110, 3:7])
     outside = torch.ones_like(cropped, dtype=torch.bool)
-    outside[..., 60:150, 30:140, :] = False
+    outside[..., 50:160, 15:155, :] = False
     assert not cropped[outside].any()
 
 
