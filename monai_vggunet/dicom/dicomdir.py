@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from monai_vggunet.dicom.headers import is_dicom_file
 from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
@@ -14,8 +15,6 @@ from monai_vggunet.dicom.records import SkippedFile
 from monai_vggunet.errors import DicomReadError
 
 __all__ = ["case_folders", "files_of_dicomdir", "is_dicomdir", "scan_path"]
-
-_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 
 
 def scan_path(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
@@ -46,7 +45,7 @@ def is_dicomdir(path: Path) -> bool:
         if not path.is_file() or not is_dicom_file(path):
             return False
         meta = pydicom.filereader.read_file_meta_info(path)
-        return str(meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY_CLASS
+        return str(meta.get("MediaStorageSOPClassUID", "")) == MediaStorageDirectoryStorage
     except Exception:  # whatever is wrong with it: no directory that can be used
         return False
 
