@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
+source scripts/system_packages.sh
+install_system_packages
 make_environment dev
 
 .venv/bin/ruff check .

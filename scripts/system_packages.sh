@@ -1,0 +1,19 @@
+# Sourced by test.sh: the programs from Debian that tests talk to. Without them, or without the right to install them,
+# those tests skip with a word.
+
+install_system_packages() {
+    local wanted=(chromium orthanc orthanc-dicomweb dcmtk dicom3tools plastimatch) missing=() package
+    command -v dpkg-query > /dev/null || return 0
+    for package in "${wanted[@]}"; do
+        dpkg-query --show --showformat '${db:Status-Abbrev}' "$package" 2> /dev/null | grep -q '^ii' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "not root: tests that need these Debian packages will skip: ${missing[*]}"
+        return 0
+    fi
+    echo "installing from Debian: ${missing[*]}"
+    { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+        --no-install-recommends "${missing[@]}"; } > /tmp/system_packages.log 2>&1 \
+        || echo "could not install them (see /tmp/system_packages.log): their tests will skip"
+}
