@@ -56,7 +56,8 @@ def segment(
     inputs: Annotated[list[Path], typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")],
     output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results")],
     model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
-    engine: Annotated[str, typer.Option(help="auto or torch")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, compile, openvino or onnx")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8")] = "auto",
     tta: Annotated[str, typer.Option(help="test-time views: none, flip, scale or full")] = "none",
     scales: Annotated[str, typer.Option(help="zoom factors of scale and full")] = "0.5,1.0,1.5",
     resume: Annotated[bool, typer.Option("--resume", help="skip cases whose whole result is there")] = False,
@@ -73,8 +74,6 @@ def segment(
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("LoadImage").setLevel(logging.WARNING)  # tells of every reader it passes over
-    if engine not in ("auto", "torch"):
-        raise typer.BadParameter(f"--engine {engine}: expected auto or torch")
     try:
         factors = [float(part) for part in scales.split(",")]
     except ValueError:
@@ -90,6 +89,7 @@ def segment(
     asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
     torch.set_flush_denormal(True)
     options: dict[str, Any] = {"tta": tta, "scales": factors, "batch_size": batch_size, "reslice": reslice}
+    options |= {"engine": engine, "precision": precision}
     if device is None and n_ranks > 1:
         device = own_device()
     segmenter = Segmenter(model, device, reader_options=asked, **options)

@@ -11,6 +11,8 @@ __all__ = [
     "DicomGeometryError",
     "DicomPixelError",
     "DicomReadError",
+    "EngineUnavailableError",
+    "ExportError",
     "GridMismatchError",
     "ImageContentError",
     "ImageReadError",
@@ -71,6 +73,14 @@ class ConfigurationError(VGGUNetError, ValueError):
 
 class ModelMismatchError(VGGUNetError, ValueError):
     """A model's files do not belong together, or do not fit what they are asked to segment."""
+
+
+class EngineUnavailableError(VGGUNetError, RuntimeError):
+    """A run-time engine that is not installed, or for which the model has no export."""
+
+
+class ExportError(VGGUNetError, RuntimeError):
+    """An export that does not give the network's own labels, or a quantized one that costs too much; none is left."""
 
 
 class PretrainedWeightsError(VGGUNetError, RuntimeError):

@@ -20,7 +20,7 @@ from monai_vggunet.data import image_cases
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.files import sha256_of_file, write_json
-from monai_vggunet.inference import describe_device
+from monai_vggunet.networks.autocast import describe_hardware
 from monai_vggunet.outputs import content_digest, is_done, study_record, write_mask
 from monai_vggunet.segmenter import Segmentation, Segmenter
 
@@ -68,7 +68,7 @@ def segment(
         DatasetError: an input does not exist or holds nothing to segment, or two cases have one name.
     """
     cases = _unique(case for path in inputs for case in image_cases(path))[rank::n_ranks]
-    _log.info("segmenting %d cases on %s", len(cases), describe_device(segmenter.device, segmenter.precision))
+    _log.info("segmenting %d cases on %s", len(cases), describe_hardware(segmenter.device))
     results: dict[str, CaseResult] = {}
     with (
         ThreadPoolExecutor(1, "read") as reader,
@@ -178,7 +178,8 @@ class _Task:
 
     def _write_files(self, result: Segmentation, seconds: float) -> None:
         spec = self.segmenter.spec
-        model = {"weights_sha256": spec.weights_sha256, "versions": spec.versions}
+        engine = self.segmenter.engine.description
+        model = {"weights_sha256": spec.weights_sha256, "versions": spec.versions, "engine": engine}
         volume = result.labels if result.labels.ndim == 3 else result.labels[..., None]
         record = study_record(
             self.case["case"],

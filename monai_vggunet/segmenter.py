@@ -17,7 +17,7 @@ from torch import nn
 from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.errors import DatasetError, refusal_behind
-from monai_vggunet.inference import VolumeSliceInferer
+from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
@@ -57,14 +57,16 @@ class Segmenter:
     Args:
         model: `model.pt`, with its `model.json` beside it.
         device: `cuda` where there is one when None.
-        precision: see `autocast_dtype`.
+        precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`, see `EngineChoice`.
         tta: `none`, `flip`, `scale` or `full`: see `views_of`.
         scales: zoom factors of the modes `scale` and `full`.
         reslice: segment a series of another plane across its slices.
         reader_options: arguments of `DicomSeriesReader`.
         batch_size: slices at once; None chooses by size and memory.
+        engine: what runs the network, see `EngineChoice`; exports are looked for beside the model.
 
     Raises:
+        EngineUnavailableError: an engine that is not installed, or lacks its export.
         ModelMismatchError: the two files are missing or do not belong together.
         ConfigurationError: an argument that makes no sense for this model.
     """
@@ -79,20 +81,22 @@ class Segmenter:
         reslice: bool = False,
         reader_options: dict[str, Any] | None = None,
         batch_size: int | None = None,
+        engine: str = "auto",
     ) -> None:
         weights = Path(model)
         self.spec: ModelSpec = load_model_spec(weights.with_suffix(".json"))
         self.spec.require_weights(weights)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.inferer = VolumeSliceInferer(self.spec, precision=precision, tta=tta, scales=scales, batch_size=batch_size)
         network: nn.Module = load_weights(VGG16UNet(**self.spec.network), weights, self.device).eval()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        choice = EngineChoice(self.spec, engine, precision, weights)
+        self.engine = choice.prepare(network, self.device)
+        self.inferer = VolumeSliceInferer(self.spec, tta=tta, scales=scales, batch_size=batch_size)
         self.preprocessing = inference_preprocessing(self.spec, reslice=reslice, reader_options=reader_options)
         self.postprocessing = inference_postprocessing(self.preprocessing)
-        self.precision = precision
         self.settings = {
             "tta": tta,
             "scales": list(scales) if tta in ("scale", "full") else [],
+            "engine": engine,
             "precision": precision,
             "reslice": reslice,
             "reader": {name: value for name, value in (reader_options or {}).items() if value is not None},
@@ -127,7 +131,7 @@ class Segmenter:
     def compute(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Run the network over a loaded batch; return it with the result, on the CPU."""
         image = batch["image"]
-        batch["pred"] = self.inferer(image.to(self.device), self.network).cpu()
+        batch["pred"] = self.inferer(image.to(self.device), self.engine).cpu()
         batch["confidence"] = self.inferer.confidence[0].as_dict()
         if self.inferer.disagreement is not None:
             batch["disagreement"] = self.inferer.disagreement.cpu()

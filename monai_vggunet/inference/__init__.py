@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_vggunet.inference.engines import Engine, EngineChoice
 from monai_vggunet.inference.slice_inferer import Confidence, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import View, views_of
 from monai_vggunet.networks.autocast import AutocastInferer, autocast_dtype, describe_device, own_device
@@ -9,6 +10,8 @@ from monai_vggunet.networks.autocast import AutocastInferer, autocast_dtype, des
 __all__ = [
     "AutocastInferer",
     "Confidence",
+    "Engine",
+    "EngineChoice",
     "View",
     "VolumeSliceInferer",
     "autocast_dtype",

@@ -16,6 +16,7 @@ from torch.nn import functional
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.body_crop import body_box
+from monai_vggunet.inference.engines import Engine, EngineChoice
 from monai_vggunet.inference.memory import Tiling, plan_tiling
 from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
 from monai_vggunet.networks.autocast import AutocastInferer
@@ -72,6 +73,8 @@ class VolumeSliceInferer(Inferer):
         scales: zoom factors of the modes `scale` and `full`.
         crop_body: leave out what is empty around the body.
         probability_dtype: `float16`, or `uint8` for 0..255.
+        engine: what runs the network; made of the network that the first call is given, with the weights it has then.
+            None runs the network itself, as validation between epochs needs it.
 
     Raises:
         ConfigurationError: an argument that makes no sense.
@@ -89,6 +92,7 @@ class VolumeSliceInferer(Inferer):
         scales: Sequence[float] = SCALES,
         crop_body: bool = True,
         probability_dtype: str = "float16",
+        engine: EngineChoice | None = None,
     ) -> None:
         super().__init__()
         if output not in ("labels", "probabilities"):
@@ -106,6 +110,8 @@ class VolumeSliceInferer(Inferer):
         self.views = views_of(tta, scales, spec.class_names)
         self.normalize = NormalizeImageNet()
         self.forward = AutocastInferer(precision)
+        self.engine_choice = engine
+        self.engine: Engine | None = None
         self.output, self.batch_size, self.overlap = output, batch_size, overlap
         self.max_slice_pixels, self.crop_body = max_slice_pixels, crop_body and spec.preprocessing.modality == "CT"
         self.dtype = torch.uint8 if output == "labels" or probability_dtype == "uint8" else torch.float16
@@ -114,13 +120,21 @@ class VolumeSliceInferer(Inferer):
         self.disagreement: torch.Tensor | None = None
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
-        """Segment `(B, C, X, Y, Z)`, slices along Z; the result has the inputs' device and, if any, their metadata."""
+        """Segment `(B, C, X, Y, Z)`, slices along Z; the result has the inputs' device and, if any, their metadata.
+
+        `network` is one, or an `Engine` that runs one.
+        """
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         self.confidence = [Confidence(n_views=len(self.views)) for _ in volumes]
         maps = [volume.new_zeros((1, *volume.shape[1:]), dtype=torch.uint8) for volume in volumes]
 
+        if isinstance(network, Engine):
+            self.engine = network
+        elif self.engine_choice is not None and self.engine is None:
+            self.engine = self.engine_choice.prepare(network, volumes.device)  # type: ignore[arg-type]
+
         def logits_of(slices: torch.Tensor) -> torch.Tensor:
-            return self.forward(slices, network, *args, **kwargs)
+            return self.engine(slices) if self.engine else self.forward(slices, network, *args, **kwargs)
 
         with torch.inference_mode():
             results = [self._segment(*each, logits_of) for each in zip(volumes, maps, self.confidence)]
@@ -152,7 +166,7 @@ class VolumeSliceInferer(Inferer):
             indices = range(start, min(start + tiling.batch_size, box[2].stop))
             place = (slice(None), box[0], box[1], slice(indices.start, indices.stop))
             try:
-                scores = self._scores(*self._prepared(cropped, indices), logits_of, tiling)
+                scores = self._scores(*self.network_input(cropped, indices), logits_of, tiling)
             except RuntimeError as error:
                 tiling = _after_memory_ran_out(error, tiling)
                 continue
@@ -174,11 +188,12 @@ class VolumeSliceInferer(Inferer):
         _log.log(level, "inference: %s; %d view(s) averaged", tiling.description, len(self.views))
         self._told = told
 
-    def _prepared(self, volume: torch.Tensor, indices: range) -> tuple[torch.Tensor, tuple[slice, slice]]:
-        """Return the network's input `(n, C', H, W)`, whole strides large, and where in it the slices lie.
+    def network_input(self, volume: torch.Tensor, indices: range) -> tuple[torch.Tensor, tuple[slice, slice]]:
+        """Return the network's input `(n, C', H, W)` for slices of `(C, X, Y, Z)`, and where in it the slices lie.
 
-        As in training, a slice lies in the middle of its input and what is around it is at the window's lower end. At a
-        size that is no multiple of the stride the decoder would interpolate, which training at whole strides never saw.
+        The input is whole strides large. As in training, a slice lies in its middle and what is around it is at the
+        window's lower end. At a size that is no multiple of the stride the decoder would interpolate, which training at
+        whole strides never saw.
         """
         slices = self.channels(volume, indices)
         spare = [-n % STRIDE for n in slices.shape[-2:]]
@@ -208,6 +223,7 @@ class VolumeSliceInferer(Inferer):
         return _Scores(total, votes)  # type: ignore[arg-type]
 
 
+OUT_OF_MEMORY = ("memory", "bad alloc", "bad_alloc", "bad allocation")  # in the errors of torch and of the engines
 PROBABILITY_ONE = {torch.float16: 1.0, torch.uint8: 255.0}
 
 
@@ -236,7 +252,7 @@ def _add(sure: Confidence, scores: _Scores, chosen: torch.Tensor) -> None:
 def _after_memory_ran_out(error: RuntimeError, tiling: Tiling) -> Tiling:
     """Return a tiling that needs less, or raise the error again if it is of another kind or nothing is left to try."""
     text = str(error).lower()
-    if not isinstance(error, torch.OutOfMemoryError) and "memory" not in text:
+    if not isinstance(error, torch.OutOfMemoryError) and not any(word in text for word in OUT_OF_MEMORY):
         raise error
     smaller = tiling.smaller()
     if smaller is None:

@@ -10,7 +10,7 @@ from monai.inferers import SimpleInferer
 
 from monai_vggunet.errors import ConfigurationError
 
-__all__ = ["AutocastInferer", "autocast_dtype", "describe_device", "own_device"]
+__all__ = ["AutocastInferer", "autocast_dtype", "describe_device", "describe_hardware", "own_device"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 
@@ -39,10 +39,14 @@ def describe_device(device: torch.device | str, precision: str = "auto") -> str:
     """Return device, engine and precision on one line, for the log."""
     device = torch.device(device)
     dtype = autocast_dtype(device, precision)
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return (
-        f"{kind}; engine torch {torch.__version__}, {str(dtype or torch.float32).removeprefix('torch.')}, channels last"
-    )
+    kind = str(dtype or torch.float32).removeprefix("torch.")
+    return f"{describe_hardware(device)}; engine torch {torch.__version__}, {kind}, channels last"
+
+
+def describe_hardware(device: torch.device | str) -> str:
+    """Return the device, for the log."""
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
 def own_device() -> str:

@@ -74,7 +74,7 @@ def test_views_are_averaged_as_probabilities() -> None:
     network, volume = make_network(), make_volume(21, 18, 3)
     inferer = make_inferer(output="probabilities", tta="full", scales=(0.5, 1.0, 1.5))
     found = inferer(volume, network).float()
-    slices, (rows, columns) = inferer._prepared(volume[0], range(3))
+    slices, (rows, columns) = inferer.network_input(volume[0], range(3))
     each = [probabilities_of_view(slices, view, network)[:, :, rows, columns] for view in inferer.views]
     torch.testing.assert_close(found[0], torch.stack(each).mean(0).permute(1, 2, 3, 0), atol=1e-3, rtol=0)
 
@@ -83,7 +83,7 @@ def test_disagreement_counts_the_views_that_are_against_the_result() -> None:
     network, volume = make_network(), make_volume(21, 18, 3)
     inferer = make_inferer(tta="scale", scales=(0.5, 1.0, 1.5))
     labels = inferer(volume, network)
-    slices, place = inferer._prepared(volume[0], range(3))
+    slices, place = inferer.network_input(volume[0], range(3))
     each = [probabilities_of_view(slices, view, network)[(..., *place)] for view in inferer.views]
     votes = torch.stack([probabilities.argmax(1) for probabilities in each])
     against = (votes != labels[0, 0].permute(2, 0, 1)).float().mean(0)

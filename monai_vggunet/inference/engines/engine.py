@@ -1,0 +1,48 @@
+"""What every engine is: something that turns a batch of slices into logits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch.nn import functional as F
+
+__all__ = ["ENGINES", "PRECISIONS", "Engine"]
+
+ENGINES = ("auto", "torch", "compile", "openvino", "onnx")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+SMALLEST_SIDE = 32  # of an exported graph, which does not pad by itself
+
+
+class Engine(ABC):
+    """A network made ready to run on one device in one precision.
+
+    Attributes:
+        name: `torch`, `compile`, `openvino` or `onnx`.
+        precision: `fp32`, `bf16`, `fp16` or `int8`.
+        description: both with the library's version, for the log and the record.
+    """
+
+    name: str = ""
+    precision: str = "fp32"
+    version: str = ""
+
+    @property
+    def description(self) -> str:
+        """Name, library's version and precision on one line."""
+        return f"{self.name} {self.version}, {self.precision}"
+
+    @abstractmethod
+    def run(self, slices: torch.Tensor) -> torch.Tensor:
+        """Return logits `(n, K, H, W)` float32 of slices `(n, C, H, W)` float32, each side 32 pixels or more."""
+
+    def __call__(self, slices: torch.Tensor) -> torch.Tensor:
+        """Return logits `(n, K, H, W)` float32 of slices `(n, C, H, W)` float32 of any size.
+
+        A side below 32 pixels is filled by repeating the border, as the network itself does, and the result cropped.
+        """
+        rows, columns = slices.shape[-2:]
+        missing = (max(0, SMALLEST_SIDE - columns), max(0, SMALLEST_SIDE - rows))
+        if not any(missing):
+            return self.run(slices)
+        return self.run(F.pad(slices, (0, missing[0], 0, missing[1]), mode="replicate"))[..., :rows, :columns]

@@ -1,0 +1,111 @@
+"""The exports beside a `model.pt`: their names, and what each says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_vggunet._version import __version__
+from monai_vggunet.data.model_spec import ModelSpec
+from monai_vggunet.errors import ModelMismatchError
+from monai_vggunet.inference.engines.onnx_engine import OnnxEngine
+from monai_vggunet.inference.engines.openvino_engine import read_rt_info
+
+__all__ = ["METADATA_KEY", "SUFFIXES", "ExportMetadata", "export_path", "read_metadata"]
+
+METADATA_KEY = "monai_vggunet"
+FORMAT_VERSION = 1
+# What follows the stem of `model.pt`.
+SUFFIXES = {
+    "torchscript": ".ts",
+    "torch_export": ".pt2",
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "openvino_int8": "_int8.xml",
+}
+POSTPROCESSING = "softmax over axis 1 gives class probabilities, argmax the mask value"
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """What an export carries, as JSON, under the key `monai_vggunet`.
+
+    Attributes:
+        precision: `fp32` or `int8`.
+        weights_sha256: of the `model.pt` it was made of.
+        model: content of `model.json`: network, preprocessing, class names and codes.
+        checked: how it compared with the float32 network on the user's own slices: a `Parity`, or for int8 the Dice
+            before and after.
+        postprocessing: from the graph's output to a mask.
+        monai_vggunet: version of this package that wrote it.
+        format_version: of this record.
+    """
+
+    precision: str
+    weights_sha256: str
+    model: dict[str, Any]
+    checked: dict[str, Any] = field(default_factory=dict)
+    postprocessing: str = POSTPROCESSING
+    monai_vggunet: str = __version__
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(cls, spec: ModelSpec, precision: str, checked: dict[str, Any]) -> ExportMetadata:
+        """Return the metadata of an export of this model."""
+        return cls(precision, spec.weights_sha256, asdict(spec), checked)
+
+    def as_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=True, sort_keys=True)
+
+
+def export_path(model_file: str | os.PathLike[str], kind: str) -> Path:
+    """Return where the export of a kind in `SUFFIXES` lies beside a `model.pt`."""
+    source = Path(model_file)
+    return source.with_name(source.stem + SUFFIXES[kind])
+
+
+def read_metadata(path: Path, spec: ModelSpec) -> ExportMetadata:
+    """Read what an export says of itself, and make sure that it is one of this model.
+
+    Raises:
+        ModelMismatchError: it is damaged, of another version, or of other weights.
+    """
+    again = "export the model again: monai-vggunet export"
+    try:
+        content = json.loads(_embedded(path))
+        if content["format_version"] != FORMAT_VERSION:
+            raise ModelMismatchError(
+                f"{path} was written by version {content.get('monai_vggunet')} in a form that version {__version__} "
+                f"does not read; {again}"
+            )
+        metadata = ExportMetadata(**content)
+    except ModelMismatchError:
+        raise
+    except Exception as error:  # each library raises its own on a damaged file
+        raise ModelMismatchError(f"{path} is no export by this package, or damaged; {again}") from error
+    if metadata.weights_sha256 != spec.weights_sha256:
+        raise ModelMismatchError(
+            f"{path} was made of other weights ({metadata.weights_sha256[:12]}...) than the model beside it "
+            f"({spec.weights_sha256[:12]}...); {again}"
+        )
+    return metadata
+
+
+def _embedded(path: Path) -> str:
+    if path.suffix == ".xml":
+        return read_rt_info(path, METADATA_KEY)
+    if path.suffix == ".onnx":
+        return OnnxEngine(path).metadata[METADATA_KEY]
+    files = {METADATA_KEY: ""}
+    if path.suffix == ".ts":
+        torch.jit.load(str(path), map_location="cpu", _extra_files=files)
+    else:
+        torch.export.load(str(path), extra_files=files)
+    text = files[METADATA_KEY]
+    return text.decode() if isinstance(text, bytes) else text

@@ -1,0 +1,32 @@
+"""The network as a graph of any batch and size, which every export but TorchScript starts from."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from monai_vggunet.networks.vgg_unet import MIN_SIZE, find_vgg16_unet
+
+__all__ = ["DYNAMIC_AXES", "export_program"]
+
+DYNAMIC_AXES = {0: "batch", 2: "height", 3: "width"}
+LARGEST = {"batch": 4096, "height": 32768, "width": 32768}
+
+
+def export_program(network: nn.Module) -> torch.export.ExportedProgram:
+    """Record a network in evaluation mode by `torch.export`.
+
+    Args:
+        network: a `VGG16UNet`; input `(B, in_channels, H, W)` float32.
+
+    Returns:
+        A program for any batch from 1 and any height and width from 32 pixels.
+    """
+    channels = find_vgg16_unet(network).in_channels
+    device = next(network.parameters()).device
+    example = torch.zeros(2, channels, 4 * MIN_SIZE, 3 * MIN_SIZE, device=device)
+    dims = {
+        axis: torch.export.Dim(name, min=1 if axis == 0 else MIN_SIZE, max=LARGEST[name])
+        for axis, name in DYNAMIC_AXES.items()
+    }
+    return torch.export.export(network.eval(), (example,), dynamic_shapes={"x": dims})
