@@ -107,6 +107,23 @@ def segment(
         raise typer.Exit(SOME_FAILED)
 
 
+@app.command()
+def export(
+    model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
+    data: Annotated[
+        Path | None, typer.Option(help="cases to compare on; by default the validation cases of the training run")
+    ] = None,
+    formats: Annotated[str, typer.Option(help="which")] = "torchscript,torch_export,onnx,openvino",
+) -> None:
+    """Write a model in other programs' formats beside it; each is compared with the network on your own slices."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from monai_vggunet.export import cases_to_check, export_model
+
+    done = export_model(model, cases_to_check(model, data), formats.split(","))
+    for kind, figures in done.items():
+        print(f"{figures['file']:16s} {kind:14s} {figures['bytes'] / 1e6:8.1f} MB")
+
+
 @app.callback(invoke_without_command=True)
 def _options(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
     if version:

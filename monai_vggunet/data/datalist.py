@@ -15,7 +15,7 @@ from monai_vggunet.dicom.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.files import write_json
 
-__all__ = ["Datalist", "evaluation_datalist", "load_datalist"]
+__all__ = ["Datalist", "evaluation_datalist", "load_datalist", "read_datalist"]
 
 # How data sets name the contrasts of one modality, which DICOM calls MR.
 MR_NAMES = ("MRI", "T1", "T2", "FLAIR", "ADC", "DWI", "SWI")
@@ -86,6 +86,20 @@ def load_datalist(
     for case in cases:
         case.pop("split", None)
     return Datalist(training, validation, *_meaning(description))
+
+
+def read_datalist(path: str | os.PathLike[str]) -> Datalist:
+    """Read `datalist.json`, as a training run writes it beside its model.
+
+    Raises:
+        DatasetError: missing, or of another form.
+    """
+    try:
+        return Datalist(**json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{path} is no list of cases as training writes it ({error!r}): restore it, or pass --dataset_dir"
+        ) from error
 
 
 def evaluation_datalist(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -25,8 +27,12 @@ def export_program(network: nn.Module) -> torch.export.ExportedProgram:
     channels = find_vgg16_unet(network).in_channels
     device = next(network.parameters()).device
     example = torch.zeros(2, channels, 4 * MIN_SIZE, 3 * MIN_SIZE, device=device)
+    # A batch of one works though no minimum is given for it: to state one makes torch.export guard strides by size.
     dims = {
-        axis: torch.export.Dim(name, min=1 if axis == 0 else MIN_SIZE, max=LARGEST[name])
-        for axis, name in DYNAMIC_AXES.items()
+        0: torch.export.Dim("batch", max=LARGEST["batch"]),
+        2: torch.export.Dim("height", min=MIN_SIZE, max=LARGEST["height"]),
+        3: torch.export.Dim("width", min=MIN_SIZE, max=LARGEST["width"]),
     }
-    return torch.export.export(network.eval(), (example,), dynamic_shapes={"x": dims})
+    # Weights that lie channels last would bind the graph to sizes.
+    plain = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return torch.export.export(plain, (example,), dynamic_shapes={"x": dims})

@@ -16,6 +16,7 @@ from monai_vggunet.transforms.pipelines import (
     inference_postprocessing,
     inference_preprocessing,
     loading,
+    network_grid_preprocessing,
     slice_channels,
     training_preprocessing,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "inference_preprocessing",
     "loading",
     "match_axes",
+    "network_grid_preprocessing",
     "slice_channels",
     "training_preprocessing",
 ]

@@ -48,7 +48,14 @@ from monai_vggunet.transforms.volume import (
     InPlaneSpacingd,
 )
 
-__all__ = ["inference_postprocessing", "inference_preprocessing", "loading", "slice_channels", "training_preprocessing"]
+__all__ = [
+    "inference_postprocessing",
+    "inference_preprocessing",
+    "loading",
+    "network_grid_preprocessing",
+    "slice_channels",
+    "training_preprocessing",
+]
 
 # MR has no unit: the volume's own percentiles become 0 and 1, so that a few bright vessels do not set the scale.
 MR_PERCENTILES = (0.5, 99.5)
@@ -105,6 +112,27 @@ def inference_preprocessing(
             *_loading(with_label, channels, classes, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *_to_network_grid(spec.preprocessing, with_label=False, reslice=reslice),
+        ]
+    )
+
+
+def network_grid_preprocessing(
+    spec: ModelSpec,
+    with_label: bool = True,
+    reader_options: Mapping[str, Any] | None = None,
+    segments: Mapping[str, int] | None = None,
+) -> Compose:
+    """From a case to the volume that slices are cut from, its label on the same grid by nearest neighbor.
+
+    For what compares slices rather than masks: calibration and checks of exports. Arguments as of
+    `inference_preprocessing`.
+    """
+    channels, classes = spec.preprocessing.image_channels, len(spec.class_names)
+    return Compose(
+        [
+            *_loading(with_label, channels, classes, reader_options, segments),
+            CheckModalityd("image", spec.preprocessing.modality),
+            *_to_network_grid(spec.preprocessing, with_label),
         ]
     )
 

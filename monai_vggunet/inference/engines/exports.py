@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,6 @@ class ExportMetadata:
         precision: `fp32` or `int8`.
         weights_sha256: of the `model.pt` it was made of.
         model: content of `model.json`: network, preprocessing, class names and codes.
-        checked: how it compared with the float32 network on the user's own slices: a `Parity`, or for int8 the Dice
-            before and after.
         postprocessing: from the graph's output to a mask.
         monai_vggunet: version of this package that wrote it.
         format_version: of this record.
@@ -49,15 +47,14 @@ class ExportMetadata:
     precision: str
     weights_sha256: str
     model: dict[str, Any]
-    checked: dict[str, Any] = field(default_factory=dict)
     postprocessing: str = POSTPROCESSING
     monai_vggunet: str = __version__
     format_version: int = FORMAT_VERSION
 
     @classmethod
-    def of(cls, spec: ModelSpec, precision: str, checked: dict[str, Any]) -> ExportMetadata:
+    def of(cls, spec: ModelSpec, precision: str) -> ExportMetadata:
         """Return the metadata of an export of this model."""
-        return cls(precision, spec.weights_sha256, asdict(spec), checked)
+        return cls(precision, spec.weights_sha256, asdict(spec))
 
     def as_json(self) -> str:
         """Return it as one line of JSON."""

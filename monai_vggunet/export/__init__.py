@@ -1,0 +1,16 @@
+"""A trained model made ready for other programs and for speed."""
+
+from __future__ import annotations
+
+from monai_vggunet.export.cases import cases_to_check, cases_to_judge
+from monai_vggunet.export.export_model import EXPORTS, export_model
+from monai_vggunet.export.quantize import describe_quantization, quantize_model
+
+__all__ = [
+    "EXPORTS",
+    "cases_to_check",
+    "cases_to_judge",
+    "describe_quantization",
+    "export_model",
+    "quantize_model",
+]

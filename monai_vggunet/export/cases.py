@@ -1,0 +1,54 @@
+"""Whose slices an export is judged by: those of the training run, or of a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from monai_vggunet.data import Datalist, annotated_cases, image_cases, load_datalist, read_datalist
+from monai_vggunet.data.cases import Case
+from monai_vggunet.errors import DatasetError
+
+__all__ = ["cases_to_check", "cases_to_judge"]
+
+DATALIST = "datalist.json"
+
+
+def cases_to_check(model_file: str | os.PathLike[str], dataset_dir: str | os.PathLike[str] | None = None) -> list[Case]:
+    """Return cases whose slices a floating-point export is compared on; labels are not needed.
+
+    Args:
+        model_file: `model.pt`, beside which training left its `datalist.json`.
+        dataset_dir: a data set, or images alone; None takes the training run's.
+
+    Raises:
+        DatasetError: neither is there.
+    """
+    if dataset_dir is None:
+        return _of_training(model_file).validation
+    try:
+        return annotated_cases(dataset_dir)[0]
+    except DatasetError:
+        return image_cases(dataset_dir)
+
+
+def cases_to_judge(model_file: str | os.PathLike[str], dataset_dir: str | os.PathLike[str] | None = None) -> Datalist:
+    """Return annotated cases to calibrate int8 on (`training`) and to judge it by (`validation`).
+
+    Args:
+        model_file, dataset_dir: see `cases_to_check`; a folder is split by patient as training splits it.
+
+    Raises:
+        DatasetError: neither is there, or an image has no label.
+    """
+    return _of_training(model_file) if dataset_dir is None else load_datalist(dataset_dir)
+
+
+def _of_training(model_file: str | os.PathLike[str]) -> Datalist:
+    path = Path(model_file).with_name(DATALIST)
+    if not path.is_file():
+        raise DatasetError(
+            f"{path} is missing, so the cases that the model was trained on are unknown: pass --dataset_dir with "
+            "cases like them"
+        )
+    return read_datalist(path)

@@ -1,0 +1,137 @@
+"""A network in the forms other programs run: TorchScript, `torch.export`, ONNX and OpenVINO IR."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from monai_vggunet.errors import EngineUnavailableError
+from monai_vggunet.files import atomic_path
+from monai_vggunet.inference.engines import OnnxEngine, OpenVINOEngine
+from monai_vggunet.inference.engines.exports import METADATA_KEY, ExportMetadata
+from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
+from monai_vggunet.networks.exporting import DYNAMIC_AXES, export_program
+
+if TYPE_CHECKING:
+    import openvino
+
+__all__ = ["WRITERS", "quiet", "save_openvino"]
+
+Logits = Callable[[torch.Tensor], torch.Tensor]
+Check = Callable[[Logits], None]
+
+
+def write_torchscript(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
+    """Write TorchScript, metadata among its extra files."""
+    with atomic_path(path) as temporary, quiet():
+        torch.jit.save(torch.jit.script(network), str(temporary), _extra_files={METADATA_KEY: metadata.as_json()})
+        check(torch.jit.load(str(temporary), map_location="cpu"))
+
+
+def write_torch_export(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
+    """Write an `ExportedProgram`, metadata among its extra files."""
+    with atomic_path(path) as temporary, quiet():
+        torch.export.save(export_program(network), str(temporary), extra_files={METADATA_KEY: metadata.as_json()})
+        check(torch.export.load(str(temporary)).module())
+
+
+def write_onnx(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
+    """Write ONNX with dynamic batch, height and width, metadata among its properties.
+
+    Raises:
+        EngineUnavailableError: onnx, onnxscript or onnxruntime is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise EngineUnavailableError('ONNX needs more: pip install "monai-vggunet[onnx]"') from error
+    with atomic_path(path) as temporary, quiet():
+        program = torch.onnx.export(
+            export_program(network), dynamo=True, input_names=["image"], output_names=["logits"], verbose=False
+        )
+        model = program.model_proto  # type: ignore[union-attr]
+        _name_axes(model)
+        onnx.helper.set_model_props(model, {METADATA_KEY: metadata.as_json()})
+        onnx.checker.check_model(model)
+        onnx.save(model, str(temporary))
+        check(OnnxEngine(temporary))
+
+
+def write_openvino(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
+    """Write OpenVINO IR, weights in float32, metadata in its runtime information.
+
+    Raises:
+        EngineUnavailableError: OpenVINO is not installed.
+    """
+    with quiet():
+        model = openvino_model(network)
+    save_openvino(model, path, metadata, lambda written: check(OpenVINOEngine(written, "fp32")))
+
+
+def save_openvino(model: openvino.Model, path: Path, metadata: ExportMetadata, check: Callable[[Path], None]) -> None:
+    """Write a model's two files, `.xml` and `.bin`; the `.xml`, which makes it an export, comes last.
+
+    Raises:
+        OutputWriteError: the folder cannot be written, or the disk is full.
+    """
+    model.set_rt_info(metadata.as_json(), [METADATA_KEY])
+    with atomic_path(path) as graph:
+        weights = graph.with_suffix(".bin")
+        try:
+            _save(model, graph)
+            check(graph)
+            path.unlink(missing_ok=True)  # killed here, no graph passes for that of other weights
+            os.replace(weights, path.with_suffix(".bin"))
+        finally:
+            with suppress(FileNotFoundError):
+                weights.unlink()
+
+
+WRITERS: dict[str, Callable[[nn.Module, Path, ExportMetadata, Check], None]] = {
+    "torchscript": write_torchscript,
+    "torch_export": write_torch_export,
+    "onnx": write_onnx,
+    "openvino": write_openvino,
+}
+
+
+def _save(model: Any, graph: Path) -> None:
+    try:
+        import_openvino().save_model(model, str(graph), compress_to_fp16=False)
+    except RuntimeError as error:  # OpenVINO hides what the system said
+        raise OSError(str(error).splitlines()[-1]) from error
+
+
+def _name_axes(model: Any) -> None:
+    """Give the dynamic axes their plain names, which the exporter numbers."""
+    for value, name in ((model.graph.input[0], "image"), (model.graph.output[0], "logits")):
+        value_name = value.name
+        if value_name != name:
+            raise AssertionError(f"the exporter called it {value_name}")
+        for axis, label in DYNAMIC_AXES.items():
+            value.type.tensor_type.shape.dim[axis].dim_param = label
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out the exporters' own warnings, which a user can do nothing about."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnx_ir", "onnxscript", "nncf")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)

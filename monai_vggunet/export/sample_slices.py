@@ -1,0 +1,120 @@
+"""The user's own slices, as the network sees them: what exports are compared on and quantization is calibrated on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from monai_vggunet.data import ModelSpec
+from monai_vggunet.data.cases import Case
+from monai_vggunet.errors import DatasetError, refusal_behind
+from monai_vggunet.inference import VolumeSliceInferer
+from monai_vggunet.transforms import network_grid_preprocessing
+
+__all__ = ["SampledSlice", "sample_slices"]
+
+FOREGROUND_SHARE = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SampledSlice:
+    """One input of the network.
+
+    Attributes:
+        image: `(1, C, H, W)` float32, whole strides large.
+        label: class numbers `(H, W)` on the same grid, 0 where the slice was padded; None without annotation.
+    """
+
+    image: torch.Tensor
+    label: torch.Tensor | None = None
+
+
+def sample_slices(
+    cases: Sequence[Case],
+    spec: ModelSpec,
+    most_pixels: int,
+    most_slices: int,
+    with_label: bool = True,
+    prefer_foreground: bool = False,
+    reader_options: Mapping[str, Any] | None = None,
+    segments: Mapping[str, int] | None = None,
+    desc: str = "reading slices",
+) -> list[SampledSlice]:
+    """Read cases and keep slices of each, evenly spaced, within a budget that bounds memory.
+
+    Args:
+        cases: at least one; each gives about the same number of slices.
+        spec: of the model.
+        most_pixels, most_slices: of all slices together; one slice of every case is kept in any event.
+        with_label: cases are annotated.
+        prefer_foreground: half of a case's slices are ones with a class other than background, where there are any.
+        reader_options: arguments of `DicomSeriesReader`.
+        segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
+        desc: of the progress bar.
+
+    Raises:
+        DatasetError: no case, or one that cannot be read.
+        VGGUNetError: a case that is refused, of the kind that fits.
+    """
+    if not cases:
+        raise DatasetError("there is no case to take slices from; pass --dataset_dir with at least one")
+    pipeline = network_grid_preprocessing(spec, with_label, reader_options, segments)
+    inferer = VolumeSliceInferer(spec, crop_body=False)
+    found: list[SampledSlice] = []
+    for number, case in enumerate(tqdm(cases, desc=desc, unit="case", disable=None)):
+        item = _loaded(pipeline, case)
+        volume = item["image"].as_tensor()
+        label = item["label"].as_tensor()[0] if with_label else None
+        used = sum(each.image[0, 0].numel() for each in found)
+        pixels = max(1, volume.shape[1] * volume.shape[2])
+        share = min((most_pixels - used) // pixels, most_slices - len(found)) // (len(cases) - number)
+        for index in _indices(volume.shape[3], label if prefer_foreground else None, max(1, share)):
+            found.append(_slice(inferer, volume, label, index))
+    _log.info("%d slices of %d cases", len(found), len(cases))
+    return found
+
+
+def _slice(inferer: VolumeSliceInferer, volume: torch.Tensor, label: torch.Tensor | None, index: int) -> SampledSlice:
+    image, place = inferer.network_input(volume, range(index, index + 1))
+    if label is None:
+        return SampledSlice(image)
+    rows, columns = image.shape[-2:]
+    before, beside = place[0].start, place[1].start
+    around = (beside, columns - place[1].stop, before, rows - place[0].stop)
+    return SampledSlice(image, F.pad(label[..., index], around))
+
+
+def _indices(n_slices: int, label: torch.Tensor | None, count: int) -> Iterator[int]:
+    """Yield `count` different slices, evenly spaced; half of them among those with foreground if a label is given."""
+    chosen: list[int] = []
+    if label is not None:
+        inside = torch.nonzero(label.flatten(0, 1).any(0)).ravel().tolist()
+        wanted = min(len(inside), round(count * FOREGROUND_SHARE + 0.5))
+        chosen = [inside[i] for i in _evenly(len(inside), wanted)]
+    rest = [index for index in range(n_slices) if index not in set(chosen)]
+    chosen += [rest[i] for i in _evenly(len(rest), min(len(rest), count - len(chosen)))]
+    yield from sorted(chosen)
+
+
+def _evenly(n: int, count: int) -> list[int]:
+    return [int(i) for i in (np.arange(count) + 0.5) * n / max(1, count)]
+
+
+def _loaded(pipeline: Compose, case: Case) -> dict[str, Any]:
+    try:
+        return pipeline(case)  # type: ignore[return-value]
+    except RuntimeError as error:
+        refusal = refusal_behind(error)
+        if refusal is None:
+            raise DatasetError(f"case {case['case']} cannot be read: {str(error).splitlines()[0]}") from error
+        raise refusal from None

@@ -1,0 +1,139 @@
+"""int8 within a budget of Dice: layers go back to floating point, or nothing is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from monai_vggunet import VGG16UNet
+from monai_vggunet.data import Datalist, ModelSpec, Preprocessing, load_model_spec
+from monai_vggunet.errors import DatasetError, ExportError, LabelContentError
+from monai_vggunet.export import cases_to_judge, describe_quantization, quantize_model
+from monai_vggunet.export.pooled_dice import PooledDice
+from monai_vggunet.export.sample_slices import sample_slices
+from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
+from monai_vggunet.training import save_model
+
+NETWORK = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}
+NAMES = ["background", "liver", "spleen"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    preprocessing = Preprocessing(
+        modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(32, 32), windows=((-900.0, 1500.0),)
+    )
+    save_model(VGG16UNet(**NETWORK), ModelSpec(NETWORK, preprocessing, NAMES), tmp_path / "models")
+    return tmp_path / "models" / "model.pt"
+
+
+@pytest.fixture
+def datalist(tmp_path: Path, model: Path) -> Datalist:
+    """Volumes labeled by the network itself, so that it scores 1, and what quantization moves is a loss."""
+    spec = load_model_spec(model.with_suffix(".json"))
+    network = VGG16UNet(**NETWORK).eval()
+    network.load_state_dict(torch.load(model, weights_only=True))
+    cases = []
+    for number in range(2):
+        generator = torch.Generator().manual_seed(number)
+        coarse = torch.randn(1, 1, 8, 6, 4, generator=generator)
+        volume = 400 * torch.nn.functional.interpolate(coarse, (48, 32, 4), mode="trilinear")
+        affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+        image, label = tmp_path / f"image_{number}.nii.gz", tmp_path / f"label_{number}.nii.gz"
+        nib.save(nib.Nifti1Image(volume[0, 0].numpy(), affine), image)
+        # slices stand rows first: what the network sees is the transposed volume
+        labels = VolumeSliceInferer(spec, precision="fp32", crop_body=False)(volume.transpose(2, 3), network)
+        nib.save(nib.Nifti1Image(labels[0, 0].T.permute(1, 2, 0).numpy().astype(np.uint8), affine), label)
+        cases.append({"image": str(image), "label": str(label), "case": str(number), "patient": str(number)})
+    return Datalist(cases[:1], cases[1:], NAMES, "CT")
+
+
+def test_the_samples_are_what_the_inferer_sees(model: Path, datalist: Datalist) -> None:
+    """The labels above are the network's own: on the sampled slices it must score 1."""
+    spec = load_model_spec(model.with_suffix(".json"))
+    network = VGG16UNet(**NETWORK).eval()
+    network.load_state_dict(torch.load(model, weights_only=True))
+    samples = sample_slices(datalist.validation, spec, 10**6, 10)
+    assert len(samples) == 4
+    dice = PooledDice(3)
+    for sample in samples:
+        with torch.inference_mode():
+            dice.add(network(sample.image)[0].argmax(0), sample.label)
+    assert dice.mean > 0.999
+
+
+def test_layers_go_back_to_floating_point_when_too_much_is_lost(model: Path, datalist: Datalist) -> None:
+    free = quantize_model(model, datalist, max_dice_drop=0.9)
+    lost = free["dice"]["fp32"]["mean"] - free["dice"]["int8"]["mean"]
+    assert free["layers"]["floating_point"] <= 2
+    assert free["bytes"]["int8"] < 0.3 * free["bytes"]["fp32"]
+    assert lost > 0.001, "an untrained network that loses nothing shows nothing here"
+    tight = quantize_model(model, datalist, max_dice_drop=lost / 2)
+    assert tight["layers"]["floating_point"] > free["layers"]["floating_point"]
+    assert tight["dice"]["fp32"]["mean"] - tight["dice"]["int8"]["mean"] <= lost / 2
+    assert json.loads((model.parent / "model_int8.json").read_text()) == tight
+    text = describe_quantization(tight)
+    for name in ("mean", "liver", "spleen", "seconds per slice", "convolutions in int8"):
+        assert name in text
+
+
+def test_int8_runs_by_name_and_is_a_candidate_of_auto(model: Path, datalist: Datalist) -> None:
+    report = quantize_model(model, datalist, max_dice_drop=0.9)
+    spec = load_model_spec(model.with_suffix(".json"))
+    network = VGG16UNet(**NETWORK).eval()
+    network.load_state_dict(torch.load(model, weights_only=True))
+    samples = sample_slices(datalist.validation, spec, 10**6, 10)
+    for engine in ("openvino", "auto"):
+        prepared = EngineChoice(spec, engine, "int8", model).prepare(network, "cpu")
+        assert prepared.precision == "int8"
+        dice = PooledDice(3)
+        for sample in samples:
+            dice.add(prepared(sample.image)[0].argmax(0), sample.label)
+        assert dice.mean == pytest.approx(report["dice"]["int8"]["mean"], abs=1e-4)
+
+
+def test_more_than_the_budget_writes_nothing(model: Path, datalist: Datalist) -> None:
+    before = sorted(path.name for path in model.parent.iterdir())
+    with pytest.raises(ExportError, match="nothing was written"):
+        quantize_model(model, datalist, max_dice_drop=-1.0)
+    assert sorted(path.name for path in model.parent.iterdir()) == before
+
+
+def test_slices_without_any_class_cannot_judge(
+    model: Path, datalist: Datalist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = torch.load(model, weights_only=True)
+    weights["head.bias"] = torch.tensor([1e4, 0.0, 0.0])  # background everywhere
+    network = VGG16UNet(**NETWORK)
+    network.load_state_dict(weights)
+    save_model(network, load_model_spec(model.with_suffix(".json")), model.parent)
+    for case in datalist.validation:
+        image = nib.load(case["label"])
+        nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), case["label"])
+    with pytest.raises(LabelContentError, match="hold a class to judge by"):
+        quantize_model(model, datalist)
+
+
+def test_the_training_runs_cases_are_the_default(model: Path, datalist: Datalist) -> None:
+    with pytest.raises(DatasetError, match=r"datalist\.json is missing.*pass --dataset_dir"):
+        cases_to_judge(model)
+    datalist.save(model.with_name("datalist.json"))
+    assert cases_to_judge(model) == datalist
+    model.with_name("datalist.json").write_text("{}")
+    with pytest.raises(DatasetError, match="is no list of cases"):
+        cases_to_judge(model)
+
+
+def test_pooled_dice_is_the_definition() -> None:
+    dice = PooledDice(3)
+    assert dice.add(torch.tensor([1, 1, 0, 0]), torch.tensor([1, 0, 1, 0])) == pytest.approx(0.5)
+    assert dice.add(torch.tensor([0, 0]), torch.tensor([0, 0])) == 1.0
+    dice.add(torch.tensor([1, 1]), torch.tensor([1, 1]))
+    assert dice.per_class == [pytest.approx(2 * 3 / (4 + 4)), None]
+    assert dice.mean == pytest.approx(0.75)
