@@ -16,6 +16,7 @@ from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.export.formats import WRITERS, Logits
 from monai_vggunet.export.sample_slices import sample_slices
 from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.inference.engines.engine import pad_to_smallest
 from monai_vggunet.inference.engines.exports import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.parity import TOLERANCES, compare_labels
 from monai_vggunet.networks import VGG16UNet
@@ -65,7 +66,7 @@ def export_model(
     network = load_weights(VGG16UNet(**spec.network), weights, torch.device("cpu")).eval()
     few = cases[:CHECKED_SLICES]
     slices = sample_slices(few, spec, CHECKED_PIXELS, CHECKED_SLICES, with_label=False, reader_options=reader_options)
-    batches = [each.image for each in slices]
+    batches = [pad_to_smallest(each.image) for each in slices]
     metadata = ExportMetadata.of(spec, "fp32")
     done: dict[str, dict[str, Any]] = {}
     for kind in kinds:

@@ -26,7 +26,7 @@ from monai_vggunet.inference.engines.openvino_engine import import_openvino, ope
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
 
-__all__ = ["describe_quantization", "quantize_model"]
+__all__ = ["describe_quantization", "import_nncf", "quantize_model"]
 
 SLICE = 512 * 512
 CALIBRATION_PIXELS, CALIBRATION_SLICES = 64 * SLICE, 300
@@ -67,7 +67,7 @@ def quantize_model(
         LabelContentError: the validation slices hold no class to judge by.
         VGGUNetError: model or cases that cannot be used, of the kind that fits.
     """
-    nncf = _import_nncf()
+    nncf = import_nncf()
     weights = Path(model_file)
     spec = load_model_spec(weights.with_suffix(".json"))
     spec.require_weights(weights)
@@ -203,7 +203,12 @@ def _seconds(engines: Mapping[str, OpenVINOEngine], slices: Sequence[SampledSlic
     return {name: round(median(each), 5) for name, each in taken.items()}
 
 
-def _import_nncf() -> Any:
+def import_nncf() -> Any:
+    """Return the module `nncf`, without telemetry.
+
+    Raises:
+        EngineUnavailableError: NNCF or OpenVINO is not installed.
+    """
     import_openvino()
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch.nn import functional as F
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine"]
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "pad_to_smallest"]
 
 ENGINES = ("auto", "torch", "compile", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
@@ -42,7 +42,10 @@ class Engine(ABC):
         A side below 32 pixels is filled by repeating the border, as the network itself does, and the result cropped.
         """
         rows, columns = slices.shape[-2:]
-        missing = (max(0, SMALLEST_SIDE - columns), max(0, SMALLEST_SIDE - rows))
-        if not any(missing):
-            return self.run(slices)
-        return self.run(F.pad(slices, (0, missing[0], 0, missing[1]), mode="replicate"))[..., :rows, :columns]
+        return self.run(pad_to_smallest(slices))[..., :rows, :columns]
+
+
+def pad_to_smallest(slices: torch.Tensor) -> torch.Tensor:
+    """Return slices `(n, C, H, W)` with sides of 32 pixels at least, the border repeated: graphs take none below."""
+    missing = [max(0, SMALLEST_SIDE - n) for n in slices.shape[-2:]]
+    return F.pad(slices, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else slices
