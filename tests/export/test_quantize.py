@@ -99,9 +99,7 @@ def test_int8_runs_by_name_and_is_a_candidate_of_auto(model: Path, datalist: Dat
         assert dice.mean == pytest.approx(report["dice"]["int8"]["mean"], abs=1e-4)
 
 
-def test_more_than_the_budget_writes_nothing(
-    model: Path, datalist: Datalist, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_than_the_budget_writes_nothing(model: Path, datalist: Datalist, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accuracy control may end without having kept the budget; here it is left out to get there at once."""
 
     nncf = import_nncf()
