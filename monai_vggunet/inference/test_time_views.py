@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.transforms.sides import sided_class
 
 __all__ = ["TTA_MODES", "View", "probabilities_of_view", "views_of"]
 
@@ -46,10 +46,10 @@ def views_of(tta: str, scales: Sequence[float] = SCALES, class_names: Sequence[s
         raise ConfigurationError(
             f"scales are {list(scales)}; expected factors from {SCALE_RANGE[0]} to {SCALE_RANGE[1]}"
         )
-    sided = [name for name in class_names if {"left", "right"} & set(re.split(r"[\s_-]+", name.lower()))]
-    if tta in ("flip", "full") and sided:
+    sided = sided_class(class_names)
+    if tta in ("flip", "full") and sided is not None:
         raise ConfigurationError(
-            f"tta {tta!r} mirrors slices, but class {sided[0]!r} is on one side: a mirrored view would exchange left "
+            f"tta {tta!r} mirrors slices, but class {sided!r} is on one side: a mirrored view would exchange left "
             "and right; use 'scale' or 'none'"
         )
     factors = tuple(scales) if tta in ("scale", "full") else (1.0,)

@@ -11,11 +11,11 @@ from monai_vggunet.transforms.intensity import (
     denormalize_imagenet,
 )
 from monai_vggunet.transforms.labels import LoadLabeld
+from monai_vggunet.transforms.loading import loading
 from monai_vggunet.transforms.pictures import AsColord
 from monai_vggunet.transforms.pipelines import (
     inference_postprocessing,
     inference_preprocessing,
-    loading,
     network_grid_preprocessing,
     slice_channels,
     training_preprocessing,

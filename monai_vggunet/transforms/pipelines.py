@@ -6,11 +6,8 @@ Training, validation and inference share `_to_network_grid`, so what a model was
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +15,6 @@ from monai.transforms import (
     CastToTyped,
     Compose,
     Invertd,
-    LoadImaged,
     Orientationd,
     Rand2DElasticd,
     RandAdjustContrastd,
@@ -32,26 +28,16 @@ from monai.transforms import (
 )
 
 from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
-from monai_vggunet.data.nifti_reader import NiftiVolumeReader
-from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
-from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
-from monai_vggunet.transforms.labels import LoadLabeld
-from monai_vggunet.transforms.pictures import PICTURE_RANGE, AsColord
-from monai_vggunet.transforms.volume import (
-    AsVolumed,
-    CheckLabeld,
-    CheckModalityd,
-    CheckPlaned,
-    CheckVolumed,
-    InPlaneSpacingd,
-)
+from monai_vggunet.transforms.loading import loading_steps
+from monai_vggunet.transforms.pictures import PICTURE_RANGE
+from monai_vggunet.transforms.sides import sided_class
+from monai_vggunet.transforms.volume import CheckModalityd, CheckPlaned, InPlaneSpacingd
 
 __all__ = [
     "inference_postprocessing",
     "inference_preprocessing",
-    "loading",
     "network_grid_preprocessing",
     "slice_channels",
     "training_preprocessing",
@@ -59,32 +45,6 @@ __all__ = [
 
 # MR has no unit: the volume's own percentiles become 0 and 1, so that a few bright vessels do not set the scale.
 MR_PERCENTILES = (0.5, 99.5)
-
-
-def loading(
-    with_label: bool = True,
-    image_channels: int | None = None,
-    n_classes: int | None = None,
-    reader_options: Mapping[str, Any] | None = None,
-    segments: Mapping[str, int] | None = None,
-) -> Compose:
-    """Load an image (DICOM series, NIfTI or picture) and its label, checked, the label on the image's own grid.
-
-    Args:
-        with_label: whether cases carry a label.
-        image_channels: channels expected; None accepts one or three.
-        n_classes: number of classes labels may hold; None accepts any.
-        reader_options: arguments of `DicomSeriesReader`, such as `series_uid` or `on_gap`.
-        segments: name of a segment (DICOM SEG) or structure (RTSTRUCT) -> class number, as `load_datalist` gives it.
-
-    Returns:
-        From a case `{"image": path, "label": path}` to `MetaTensor`s `(C, X, Y, Z)` and `(1, X, Y, Z)` with RAS
-        affines in mm; the label is uint8.
-
-    Raises:
-        VGGUNetError: of the kind that fits; from `Compose` it arrives as the cause of a `RuntimeError`.
-    """
-    return Compose(_loading(with_label, image_channels, n_classes, reader_options, segments))
 
 
 def inference_preprocessing(
@@ -109,7 +69,7 @@ def inference_preprocessing(
     channels, classes = spec.preprocessing.image_channels, len(spec.class_names)
     return Compose(
         [
-            *_loading(with_label, channels, classes, reader_options, segments),
+            *loading_steps(with_label, channels, classes, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *_to_network_grid(spec.preprocessing, with_label=False, reslice=reslice),
         ]
@@ -130,7 +90,7 @@ def network_grid_preprocessing(
     channels, classes = spec.preprocessing.image_channels, len(spec.class_names)
     return Compose(
         [
-            *_loading(with_label, channels, classes, reader_options, segments),
+            *loading_steps(with_label, channels, classes, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *_to_network_grid(spec.preprocessing, with_label),
         ]
@@ -177,7 +137,7 @@ def training_preprocessing(
     """
     prep = spec.preprocessing
     both, nearest = ("image", "label"), ("bilinear", "nearest")
-    sided = any(word in ("left", "right") for name in spec.class_names for word in _words(name))
+    sided = sided_class(spec.class_names) is not None
     random_transforms: list[Transform] = [
         RandSliceSamplesd(slice_channels(prep), prep.roi_size, num_samples, foreground_share),
         RandAffined(
@@ -209,7 +169,7 @@ def training_preprocessing(
     ]
     return Compose(
         [
-            *_loading(True, prep.image_channels, len(spec.class_names), reader_options, segments),
+            *loading_steps(True, prep.image_channels, len(spec.class_names), reader_options, segments),
             *_to_network_grid(prep, with_label=True),
             CastToTyped(both, dtype=(torch.float16, torch.uint8)),  # half of float32's bytes in the cache
             ForegroundSlicesd("label"),
@@ -234,49 +194,6 @@ def slice_channels(preprocessing: Preprocessing) -> SliceChannels:
     return SliceChannels(preprocessing.channels, preprocessing.windows, preprocessing.n_neighbors)
 
 
-def _loading(
-    with_label: bool,
-    image_channels: int | None,
-    n_classes: int | None,
-    options: Mapping[str, Any] | None,
-    segments: Mapping[str, int] | None,
-) -> list[Transform]:
-    # One reader for DICOM, one for NIfTI; what is neither falls through to MONAI's own readers (pictures).
-    readers = [NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
-    with _quiet_default_readers():
-        load_image = LoadImaged("image", reader=readers, ensure_channel_first=True)
-        load_label = LoadLabeld("label", "image", segments)
-    steps: list[Transform] = [
-        load_image,
-        AsVolumed("image"),
-        AsColord("image"),
-        CheckVolumed("image", image_channels),
-    ]
-    if with_label:
-        steps += [
-            load_label,
-            AsVolumed("label"),
-            CheckVolumed("label", 1),
-            MatchGridd("label", "image"),
-            CheckLabeld("label", n_classes),
-        ]
-    return steps
-
-
-@contextmanager
-def _quiet_default_readers() -> Iterator[None]:
-    """Keep MONAI's default readers, which `LoadImaged` always makes, from telling which optional ones are missing."""
-    logger = logging.getLogger("monai.data")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
 def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = False) -> list[Transform]:
     """Reorient, bring to the in-plane spacing and scale intensities: the deterministic part, invertible on images."""
     keys = ("image", "label") if with_label else ("image",)
@@ -296,7 +213,3 @@ def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = Fals
     else:
         steps.append(ScaleIntensityRangePercentilesd("image", *MR_PERCENTILES, b_min=0.0, b_max=1.0, clip=True))
     return steps
-
-
-def _words(name: str) -> list[str]:
-    return name.lower().replace("_", " ").replace("-", " ").split()

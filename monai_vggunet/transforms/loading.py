@@ -1,0 +1,90 @@
+"""The first steps of every pipeline: an image and its label, checked, the label on the image's own grid."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from monai.transforms import Compose, LoadImaged, Transform
+
+from monai_vggunet.data.nifti_reader import NiftiVolumeReader
+from monai_vggunet.data.reader import DicomSeriesReader
+from monai_vggunet.transforms.grid import MatchGridd
+from monai_vggunet.transforms.labels import LoadLabeld
+from monai_vggunet.transforms.pictures import AsColord
+from monai_vggunet.transforms.volume import AsVolumed, CheckLabeld, CheckVolumed
+
+__all__ = ["loading", "loading_steps"]
+
+
+def loading(
+    with_label: bool = True,
+    image_channels: int | None = None,
+    n_classes: int | None = None,
+    reader_options: Mapping[str, Any] | None = None,
+    segments: Mapping[str, int] | None = None,
+) -> Compose:
+    """Load an image (DICOM series, NIfTI or picture) and its label, checked, the label on the image's own grid.
+
+    Args:
+        with_label: whether cases carry a label.
+        image_channels: channels expected; None accepts one or three.
+        n_classes: number of classes labels may hold; None accepts any.
+        reader_options: arguments of `DicomSeriesReader`, such as `series_uid` or `on_gap`.
+        segments: name of a segment (DICOM SEG) or structure (RTSTRUCT) -> class number, as `load_datalist` gives it.
+
+    Returns:
+        From a case `{"image": path, "label": path}` to `MetaTensor`s `(C, X, Y, Z)` and `(1, X, Y, Z)` with RAS
+        affines in mm; the label is uint8.
+
+    Raises:
+        VGGUNetError: of the kind that fits; from `Compose` it arrives as the cause of a `RuntimeError`.
+    """
+    return Compose(loading_steps(with_label, image_channels, n_classes, reader_options, segments))
+
+
+def loading_steps(
+    with_label: bool,
+    image_channels: int | None,
+    n_classes: int | None,
+    options: Mapping[str, Any] | None,
+    segments: Mapping[str, int] | None,
+) -> list[Transform]:
+    """Return the steps of `loading`, for a longer pipeline: nothing may be nested in it."""
+    # One reader for DICOM, one for NIfTI; what is neither falls through to MONAI's own readers (pictures).
+    readers = [NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
+    with _quiet_default_readers():
+        load_image = LoadImaged("image", reader=readers, ensure_channel_first=True)
+        load_label = LoadLabeld("label", "image", segments)
+    steps: list[Transform] = [
+        load_image,
+        AsVolumed("image"),
+        AsColord("image"),
+        CheckVolumed("image", image_channels),
+    ]
+    if with_label:
+        steps += [
+            load_label,
+            AsVolumed("label"),
+            CheckVolumed("label", 1),
+            MatchGridd("label", "image"),
+            CheckLabeld("label", n_classes),
+        ]
+    return steps
+
+
+@contextmanager
+def _quiet_default_readers() -> Iterator[None]:
+    """Keep MONAI's default readers, which `LoadImaged` always makes, from telling which optional ones are missing."""
+    logger = logging.getLogger("monai.data")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
