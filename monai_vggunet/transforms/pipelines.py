@@ -207,9 +207,6 @@ def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = Fals
         steps = []
     if prep.modality == "PICTURE":
         steps.append(ScaleIntensityRanged("image", *PICTURE_RANGE, b_min=0.0, b_max=1.0, clip=True))
-    elif prep.modality == "CT":
-        low, high = min(w[0] for w in prep.windows), max(w[1] for w in prep.windows)
-        steps.append(ScaleIntensityRanged("image", low, high, b_min=low, b_max=high, clip=True))  # still HU
-    else:
+    elif prep.modality != "CT":  # which stays in HU: `SliceChannels` takes its windows
         steps.append(ScaleIntensityRangePercentilesd("image", *MR_PERCENTILES, b_min=0.0, b_max=1.0, clip=True))
     return steps

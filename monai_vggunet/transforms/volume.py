@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -86,11 +87,12 @@ class CheckVolume(Transform):
                 "picture: a 4D file must be split into one file per volume"
             )
         if isinstance(image, MetaTensor) and not abs(float(torch.linalg.det(image.affine[:3, :3].double()))) > 0:
-            raise ImageContentError(
-                f"{name} has an affine that cannot be inverted ({image.affine[:3].tolist()}): mend its header"
-            )
-        finite = torch.isfinite(image.as_tensor() if isinstance(image, MetaTensor) else image)
-        if not bool(finite.all()):
+            found = image.affine[:3].tolist()
+            raise ImageContentError(f"{name} has an affine that cannot be inverted ({found}): mend its header")
+        values = image.as_tensor() if isinstance(image, MetaTensor) else image
+        # One pass without a copy: among NaNs the smallest and the largest value are NaN.
+        if values.is_floating_point() and not all(map(math.isfinite, map(float, values.aminmax()))):
+            finite = torch.isfinite(values)
             where = tuple(int(i) for i in torch.nonzero(~finite)[0, 1:])
             raise ImageContentError(
                 f"{name} holds {int((~finite).sum())} NaN or infinite values, the first at voxel {where}: replace them "

@@ -273,8 +273,8 @@ def int8_dice(folder: Path) -> None:
     table = markdown_table(["", *engines, "difference per case"], rows)
     text = f"""## int8 on real data: hippocampus MR
 
-The model of the section above, quantized on slices of its training cases in {took:.0f} s, {machine()}. Mean Dice of {len(tests)}
-test volumes that neither training nor quantization saw:
+The model of the section above, quantized on slices of its training cases in {took:.0f} s, {machine()}.
+Mean Dice of {len(tests)} test volumes that neither training nor quantization saw:
 
 {table}
 
@@ -311,8 +311,8 @@ def end_to_end(model: Path, folder: Path, arguments: argparse.Namespace) -> None
     around = 1 - median(steps["network"]) / total
     text = f"""## From a DICOM folder to a NIfTI mask: where the time goes
 
-{END_SLICES} slices of 512 x 512, uncompressed, {segmenter.engine.description}, {machine()}; one step after the other, medians of 3
-(`segment` reads the next study and writes the last one meanwhile).
+{END_SLICES} slices of 512 x 512, uncompressed, {segmenter.engine.description}, {machine()};
+one step after the other, medians of 3 (`segment` reads the next study and writes the last one meanwhile).
 
 {markdown_table(["", "seconds", "share"], rows)}
 

@@ -305,10 +305,10 @@ def test_label_of_inference_stays_on_the_sources_grid(tmp_path: Path) -> None:
 # Intensities
 
 
-def test_ct_stays_in_hu_within_its_window(tmp_path: Path) -> None:
+def test_ct_stays_in_hu(tmp_path: Path) -> None:
+    """Windows are taken slice by slice: to clip the volume before would only cost time and memory."""
     image = inference_preprocessing(spec_of())(write_case(tmp_path, "a"))["image"]
-    source = np.clip(ct_array(label_array()), -100, 300)
-    assert (image.min(), image.max()) == (-100, source.max())
+    source = ct_array(label_array())
     np.testing.assert_allclose(np.sort(image.numpy().ravel()), np.sort(source.ravel()), atol=1e-3)
 
 
