@@ -126,7 +126,10 @@ class VolumeSliceInferer(Inferer):
         """
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         self.confidence = [Confidence(n_views=len(self.views)) for _ in volumes]
-        maps = [volume.new_zeros((1, *volume.shape[1:]), dtype=torch.uint8) for volume in volumes]
+        n_channels = 1 if self.output == "labels" else self.n_classes
+        # Made outside of inference mode, so that transforms may write to them.
+        results = volumes.new_zeros((len(volumes), n_channels, *volumes.shape[2:]), dtype=self.dtype)
+        maps = volumes.new_zeros((len(volumes), 1, *volumes.shape[2:]), dtype=torch.uint8)
 
         if isinstance(network, Engine):
             self.engine = network
@@ -137,25 +140,27 @@ class VolumeSliceInferer(Inferer):
             return self.engine(slices) if self.engine else self.forward(slices, network, *args, **kwargs)
 
         with torch.inference_mode():
-            results = [self._segment(*each, logits_of) for each in zip(volumes, maps, self.confidence)]
-        stacked = torch.stack(results).clone()  # cloned outside of inference mode: transforms may write to it
-        self.disagreement = self._with_meta(torch.stack(maps), inputs) if len(self.views) > 1 else None
-        return self._with_meta(stacked, inputs)
+            for each in zip(volumes, results, maps, self.confidence):
+                self._segment(*each, logits_of)
+        self.disagreement = self._with_meta(maps, inputs) if len(self.views) > 1 else None
+        return self._with_meta(results, inputs)
 
     @staticmethod
     def _with_meta(result: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         # `Invertd` passes over a plain tensor with a mere warning, and the mask would lie on the network's grid.
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
-    def _segment(self, volume: torch.Tensor, disagreement: torch.Tensor, sure: Confidence, logits_of: Any) -> Any:
+    def _segment(
+        self, volume: torch.Tensor, result: torch.Tensor, disagreement: torch.Tensor, sure: Confidence, logits_of: Any
+    ) -> None:
+        """Fill in the result `(1 or K, X, Y, Z)`, the disagreement and the confidence of one volume `(C, X, Y, Z)`."""
         labels_only = self.output == "labels"
-        result = volume.new_zeros((1 if labels_only else self.n_classes, *volume.shape[1:]), dtype=self.dtype)
         if not labels_only:
             result[0] = PROBABILITY_ONE[self.dtype]  # outside of the body: background for certain
         box = body_box(volume, self.windows) if self.crop_body else tuple(slice(0, n) for n in volume.shape[1:])
         cropped = volume[:, box[0], box[1]]
         if not cropped.numel():
-            return result
+            return
         rows, columns = cropped.shape[1:3]
         tiling = plan_tiling(rows, columns, volume.device, self.max_slice_pixels)
         if self.batch_size and tiling.window is None:
@@ -179,7 +184,6 @@ class VolumeSliceInferer(Inferer):
                 disagreement[place] = (PERCENT * others).round().to(torch.uint8).permute(1, 2, 0)[None]
             _add(sure, scores, chosen[:, 0])
             start = indices.stop
-        return result
 
     def _tell(self, tiling: Tiling) -> None:
         """Say once how slices go through, and again when that changes in kind."""

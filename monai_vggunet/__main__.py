@@ -1,0 +1,10 @@
+"""`python -m monai_vggunet` is the command `monai-vggunet`."""
+
+from __future__ import annotations
+
+from monai_vggunet.cli import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()
