@@ -29,7 +29,8 @@ STAGES = [
     {"export", "label"},
     {"segmenter"},
     {"segment", "workflow", "survey_table"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 SELF_CONTAINED = {"networks", "losses", "outputs"}  # nothing of ours but the ground floor and dicom's plain records
 PLAIN_RECORDS = "dicom.records"
