@@ -1,17 +1,35 @@
-"""Results as files that other programs open."""
+"""Results as files that other programs open; importing this registers `DicomSegWriter` with MONAI for `.dcm`."""
 
 from __future__ import annotations
 
+from monai.data.image_writer import SUPPORTED_WRITERS, register_writer
+
+from monai_vggunet.outputs.case_files import CaseOutputs, set_aside
+from monai_vggunet.outputs.case_mask import CaseMask, Classes
+from monai_vggunet.outputs.dicom_seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.dicom_seg_writer import DicomSegWriter
 from monai_vggunet.outputs.nifti import CaseFolderLayout, NiftiMaskWriter, mask_image, write_mask
 from monai_vggunet.outputs.record import content_digest, is_done, study_flags, study_record
+from monai_vggunet.outputs.rtstruct import write_rtstruct
+
+if DicomSegWriter not in SUPPORTED_WRITERS.get("dcm", ()):
+    register_writer("dcm", DicomSegWriter)
 
 __all__ = [
     "CaseFolderLayout",
+    "CaseMask",
+    "CaseOutputs",
+    "Classes",
+    "DicomSegWriter",
     "NiftiMaskWriter",
+    "SEG_TYPES",
     "content_digest",
     "is_done",
     "mask_image",
+    "set_aside",
     "study_flags",
     "study_record",
+    "write_dicom_seg",
     "write_mask",
+    "write_rtstruct",
 ]
