@@ -18,6 +18,8 @@ from monai_vggunet.survey_table import print_survey, survey_as_json
 __all__ = ["main"]
 
 USAGE_ERROR, SOME_FAILED = 2, 1  # exit statuses
+# The first tells of every reader it passes over, the others of every UID that goes over the net.
+CHATTERERS = ("LoadImage", "dicomweb_client", "urllib3", "pynetdicom")
 
 app = typer.Typer(
     help="Segment DICOM series and NIfTI volumes with a VGG16-U-Net. Not for clinical use.",
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 
 
+STORE_HELP = "also store DICOM SEG: HOST:PORT:AET or a DICOMweb URL; with --dicomweb: instead of storing it back there"
+PLAIN_HELP = "send credentials to another machine unencrypted"
 SERIES_HELP, DESCRIPTION_HELP = "SeriesInstanceUID", "SeriesDescription, or a part of it"
 
 
@@ -53,8 +57,8 @@ def inspect(
 
 @app.command()
 def segment(
-    inputs: Annotated[list[Path], typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")],
     output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results")],
+    inputs: Annotated[list[Path] | None, typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")] = None,
     model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
     engine: Annotated[str, typer.Option(help="auto, torch, compile, openvino or onnx")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8")] = "auto",
@@ -74,14 +78,29 @@ def segment(
     on_gap: Annotated[str, typer.Option(help="missing slices: error, resample or keep")] = "error",
     on_tilt: Annotated[str, typer.Option(help="tilted gantry: keep, resample or error")] = "keep",
     reslice: Annotated[bool, typer.Option(help="segment a series of another plane across its slices")] = False,
+    dicomweb: Annotated[str, typer.Option(help="URL of the DICOMweb service to read studies from")] = "",
+    study: Annotated[list[str] | None, typer.Option(help="StudyInstanceUID; may be repeated")] = None,
+    store: Annotated[list[str] | None, typer.Option(help=STORE_HELP)] = None,
+    no_store: Annotated[bool, typer.Option("--no-store", help="store nothing into the PACS")] = False,
+    calling_aet: Annotated[str, typer.Option(help="our title for C-STORE")] = "MONAI_VGGUNET",
+    pacs_timeout: Annotated[float, typer.Option(help="longest silence of a PACS, seconds", min=0.1)] = 60.0,
+    allow_plain_http: Annotated[bool, typer.Option("--allow-plain-http", help=PLAIN_HELP)] = False,
 ) -> None:
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("LoadImage").setLevel(logging.WARNING)  # tells of every reader it passes over
+    for name in CHATTERERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         factors = [float(part) for part in scales.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--scales {scales}: expected numbers such as 0.5,1.0,1.5") from None
+    if bool(inputs) == bool(dicomweb) or bool(dicomweb) != bool(study):
+        raise typer.BadParameter("expected folders or files, or --dicomweb URL with --study UID")
+    if no_store and store:
+        raise typer.BadParameter("--no-store and --store contradict each other")
+    from monai_vggunet.pacs import open_pacs
+
+    pacs = open_pacs(dicomweb, [] if no_store else store, calling_aet, pacs_timeout, allow_plain_http)
     rank, n_ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # under torchrun
     import torch  # takes seconds to import: not before it is needed
 
@@ -100,7 +119,16 @@ def segment(
     outputs = CaseOutputs([kind.strip() for kind in kinds.split(",")], seg_type)
     options["probabilities"] = outputs.need_probabilities
     segmenter = Segmenter(model, device, reader_options=asked, **options)
-    results = segment_all(inputs, output, segmenter, resume=resume, rank=rank, n_ranks=n_ranks, outputs=outputs)
+    from monai_vggunet.segment_studies import segment_studies, stop_on_signals
+
+    wanted: dict[str, Any] = {"resume": resume, "outputs": outputs, "after_case": pacs.delivery}
+    with stop_on_signals(pacs.stop):
+        if pacs.server is None:
+            share = {"rank": rank, "n_ranks": n_ranks}
+            results = segment_all(inputs or [], output, segmenter, **share, **wanted)
+        else:
+            mine = (study or [])[rank::n_ranks]
+            results = segment_studies(pacs.server, mine, output, segmenter, series, modality, **wanted)
     results = gather_results(results, n_ranks)
     failed = [result for result in results if result.error]
     skipped = sum(result.skipped for result in results)
