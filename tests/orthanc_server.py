@@ -108,15 +108,20 @@ class Orthanc:
         for patient in self.get("/patients"):
             self.request(f"/patients/{patient}", method="DELETE")
 
-    def stop(self) -> None:
-        """End it at once, with all its processes, and remove its files."""
-        with contextlib.suppress(ProcessLookupError):
+    def kill(self) -> None:
+        """End it at once, with all its processes."""
+        if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """End it, and remove its files."""
+        self.kill()
         if self.process.stdin:
             self.process.stdin.close()
         if self._relay:
             self._relay.stop()
+            self._relay = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_configuration(self, http_port: int, dicom_port: int) -> None:

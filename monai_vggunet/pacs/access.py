@@ -27,7 +27,9 @@ class Credentials:
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 
-    def __bool__(self) -> bool:
+    @property
+    def given(self) -> bool:
+        """Whether there are any. Not the truth value: `requests` takes a false one for none and reads `.netrc`."""
         return bool(self.token or self.user)
 
     def __call__(self, request: Any) -> Any:

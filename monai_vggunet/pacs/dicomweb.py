@@ -50,7 +50,7 @@ class DicomWebServer:
         allow_plain_http: bool = False,
     ) -> None:
         credentials = credentials or Credentials()
-        self.url = check_url(url, bool(credentials), allow_plain_http)
+        self.url = check_url(url, credentials.given, allow_plain_http)
         self.host = str(urlsplit(self.url).hostname)
         self.retries = retries or Retries()
         self.timeout_sec = timeout_sec

@@ -19,11 +19,11 @@ from monai_vggunet.pacs.dicomweb import DicomWebServer, is_transient
 __all__ = ["NO_IMAGES", "download_study"]
 
 # Modality of objects that are no images (PS3.3 C.7.3.1.1.1): what a whole study need not bring.
-NO_IMAGES = frozenset(
-    ("ANN", "ASMT", "AU", "CTPROTOCOL", "DOC", "ECG", "EEG", "EMG", "EOG", "EPS", "FID", "HD", "KER", "KO", "LEN")
-    + ("M3D", "OAM", "OSS", "PLAN", "POS", "PR", "REG", "RESP", "RTDOSE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD")
-    + ("RTSEGANN", "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "VA", "XAPROTOCOL")
-)
+NO_IMAGES = {
+    "ANN", "ASMT", "AU", "CTPROTOCOL", "DOC", "ECG", "EEG", "EMG", "EOG", "EPS", "FID", "HD", "KER", "KO", "LEN", "M3D",
+    "OAM", "OSS", "PLAN", "POS", "PR", "REG", "RESP", "RTDOSE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN",
+    "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "VA", "XAPROTOCOL",
+}  # fmt: skip
 PAGE = 500  # entries asked for at once
 MODALITY, DESCRIPTION, STUDY, SERIES, INSTANCE = "00080060", "0008103E", "0020000D", "0020000E", "00080018"
 N_INSTANCES = "00201209"  # NumberOfSeriesRelatedInstances
@@ -200,12 +200,22 @@ def _pages(
 ) -> list[Mapping[str, Any]]:
     """Return all entries of a QIDO search, page by page; a server that ignores offsets does not keep us forever."""
     found: dict[str, Mapping[str, Any]] = {}
+
+    def page(offset: int) -> dict[str, Mapping[str, Any]]:
+        return {_uid(entry, key): entry for entry in search(limit=PAGE, offset=offset)}
+
     while True:
         before = len(found)
-        page = server.ask(partial(search, limit=PAGE, offset=before), what)
-        found |= {_text(entry, key): entry for entry in page}
-        if not page or len(found) == before:
+        found |= server.ask(partial(page, before), what)
+        if len(found) == before:
             return list(found.values())
+
+
+def _uid(entry: Mapping[str, Any], tag: str) -> str:
+    uid = _text(entry, tag)
+    if not uid:
+        raise ValueError(f"an entry without {tag}")
+    return uid
 
 
 def _text(entry: Mapping[str, Any], tag: str) -> str:

@@ -160,17 +160,23 @@ class StorageScp:
         try:
             answer = association.send_c_store(dataset)
         except (ValueError, RuntimeError) as error:
-            raise _MayPass(f"{self.name} broke the connection while storing") from error
+            raise self._broken() from error
         finally:
             if association.is_established:
                 association.release()
         if "Status" not in answer:
-            raise _MayPass(f"{self.name} broke the connection, or did not answer within {self.timeout_sec:g} s")
+            raise self._broken()
         status = int(answer.Status)
         if status in (0x0000, DUPLICATE) or status >> 12 == 0xB:  # Bxxx: stored, with a warning
             return
         kind = _MayPass if status >> 8 == 0xA7 else PacsStoreError
         raise kind(f"{self.name} did not store it: {_reason(status)}")
+
+    def _broken(self) -> PacsStoreError:
+        return _MayPass(
+            f"{self.name} broke the connection, or did not answer within {self.timeout_sec:g} s: does it know "
+            f"{self.calling_aet} (--calling-aet), and may that store?"
+        )
 
     def _no_association(self, association: Any) -> PacsStoreError:
         if association.is_rejected:
