@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from monai_vggunet.errors import ConfigurationError, VGGUNetError
 from monai_vggunet.pacs import DicomWebServer, download_study
@@ -20,6 +23,8 @@ from monai_vggunet.segment import CaseResult, failed_case, segment
 from monai_vggunet.segmenter import Segmenter
 
 __all__ = ["check_uid", "segment_studies", "stop_on_signals"]
+
+_log = logging.getLogger(__name__)
 
 UID = re.compile(r"\d[\d.]{0,63}")  # PS3.5 9.1, without its rule on leading zeros, which hospitals break
 
@@ -32,8 +37,7 @@ def segment_studies(
     series_uid: str | None = None,
     modality: str | None = None,
     show_progress: bool = True,
-    resume: bool = False,
-    after_case: Callable[[Path], str] | None = None,
+    **options: Any,
 ) -> list[CaseResult]:
     """Download, segment and forget each study; one that fails is recorded, and the others go on.
 
@@ -48,8 +52,7 @@ def segment_studies(
         series_uid: this series alone is downloaded.
         modality: series of this modality alone are downloaded.
         show_progress: show bars.
-        resume: see `segment`; the study is downloaded all the same, because its content decides.
-        after_case: see `segment`.
+        options: of `segment`. With `resume` a study is downloaded all the same, because its content decides.
 
     Raises:
         ConfigurationError: a UID that is none, or one series of several studies.
@@ -74,10 +77,14 @@ def segment_studies(
             try:
                 assert here is not None
                 folder = here.result()
-                results += segment([folder], output_dir, segmenter, show_progress, resume, after_case=after_case)
-                shutil.rmtree(folder.parent)
+            except VGGUNetError as error:
+                results.append(_not_brought(name, Path(output_dir) / name, error))
+                continue
+            try:
+                results += segment([folder], output_dir, segmenter, show_progress, **options)
             except VGGUNetError as error:
                 results.append(failed_case(name, Path(output_dir) / name, error))
+            shutil.rmtree(folder.parent)
     return results
 
 
@@ -106,7 +113,8 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]  # as by nohup
+    former = {number: signal.signal(number, end) for number in heeded}
     try:
         yield
     finally:
@@ -133,6 +141,18 @@ class _Bring:
             shutil.rmtree(folder.parent, ignore_errors=True)
             raise
         return folder
+
+
+def _not_brought(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
+    """Record a study that could not be downloaded; a whole result of an earlier run says nothing wrong, and stays."""
+    try:
+        earlier = json.loads((folder / "record.json").read_text(encoding="utf-8"))["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        earlier = ""
+    if earlier != "done":
+        return failed_case(case, folder, error)
+    _log.warning("%s: %s; its earlier result stays", case, error)
+    return CaseResult(case, folder, str(error))
 
 
 @contextmanager

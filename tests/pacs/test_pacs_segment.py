@@ -140,6 +140,17 @@ def test_resume_goes_by_what_the_archive_holds(
     assert "before" not in run(*words).output
 
 
+def test_an_archive_that_is_down_leaves_earlier_results_alone(
+    orthanc: Orthanc, study: Path, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    run("--dicomweb", orthanc.dicomweb, "--study", STUDY, "--no-store")
+    before = {path: path.read_bytes() for path in (tmp_path / "out" / STUDY).iterdir()}
+    result = run("--dicomweb", "http://127.0.0.1:9/dicom-web", "--study", STUDY, "--no-store", "--resume")
+    assert result.exit_code == 1
+    assert "the connection to 127.0.0.1 failed" in result.output
+    assert {path: path.read_bytes() for path in (tmp_path / "out" / STUDY).iterdir()} == before
+
+
 def test_wrong_credentials_are_said_and_not_shown(
     orthanc: Orthanc, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
