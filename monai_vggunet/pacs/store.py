@@ -77,7 +77,7 @@ class StowServer:
         self._judge(dataset, answer)
 
     def _post(self, dataset: Dataset) -> Dataset:
-        """Send it; a refusal's list of failures (409, or 400) is an answer as well."""
+        """Send it; a refusal's list of failures is an answer as well, and one that cannot be read an empty answer."""
         import requests
 
         try:
@@ -87,6 +87,12 @@ class StowServer:
             if answer is None:
                 raise
             return answer
+        except requests.exceptions.JSONDecodeError:  # the server took it: whether it holds it is asked
+            return Dataset()
+        except requests.RequestException:
+            raise
+        except Exception:  # as above: XML that is none, or not DICOM's model
+            return Dataset()
 
     def _judge(self, dataset: Dataset, answer: Dataset) -> None:
         uid = dataset.SOPInstanceUID

@@ -112,13 +112,14 @@ def test_stow_that_is_refused_without_a_list_is_an_error(
     assert PATIENT_NAME not in str(refusal.value)
 
 
+@pytest.mark.parametrize("word", [b"{}", b"", b"<html>", b"[1]", b'{"00081199": 7}'])
 def test_stow_that_says_nothing_is_looked_after(
-    orthanc: Orthanc, proxy: FaultyProxy, stow: StowServer, result_file: Path
+    orthanc: Orthanc, proxy: FaultyProxy, stow: StowServer, result_file: Path, word: bytes
 ) -> None:
-    proxy.faults = [Fault("POST", edit=lambda _: b"{}", times=1)]
+    proxy.faults = [Fault("POST", edit=lambda _: word, times=1)]
     stow.store(result_file)  # it is there
     orthanc.clear()
-    proxy.faults = [Fault("POST", body=b"")]
+    proxy.faults = [Fault("POST", body=word)]
     with pytest.raises(PacsStoreError, match="accepted it without a word, and does not hold it"):
         stow.store(result_file)
 
