@@ -2,92 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
 import os
 import signal
 import stat
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from click.testing import Result
-from dicom_phantoms import BIRTH_DATE, PATIENT_ID, PATIENT_NAME, oblique, stored_values, write_object, write_series
+from dicom_phantoms import stored_values, write_series
 from faulty_proxy import Fault, FaultyProxy
 from orthanc_server import PASSWORD, USER, Orthanc
-from typer.testing import CliRunner
 
-from monai_vggunet import VGG16UNet
-from monai_vggunet.cli import app
-from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.pacs import Retries
 from monai_vggunet.segment_studies import check_uid
-from monai_vggunet.training import save_model
 
 pytestmark = pytest.mark.pacs
 
 STUDY, OTHER_STUDY = "1.2.3.4.5", "1.2.3.4.50"
 CT = "1.2.3.4.5.61"
 TOKEN = "tOp-SECRET-0815"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CT model with random weights that finds a bit of everything."""
-    torch.manual_seed(0)
-    network = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}
-    preprocessing = Preprocessing(
-        modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(32, 32), windows=((-900.0, 1500.0),)
-    )
-    spec = ModelSpec(network=network, preprocessing=preprocessing, class_names=["background", "liver", "spleen"])
-    folder = tmp_path_factory.mktemp("model")
-    save_model(VGG16UNet(**network), spec, folder)
-    return folder / "model.pt"
-
-
-@pytest.fixture
-def study(orthanc: Orthanc, tmp_path: Path) -> Path:
-    """An oblique CT and a report lie in the archive, and the CT in the folder returned."""
-    files = write_series(tmp_path / "ct", stored_values(4, 20, 17), orientation=oblique(), series_uid=CT)
-    write_object(tmp_path / "report", "1.2.840.10008.5.1.4.1.1.88.11", "SR")
-    orthanc.upload([*files, tmp_path / "report"])
-    return tmp_path / "ct"
-
-
-@pytest.fixture(autouse=True)
-def _quick_and_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Short waits, temporary files where the test sees them, and a password that must not be seen."""
-    monkeypatch.setattr("monai_vggunet.pacs.session.Retries", functools.partial(Retries, 3, 0.01))
-    monkeypatch.setenv("MONAI_VGGUNET_DICOMWEB_USER", USER)
-    monkeypatch.setenv("MONAI_VGGUNET_DICOMWEB_PASSWORD", PASSWORD)
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-
-
-@pytest.fixture
-def run(model: Path, tmp_path: Path) -> Iterator[Callable[..., Result]]:
-    """Run `segment` into `OUT`; whatever happens, secrets are not told and no image stays behind."""
-    told = []
-
-    def segment(*words: str, out: str = "out") -> Result:
-        logging.getLogger().handlers.clear()
-        result = CliRunner().invoke(app, ["segment", "-o", str(tmp_path / out), "--model", str(model), *words])
-        told.append(result.output + repr(result.exception))
-        return result
-
-    yield segment
-    told += [path.read_text() for path in tmp_path.glob("out*/**/record.json")]
-    for secret in (PATIENT_NAME, PATIENT_ID, BIRTH_DATE, PASSWORD, TOKEN):
-        assert not any(secret in text for text in told)
-    assert not list((tmp_path / "temporary").iterdir())
 
 
 def record_of(folder: Path) -> dict:
