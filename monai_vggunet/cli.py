@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 
+OUTPUT_HELP = "of nifti, nifti_per_class, dicom_seg, rtstruct; nifti, and dicom_seg where that is stored, if not given"
 STORE_HELP = "also store DICOM SEG: HOST:PORT:AET or a DICOMweb URL; with --dicomweb: instead of storing it back there"
 PLAIN_HELP = "send credentials to another machine unencrypted"
 SERIES_HELP, DESCRIPTION_HELP = "SeriesInstanceUID", "SeriesDescription, or a part of it"
@@ -62,9 +63,7 @@ def segment(
     model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
     engine: Annotated[str, typer.Option(help="auto, torch, compile, openvino or onnx")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8")] = "auto",
-    kinds: Annotated[
-        str, typer.Option("--output", help="one or more of nifti, nifti_per_class, dicom_seg, rtstruct")
-    ] = "nifti",
+    kinds: Annotated[str, typer.Option("--output", help=OUTPUT_HELP, show_default=False)] = "",
     seg_type: Annotated[str, typer.Option(help="of dicom_seg: binary, labelmap or fractional")] = "binary",
     tta: Annotated[str, typer.Option(help="test-time views: none, flip, scale or full")] = "none",
     scales: Annotated[str, typer.Option(help="zoom factors of scale and full")] = "0.5,1.0,1.5",
@@ -101,6 +100,9 @@ def segment(
     from monai_vggunet.pacs import open_pacs
 
     pacs = open_pacs(dicomweb, [] if no_store else store, calling_aet, pacs_timeout, allow_plain_http)
+    names = [name.strip() for name in kinds.split(",")] if kinds else ["nifti"] + ["dicom_seg"] * bool(pacs.delivery)
+    if pacs.delivery and "dicom_seg" not in names:
+        raise typer.BadParameter(f"--output {kinds}: what is stored is dicom_seg; add it, or pass --no-store")
     rank, n_ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # under torchrun
     import torch  # takes seconds to import: not before it is needed
 
@@ -108,6 +110,7 @@ def segment(
     from monai_vggunet.outputs import CaseOutputs
     from monai_vggunet.segment import Segmenter, gather_results
     from monai_vggunet.segment import segment as segment_all
+    from monai_vggunet.segment_studies import segment_studies, stop_on_signals
 
     asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
     asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
@@ -116,16 +119,13 @@ def segment(
     options |= {"engine": engine, "precision": precision}
     if device is None and n_ranks > 1:
         device = own_device()
-    outputs = CaseOutputs([kind.strip() for kind in kinds.split(",")], seg_type)
+    outputs = CaseOutputs(names, seg_type)
     options["probabilities"] = outputs.need_probabilities
     segmenter = Segmenter(model, device, reader_options=asked, **options)
-    from monai_vggunet.segment_studies import segment_studies, stop_on_signals
-
     wanted: dict[str, Any] = {"resume": resume, "outputs": outputs, "after_case": pacs.delivery}
     with stop_on_signals(pacs.stop):
         if pacs.server is None:
-            share = {"rank": rank, "n_ranks": n_ranks}
-            results = segment_all(inputs or [], output, segmenter, **share, **wanted)
+            results = segment_all(inputs or [], output, segmenter, rank=rank, n_ranks=n_ranks, **wanted)
         else:
             mine = (study or [])[rank::n_ranks]
             results = segment_studies(pacs.server, mine, output, segmenter, series, modality, **wanted)
