@@ -18,8 +18,13 @@ from monai_vggunet.survey_table import print_survey, survey_as_json
 __all__ = ["main"]
 
 USAGE_ERROR, SOME_FAILED = 2, 1  # exit statuses
-# The first tells of every reader it passes over, the others of every UID that goes over the net.
-CHATTERERS = ("LoadImage", "dicomweb_client", "urllib3", "pynetdicom")
+CHATTERERS = {  # tell of every reader passed over, every module copied, every UID that goes over the net
+    "LoadImage": logging.WARNING,
+    "highdicom": logging.WARNING,
+    "dicomweb_client": logging.ERROR,
+    "urllib3": logging.ERROR,
+    "pynetdicom": logging.CRITICAL,  # what fails we say ourselves
+}
 
 app = typer.Typer(
     help="Segment DICOM series and NIfTI volumes with a VGG16-U-Net. Not for clinical use.",
@@ -87,8 +92,8 @@ def segment(
 ) -> None:
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name in CHATTERERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, level in CHATTERERS.items():
+        logging.getLogger(name).setLevel(level)
     try:
         factors = [float(part) for part in scales.split(",")]
     except ValueError:
@@ -131,7 +136,7 @@ def segment(
             results = segment_studies(pacs.server, mine, output, segmenter, series, modality, **wanted)
     results = gather_results(results, n_ranks)
     failed = [result for result in results if result.error]
-    skipped = sum(result.skipped for result in results)
+    skipped = sum(result.skipped and not result.error for result in results)
     before = f" ({skipped} of them before)" if skipped else ""
     if rank > 0:  # the first process tells for all
         raise typer.Exit(SOME_FAILED if failed else 0)

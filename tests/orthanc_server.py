@@ -193,8 +193,8 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, co
         return
     try:
         await asyncio.gather(pump(reader, other_writer), pump(other_reader, writer))
-    except OSError:
-        pass  # one side broke off: so does the other
+    except (OSError, asyncio.CancelledError):
+        pass  # one side broke off, or we are stopped: so does the other
     finally:
         writer.close()
         other_writer.close()
