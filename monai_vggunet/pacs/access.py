@@ -36,8 +36,10 @@ class Credentials:
         """Sign a request (`requests.auth.AuthBase`).
 
         As authentication of the session, not as a header of its own: `requests` takes it off when redirected to
-        another host, and does not look for other credentials in the user's `.netrc`.
+        another host, and does not look for other credentials in the user's `.netrc`. The host that dicomweb-client
+        names, without its port and wrong for IPv6, is left to `requests` too.
         """
+        request.headers.pop("Host", None)
         if self.token:
             request.headers["Authorization"] = f"Bearer {self.token}"
         elif self.user:

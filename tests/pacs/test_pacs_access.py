@@ -86,8 +86,9 @@ def test_requests_are_signed_and_no_netrc_is_looked_at(
     monkeypatch.setattr("requests.sessions.get_netrc_auth", lambda _: ("someone", "else"))
     server = DicomWebServer("https://pacs.example/dw", credentials)
     session = server.client._session
-    prepared = session.prepare_request(requests.Request("GET", "https://pacs.example/dw"))
+    prepared = session.prepare_request(requests.Request("GET", "https://pacs.example/dw", {"Host": "pacs"}))
     assert prepared.headers.get("Authorization") == header
+    assert "Host" not in prepared.headers, "left to the connection, which knows the port"
 
 
 def test_a_redirection_to_another_host_takes_no_credentials_along() -> None:
