@@ -18,6 +18,13 @@ from monai_vggunet.survey_table import print_survey, survey_as_json
 __all__ = ["main"]
 
 USAGE_ERROR, SOME_FAILED = 2, 1  # exit statuses
+CHATTERERS = {  # tell of every reader passed over, every module copied, every UID that goes over the net
+    "LoadImage": logging.WARNING,
+    "highdicom": logging.WARNING,
+    "dicomweb_client": logging.ERROR,
+    "urllib3": logging.ERROR,
+    "pynetdicom": logging.CRITICAL,  # what fails we say ourselves
+}
 
 app = typer.Typer(
     help="Segment DICOM series and NIfTI volumes with a VGG16-U-Net. Not for clinical use.",
@@ -27,6 +34,9 @@ app = typer.Typer(
 )
 
 
+OUTPUT_HELP = "of nifti, nifti_per_class, dicom_seg, rtstruct; nifti, and dicom_seg where that is stored, if not given"
+STORE_HELP = "also store DICOM SEG: HOST:PORT:AET or a DICOMweb URL; with --dicomweb: instead of storing it back there"
+PLAIN_HELP = "send credentials to another machine unencrypted"
 SERIES_HELP, DESCRIPTION_HELP = "SeriesInstanceUID", "SeriesDescription, or a part of it"
 
 
@@ -53,14 +63,12 @@ def inspect(
 
 @app.command()
 def segment(
-    inputs: Annotated[list[Path], typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")],
     output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results")],
+    inputs: Annotated[list[Path] | None, typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")] = None,
     model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
     engine: Annotated[str, typer.Option(help="auto, torch, compile, openvino or onnx")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8")] = "auto",
-    kinds: Annotated[
-        str, typer.Option("--output", help="one or more of nifti, nifti_per_class, dicom_seg, rtstruct")
-    ] = "nifti",
+    kinds: Annotated[str, typer.Option("--output", help=OUTPUT_HELP, show_default=False)] = "",
     seg_type: Annotated[str, typer.Option(help="of dicom_seg: binary, labelmap or fractional")] = "binary",
     tta: Annotated[str, typer.Option(help="test-time views: none, flip, scale or full")] = "none",
     scales: Annotated[str, typer.Option(help="zoom factors of scale and full")] = "0.5,1.0,1.5",
@@ -74,14 +82,32 @@ def segment(
     on_gap: Annotated[str, typer.Option(help="missing slices: error, resample or keep")] = "error",
     on_tilt: Annotated[str, typer.Option(help="tilted gantry: keep, resample or error")] = "keep",
     reslice: Annotated[bool, typer.Option(help="segment a series of another plane across its slices")] = False,
+    dicomweb: Annotated[str, typer.Option(help="URL of the DICOMweb service to read studies from")] = "",
+    study: Annotated[list[str] | None, typer.Option(help="StudyInstanceUID; may be repeated")] = None,
+    store: Annotated[list[str] | None, typer.Option(help=STORE_HELP)] = None,
+    no_store: Annotated[bool, typer.Option("--no-store", help="store nothing into the PACS")] = False,
+    calling_aet: Annotated[str, typer.Option(help="our title for C-STORE")] = "MONAI_VGGUNET",
+    pacs_timeout: Annotated[float, typer.Option(help="longest silence of a PACS, seconds", min=0.1)] = 60.0,
+    allow_plain_http: Annotated[bool, typer.Option("--allow-plain-http", help=PLAIN_HELP)] = False,
 ) -> None:
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("LoadImage").setLevel(logging.WARNING)  # tells of every reader it passes over
+    for name, level in CHATTERERS.items():
+        logging.getLogger(name).setLevel(level)
     try:
         factors = [float(part) for part in scales.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--scales {scales}: expected numbers such as 0.5,1.0,1.5") from None
+    if bool(inputs) == bool(dicomweb) or bool(dicomweb) != bool(study):
+        raise typer.BadParameter("expected folders or files, or --dicomweb URL with --study UID")
+    if no_store and store:
+        raise typer.BadParameter("--no-store and --store contradict each other")
+    from monai_vggunet.pacs import open_pacs
+
+    pacs = open_pacs(dicomweb, [] if no_store else store, calling_aet, pacs_timeout, allow_plain_http)
+    names = [name.strip() for name in kinds.split(",")] if kinds else ["nifti"] + ["dicom_seg"] * bool(pacs.delivery)
+    if pacs.delivery and "dicom_seg" not in names:
+        raise typer.BadParameter(f"--output {kinds}: what is stored is dicom_seg; add it, or pass --no-store")
     rank, n_ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # under torchrun
     import torch  # takes seconds to import: not before it is needed
 
@@ -89,6 +115,7 @@ def segment(
     from monai_vggunet.outputs import CaseOutputs
     from monai_vggunet.segment import Segmenter, gather_results
     from monai_vggunet.segment import segment as segment_all
+    from monai_vggunet.segment_studies import segment_studies, stop_on_signals
 
     asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
     asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
@@ -97,13 +124,19 @@ def segment(
     options |= {"engine": engine, "precision": precision}
     if device is None and n_ranks > 1:
         device = own_device()
-    outputs = CaseOutputs([kind.strip() for kind in kinds.split(",")], seg_type)
+    outputs = CaseOutputs(names, seg_type)
     options["probabilities"] = outputs.need_probabilities
     segmenter = Segmenter(model, device, reader_options=asked, **options)
-    results = segment_all(inputs, output, segmenter, resume=resume, rank=rank, n_ranks=n_ranks, outputs=outputs)
+    wanted: dict[str, Any] = {"resume": resume, "outputs": outputs, "after_case": pacs.delivery}
+    with stop_on_signals(pacs.stop):
+        if pacs.server is None:
+            results = segment_all(inputs or [], output, segmenter, rank=rank, n_ranks=n_ranks, **wanted)
+        else:
+            mine = (study or [])[rank::n_ranks]
+            results = segment_studies(pacs.server, mine, output, segmenter, series, modality, **wanted)
     results = gather_results(results, n_ranks)
     failed = [result for result in results if result.error]
-    skipped = sum(result.skipped for result in results)
+    skipped = sum(result.skipped and not result.error for result in results)
     before = f" ({skipped} of them before)" if skipped else ""
     if rank > 0:  # the first process tells for all
         raise typer.Exit(SOME_FAILED if failed else 0)

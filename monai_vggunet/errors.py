@@ -19,6 +19,10 @@ __all__ = [
     "LabelContentError",
     "ModelMismatchError",
     "OutputWriteError",
+    "PacsAccessError",
+    "PacsError",
+    "PacsStoreError",
+    "PacsUnavailableError",
     "PretrainedWeightsError",
     "SeriesSelectionError",
     "VGGUNetError",
@@ -89,6 +93,30 @@ class PretrainedWeightsError(VGGUNetError, RuntimeError):
 
 class OutputWriteError(VGGUNetError, OSError):
     """A result could not be written; nothing is left under its final name."""
+
+
+class PacsError(VGGUNetError, OSError):
+    """A PACS cannot be reached, refused, or gave something else than was asked for.
+
+    Attributes:
+        status: of HTTP, where there was one.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class PacsAccessError(PacsError):
+    """A PACS wants credentials, or other ones."""
+
+
+class PacsUnavailableError(PacsError):
+    """A PACS that cannot be reached, breaks off, hangs or is overloaded, after several attempts: it may pass."""
+
+
+class PacsStoreError(PacsError):
+    """A PACS did not take a result; the file stays where it was written."""
 
 
 def refusal_behind(error: BaseException | None) -> VGGUNetError | None:

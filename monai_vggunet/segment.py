@@ -6,10 +6,10 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from monai_vggunet.networks.autocast import describe_hardware
 from monai_vggunet.outputs import CaseMask, CaseOutputs, Classes, content_digest, is_done, set_aside, study_record
 from monai_vggunet.segmenter import Segmentation, Segmenter
 
-__all__ = ["CaseResult", "Segmentation", "Segmenter", "gather_results", "segment"]
+__all__ = ["CaseResult", "Segmentation", "Segmenter", "failed_case", "gather_results", "segment"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def segment(
     rank: int = 0,
     n_ranks: int = 1,
     outputs: CaseOutputs | None = None,
+    after_case: Callable[[Path], str] | None = None,
 ) -> list[CaseResult]:
     """Segment every case found under the inputs; one that fails is recorded, and the others go on.
 
@@ -65,6 +66,8 @@ def segment(
         resume: skip cases of which the whole result of the same content, model, settings and outputs is there.
         rank, n_ranks: this process's number and how many share the work: every case is done by one of them.
         outputs: which files; None for NIfTI alone.
+        after_case: called with the folder of each case that is done (a skipped one too), while the next is computed;
+            returns what went wrong with it, as `Delivery` does.
 
     Raises:
         ConfigurationError: outputs that need probabilities, of a segmenter that gives none.
@@ -88,7 +91,7 @@ def segment(
                 done = task.compute()
                 if writing is not None:
                     _note(writing.result(), results, bar)
-                writing = writer.submit(task.write, done)
+                writing = writer.submit(_write, task, done, after_case)
             if writing is not None:
                 _note(writing.result(), results, bar)
         finally:
@@ -167,7 +170,7 @@ class _Task:
             self._keep(error)
         assert self.error is not None
         _log.warning("%s: %s", name, self.error)
-        return _failed(name, self.folder, self.error, self.written)
+        return failed_case(name, self.folder, self.error, self.written)
 
     def _keep(self, error: Exception) -> None:
         """Keep an error as a refusal of ours; the text of an unforeseen one may quote a header, so it is left out."""
@@ -232,6 +235,19 @@ def _one_ahead(reader: ThreadPoolExecutor, tasks: Sequence[_Task]) -> Iterator[_
         yield ready
 
 
+def _write(task: _Task, computed: dict[str, Any] | None, after_case: Callable[[Path], str] | None) -> CaseResult:
+    result = task.write(computed)
+    if after_case is None or result.error:
+        return result
+    try:
+        problem = after_case(result.folder)
+    except VGGUNetError as error:
+        problem = str(error)
+    if problem:
+        _log.warning("%s: %s", result.case, problem)
+    return replace(result, error=problem)
+
+
 def _note(result: CaseResult, results: dict[str, CaseResult], bar: Any) -> None:
     results[result.case] = result
     bar.update()
@@ -241,7 +257,7 @@ def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: sha256_of_file(folder / name) for name in names}
 
 
-def _failed(case: str, folder: Path, error: VGGUNetError, written: Sequence[str] = ()) -> CaseResult:
+def failed_case(case: str, folder: Path, error: VGGUNetError, written: Sequence[str] = ()) -> CaseResult:
     """Record a failure; what could be written stays, what is of an earlier run is renamed: nothing is lost."""
     record: dict[str, Any] = {"case": case, "status": "failed", "kind": type(error).__name__, "error": str(error)}
     try:

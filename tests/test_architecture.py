@@ -25,14 +25,16 @@ STAGES = [
     {"transforms"},
     {"networks", "losses"},
     {"training"},
-    {"inference", "outputs"},
+    {"inference", "outputs", "pacs"},
     {"export", "label"},
     {"segmenter"},
     {"segment", "workflow", "survey_table"},
+    {"segment_studies"},  # `segment`, fed by `pacs`
     {"cli"},
     {"__main__"},
 ]
-SELF_CONTAINED = {"networks", "losses", "outputs"}  # nothing of ours but the ground floor and dicom's plain records
+# nothing of ours but the ground floor and dicom's plain records
+SELF_CONTAINED = {"networks", "losses", "outputs", "pacs"}
 # outputs also rereads the source's headers: where multi-frame objects keep their positions is known in one place alone
 PLAIN_RECORDS = {"dicom.records", "dicom.headers"}
 MAX_LINES = 300
@@ -91,7 +93,7 @@ def test_a_stage_imports_only_earlier_stages(path):
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if stage_of(module_name(p)) in SELF_CONTAINED], ids=module_name)
-def test_networks_losses_and_outputs_stand_alone(path):
+def test_networks_losses_outputs_and_pacs_stand_alone(path):
     stage = stage_of(module_name(path))
     others = {name for name in imports_of(path) if stage_of(name) not in GROUND | {stage}}
     assert others <= PLAIN_RECORDS

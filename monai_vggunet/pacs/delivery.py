@@ -1,0 +1,74 @@
+"""Each result to its targets, and what became of it into the case's record."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+
+from monai_vggunet.errors import PacsError
+from monai_vggunet.files import write_json
+from monai_vggunet.pacs.store import StoreTarget
+
+__all__ = ["Delivery"]
+
+SEGMENTATION = "seg.dcm"
+STORED, FAILED = "stored", "failed"
+
+_log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Stores a case's `seg.dcm`; `record.json` says under `stored` where, how, when, and whether it worked.
+
+    What is stored already is not sent again: a resumed run sends what an earlier one could not.
+
+    Args:
+        targets: where to.
+        file_name: of the result within the case's folder.
+    """
+
+    def __init__(self, targets: Sequence[StoreTarget], file_name: str = SEGMENTATION) -> None:
+        self.targets, self.file_name = list(targets), file_name
+
+    def __call__(self, folder: str | os.PathLike[str]) -> str:
+        """Store a finished case's result; a failure changes nothing but the record.
+
+        Args:
+            folder: of the case.
+
+        Returns:
+            What went wrong, with the file that still has to be stored; empty when all is stored.
+
+        Raises:
+            OutputWriteError: the record cannot be written.
+        """
+        path, record_file = Path(folder) / self.file_name, Path(folder) / "record.json"
+        if not path.is_file():
+            return f"nothing to store: {path} is missing"
+        record = json.loads(record_file.read_text(encoding="utf-8"))
+        uid = str(dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+        before = {entry["to"]: entry for entry in record.get("stored", []) if entry["sop_instance_uid"] == uid}
+        for target in self.targets:
+            if before.get(target.name, {}).get("status") != STORED:
+                before[target.name] = _attempt(target, path, uid)
+        write_json(record_file, {**record, "stored": list(before.values())})
+        failures = [before[target.name] for target in self.targets if before[target.name]["status"] == FAILED]
+        return "; ".join(f"not stored: {entry['error']}. The result lies in {path}" for entry in failures)
+
+
+def _attempt(target: StoreTarget, path: Path, uid: str) -> dict[str, Any]:
+    entry = {"to": target.name, "how": target.how, "sop_instance_uid": uid, "status": STORED}
+    try:
+        target.store(path)
+    except PacsError as error:
+        entry |= {"status": FAILED, "error": str(error)}
+    else:
+        _log.info("stored by %s: %s", target.how, target.name)
+    return {**entry, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
