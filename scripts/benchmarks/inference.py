@@ -289,7 +289,7 @@ What the command itself reports, from slices of the validation cases:
 
 def end_to_end(model: Path, folder: Path, arguments: argparse.Namespace) -> None:
     """Time the steps from a DICOM folder to a NIfTI mask, by the engine that auto takes."""
-    write_series(folder / "series", END_SLICES, "uncompressed")
+    write_series(folder / "series", "uncompressed", END_SLICES, 512)
     segmenter = Segmenter(model, arguments.device)
     case = image_cases(folder / "series")[0]
     steps: dict[str, list[float]] = {"read and preprocess": [], "network": [], "back onto the grid": [], "write": []}
