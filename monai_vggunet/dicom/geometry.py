@@ -7,6 +7,7 @@ gives an exact, sheared affine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -169,7 +170,7 @@ def _require_geometry(frame: FrameRecord) -> None:
         "PixelSpacing": frame.pixel_spacing_mm,
     }
     for keyword, value in needed.items():
-        if value is None or not np.all(np.isfinite(value)):
+        if value is None or not all(map(math.isfinite, value)):
             raise DicomGeometryError(
                 f"{frame.name} has no usable {keyword}; expected it for every plane of a volume: this is a projection "
                 "image, an object whose frames share no known geometry, or a damaged header"
@@ -255,12 +256,16 @@ def _name_step(step_mm: float, expected_mm: float, frame: FrameRecord) -> str:
 def _displacement_mm(frames: list[FrameRecord], axes: np.ndarray, line: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return for each plane how far, at most, the affine puts a corner from where the plane's own header puts it."""
     corners = np.array([(0, 0), (1, 0), (0, 1), (1, 1)]) * (frames[0].columns - 1, frames[0].rows - 1)
-    worst = np.empty(len(frames))
+    known: dict[tuple, np.ndarray] = {}  # most planes of a stack share orientation and spacing to the last digit
+    own_axes = np.empty((len(frames), 2, 3))
     for k, frame in enumerate(frames):
-        own_axes, _ = _in_plane_axes([frame])
-        own = _positions([frame])[0] + corners @ own_axes
-        worst[k] = np.linalg.norm(line[0] + k * line[1] + corners @ axes - own, axis=1).max()
-    return worst
+        key = (frame.orientation_lps, frame.pixel_spacing_mm)
+        if key not in known:
+            known[key] = _in_plane_axes([frame])[0]
+        own_axes[k] = known[key]
+    own = _positions(frames)[:, None] + corners @ own_axes
+    placed = line[0] + np.arange(len(frames))[:, None] * line[1]
+    return np.linalg.norm(placed[:, None] + corners @ axes - own, axis=2).max(axis=1)
 
 
 def _tilt_deg(step: np.ndarray, normal: np.ndarray, row_step: np.ndarray) -> float:

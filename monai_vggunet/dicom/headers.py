@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from monai_vggunet.dicom.frames import frames_of, legible
+from monai_vggunet.dicom.header_memory import HeaderMemory
 from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 
@@ -110,6 +111,9 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
         if path.name.startswith("._"):
             return SkippedFile(path, "AppleDouble companion file of macOS")
         plain = read_plain_header(path, _TAG_NUMBERS)
+        known = _MEMORY.recall(path, plain, status.st_size) if plain else None
+        if known is not None:
+            return known
         if plain is None and not is_dicom_file(path):
             return SkippedFile(path, "not a DICOM file")
         header = (
@@ -119,7 +123,10 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
         return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
     try:
-        return _record_of(path, header, status.st_size)
+        record = _record_of(path, header, status.st_size)
+        if plain and isinstance(record, InstanceRecord):
+            _MEMORY.remember(plain, status.st_size, record)
+        return record
     except Exception as error:  # as above; its text is left out, it may quote an identifier
         return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
 
@@ -187,6 +194,9 @@ def _text(header: Dataset, keyword: str) -> str:
 def _whole_text(header: Dataset, keyword: str) -> str:
     value = header.get(_TAG_OF[keyword])
     return "" if value is None or value.value is None else str(value.value).strip()
+
+
+_MEMORY = HeaderMemory(_text)
 
 
 def _keep_values_out_of_warnings() -> None:

@@ -72,6 +72,14 @@ class PlainElements:
         raw = self._raw.get(_number(key))
         return raw if raw is not None and raw.value is not None else self._general().get_item(key)
 
+    def content(self, without: frozenset[int]) -> tuple[Any, ...]:
+        """Return tag, value representation and bytes of every element but some: equal only for equal elements."""
+        return (
+            self._explicit,
+            *((tag, raw.VR, raw.value) for tag, raw in self._raw.items() if tag not in without),
+            *(tag for tag in self._raw if tag in without),
+        )
+
     def _general(self) -> Dataset:
         """Put the raw elements into a data set as pydicom does when it has read them."""
         if self._dataset is None:
