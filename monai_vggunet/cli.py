@@ -120,6 +120,7 @@ def segment(
     asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
     asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
     torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark = True  # the slices of a study are of one size
     options: dict[str, Any] = {"tta": tta, "scales": factors, "batch_size": batch_size, "reslice": reslice}
     options |= {"engine": engine, "precision": precision}
     if device is None and n_ranks > 1:

@@ -1,6 +1,6 @@
 """Slices per second of every engine against peers, alternately; int8's Dice; memory; an end-to-end run.
 
-    python scripts/benchmarks/inference.py [--rounds 5] [--size 512] [--device cpu] [--only speed|dice|end|memory]
+    python scripts/benchmarks/inference.py [--rounds 5] [--size 512] [--device cpu] [--only speed|settings|dice|end|memory]
 
 Writes the figures of this run into docs/results.md.
 """
@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -37,7 +38,7 @@ from monai_vggunet.export.formats import quiet, save_openvino, write_onnx, write
 from monai_vggunet.export.pooled_dice import PooledDice
 from monai_vggunet.export.quantize import import_nncf
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
-from monai_vggunet.inference.engines import Engine, TorchEngine
+from monai_vggunet.inference.engines import Engine, OpenVINOEngine, TorchEngine
 from monai_vggunet.inference.engines.exports import ExportMetadata, export_path
 from monai_vggunet.inference.engines.openvino_engine import openvino_model
 from monai_vggunet.outputs import write_mask
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="side of the slices, pixels")
     parser.add_argument("--batch", type=int, default=None, help="slices at once; 1 on a CPU, 16 on a GPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only", choices=["speed", "dice", "end", "memory"])
+    parser.add_argument("--only", choices=["speed", "settings", "dice", "end", "memory"])
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.basicConfig(level=logging.WARNING)
@@ -69,6 +70,8 @@ def main() -> None:
         model = make_model(Path(folder))
         if arguments.only in (None, "speed"):
             speed(model, arguments)
+        if arguments.only in (None, "settings") and arguments.device == "cpu":
+            settings(model, arguments)
         if arguments.only in (None, "dice") and (HIPPOCAMPUS / "run" / "models" / "model.pt").is_file():
             int8_dice(Path(folder))
         if arguments.only in (None, "end"):
@@ -135,6 +138,46 @@ def speed(model: Path, arguments: argparse.Namespace) -> None:
     chosen = EngineChoice(spec, "auto", "auto", model).prepare(network, device).description
     text = speed_text(wall, cpu, batch, operations, peaks, engines, arguments, chosen)
     write_section(f"inference_speed_{device.type}", text)
+
+
+def settings(model: Path, arguments: argparse.Namespace) -> None:
+    """Time what `segment` sets, against other values: threads, subnormal numbers flushed."""
+    spec, device, cores = load_model_spec(model.with_suffix(".json")), torch.device("cpu"), torch.get_num_threads()
+    network = load_weights(VGG16UNet(**spec.network), model, device).eval()
+    slices = torch.randn(1, 3, arguments.size, arguments.size)
+    engine = TorchEngine(network, device, "fp32")
+    runs: dict[str, Callable[[], object]] = {}
+    for threads in sorted({1, cores, 2 * cores}):
+        runs[f"torch fp32, {threads} threads"] = partial(with_threads, engine, slices, threads)
+        for kind, precision in (("openvino", "fp32"), ("openvino_int8", "int8")):
+            other = OpenVINOEngine(export_path(model, kind), precision, threads)
+            runs[f"openvino {precision}, {threads} threads"] = partial(other, slices)
+    runs["torch fp32, subnormal numbers not flushed"] = partial(without_flushing, engine, slices)
+    wall, _ = timed(runs, arguments.rounds, device)
+    rows = [[name, f"{median(taken):.3f}", f"{min(taken):.3f} to {max(taken):.3f}"] for name, taken in wall.items()]
+    text = f"""## Inference: threads and subnormal numbers
+
+One slice of {arguments.size} x {arguments.size}, {arguments.rounds} rounds in turns, {machine()}.
+`segment` takes as many threads as there are cores and flushes subnormal numbers.
+
+{markdown_table(["", "seconds, median", "from to"], rows)}
+"""
+    write_section("inference_settings", text)
+
+
+def with_threads(engine: Engine, slices: torch.Tensor, threads: int) -> None:
+    """Run with another number of threads, and put it back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    engine(slices)
+    torch.set_num_threads(before)
+
+
+def without_flushing(engine: Engine, slices: torch.Tensor) -> None:
+    """Run as torch does by itself."""
+    torch.set_flush_denormal(False)
+    engine(slices)
 
 
 def eager(network: nn.Module, slices: torch.Tensor) -> torch.Tensor:
