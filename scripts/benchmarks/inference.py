@@ -1,6 +1,7 @@
 """Slices per second of every engine against peers, alternately; int8's Dice; memory; an end-to-end run.
 
-    python scripts/benchmarks/inference.py [--rounds 5] [--size 512] [--device cpu] [--only speed|settings|dice|end|memory]
+    python scripts/benchmarks/inference.py [--rounds 5] [--size 512] [--device cpu]
+        [--only speed|settings|dice|end|memory]
 
 Writes the figures of this run into docs/results.md.
 """
