@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.data.cases import Case, annotated_cases
+from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.dicom.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.files import write_json
@@ -33,6 +34,8 @@ class Datalist:
         modality: `CT`, `MR`, ... as the data set states it; empty when it does not.
         segments: of labels in DICOM SEG or RTSTRUCT, name (or number) of a segment or structure -> class number; as
             `segments` in dataset.json has it, else the class names themselves; empty when the data set says neither.
+        class_codes: what the classes mean, by class name, as `codes` in dataset.json states it: see
+            `resolve_class_codes`.
     """
 
     training: list[Case]
@@ -40,6 +43,7 @@ class Datalist:
     class_names: list[str] = field(default_factory=list)
     modality: str = ""
     segments: dict[str, int] = field(default_factory=dict)
+    class_codes: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the split as JSON; under `torchrun` call it on one process alone."""
@@ -165,8 +169,8 @@ def _split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tupl
     return training, [case for case in cases if case["patient"] in held_out]
 
 
-def _meaning(description: dict[str, Any]) -> tuple[list[str], str, dict[str, int]]:
-    """Return the class names, the modality and the class of each segment that `dataset.json` states."""
+def _meaning(description: dict[str, Any]) -> tuple[list[str], str, dict[str, int], dict[str, Any]]:
+    """Return the class names, the modality, the class of each segment and the codes that `dataset.json` states."""
     names = _class_names(description)
     segments = _segments(description, len(names))
     if not names and segments:  # the first name of each class
@@ -176,7 +180,8 @@ def _meaning(description: dict[str, Any]) -> tuple[list[str], str, dict[str, int
         ]
     elif not segments:
         segments = {name: number for number, name in enumerate(names) if number > 0}
-    return names, _modality(description), segments
+    codes = description.get("codes") or {}
+    return names, _modality(description), segments, resolve_class_codes(codes, names) if names else codes
 
 
 def _segments(description: dict[str, Any], n_classes: int) -> dict[str, int]:

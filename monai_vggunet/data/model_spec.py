@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet._version import __version__
+from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
 from monai_vggunet.files import sha256_of_file, write_json
 
@@ -93,7 +94,8 @@ class ModelSpec:
         network: arguments of `VGG16UNet`.
         preprocessing: see `Preprocessing`.
         class_names: name of each mask value, background first.
-        class_codes: coded meaning per class name (`{"liver": {"scheme": "SCT", "value": ..., "meaning": ...}}`).
+        class_codes: coded meaning per class name (`{"liver": {"scheme": "SCT", "value": ..., "meaning": ...}}`), in
+            which a DICOM SEG names its segments; see `resolve_class_codes`. Classes may lack one.
         fingerprint: what the training set said.
         pretrained: where the encoder's first weights came from.
         weights_sha256: hash of the `model.pt` this belongs to; empty for a template without weights.
@@ -104,7 +106,7 @@ class ModelSpec:
     network: dict[str, Any]
     preprocessing: Preprocessing
     class_names: list[str]
-    class_codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    class_codes: ClassCodes = field(default_factory=dict)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     pretrained: str = "scratch"
     weights_sha256: str = ""
@@ -160,7 +162,8 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         preprocessing = {name: _as_tuple(value) for name, value in content["preprocessing"].items()}
-        spec = ModelSpec(**{**content, "preprocessing": Preprocessing(**preprocessing)})
+        codes = resolve_class_codes(content.get("class_codes"), content["class_names"])
+        spec = ModelSpec(**{**content, "preprocessing": Preprocessing(**preprocessing), "class_codes": codes})
         declared = (spec.network["in_channels"], spec.network["out_channels"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelMismatchError(
@@ -202,9 +205,9 @@ def _template_spec(metadata: Mapping[str, Any]) -> ModelSpec:
         "upsample": "deconv",
         "dropout": 0.0,
     }
-    return ModelSpec(
-        network=network, preprocessing=preprocessing, class_names=[names[k] for k in sorted(names, key=int)]
-    )
+    class_names = [names[k] for k in sorted(names, key=int)]
+    codes = resolve_class_codes(metadata.get("class_codes"), class_names)
+    return ModelSpec(network=network, preprocessing=preprocessing, class_names=class_names, class_codes=codes)
 
 
 def _as_tuple(value: Any) -> Any:

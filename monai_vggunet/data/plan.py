@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import torch
 
+from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.fingerprint import Fingerprint
 from monai_vggunet.data.model_spec import ModelSpec, Preprocessing
 
@@ -33,6 +34,7 @@ def plan_model(
     device: torch.device | str = "cpu",
     overrides: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
+    class_codes: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """Decide preprocessing and network from the fingerprint; what the user states wins.
 
@@ -41,6 +43,7 @@ def plan_model(
         device: sets how large a crop may be.
         overrides: attributes of `Preprocessing` by name.
         network: arguments of `VGG16UNet` other than its channels.
+        class_codes: what the classes mean: see `resolve_class_codes`.
     """
     kind = torch.device(device).type
     limit = CROP_LIMIT.get(kind, CROP_LIMIT["cpu"])
@@ -61,6 +64,7 @@ def plan_model(
         network={**arguments, "out_channels": len(fingerprint.class_names)},
         preprocessing=preprocessing,
         class_names=list(fingerprint.class_names),
+        class_codes=resolve_class_codes(class_codes, fingerprint.class_names),
         fingerprint=asdict(fingerprint),
     )
     _log.info("fingerprint of the training set\n%s", fingerprint.summary())

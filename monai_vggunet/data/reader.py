@@ -31,6 +31,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Separators inside one meta string: a UID holds no backslash (PS3.5 6.2), a finding is one line.
 _UID_SEPARATOR = "\\"
 _LINE_SEPARATOR = "\n"
+_PATH_SEPARATOR = "\0"  # the one character that no path holds
 
 _POLICIES = {
     "on_gap": ("error", "keep", "resample"),
@@ -48,9 +49,9 @@ class DicomSeriesReader(ImageReader):
 
     The meta data hold, besides `affine` (RAS, mm), `original_affine`, `spatial_shape`, `space` and
     `original_channel_dim`: `spacing_mm`, `slice_axis`, `gantry_tilt_deg`, `modality`, `series_description`,
-    `series_uid`, `study_uid`, `frame_of_reference_uid`, `sop_instance_uids`, `frame_numbers` and `findings`. The last
-    three are one string each, because lists of different lengths cannot be collated into a batch; `instance_uids` and
-    `finding_lines` take them apart. Nothing in the meta data names the patient.
+    `series_uid`, `study_uid`, `frame_of_reference_uid`, `sop_instance_uids`, `frame_numbers`, `source_files` and
+    `findings`. The last four are one string each, because lists of different lengths cannot be collated into a batch;
+    `instance_uids` and `finding_lines` take them apart. Nothing in the meta data names the patient, unless a path does.
 
     Args:
         series_uid: SeriesInstanceUID, when the folder holds several series.
@@ -181,6 +182,7 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
     nobody = [""] * volume.array.shape[2]  # slices of a resampled volume are no instances
     uids = [frame.sop_instance_uid for frame in geometry.frames] or nobody
     numbers = [str(frame.frame_index + 1) for frame in geometry.frames] or nobody
+    files = dict.fromkeys(str(frame.path.absolute()) for frame in geometry.frames)
     return {
         MetaKeys.AFFINE: geometry.affine_ras,
         MetaKeys.ORIGINAL_AFFINE: geometry.affine_ras,
@@ -197,6 +199,7 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
         "frame_of_reference_uid": series.frame_of_reference_uid,
         "sop_instance_uids": _UID_SEPARATOR.join(uids),
         "frame_numbers": _UID_SEPARATOR.join(numbers),
+        "source_files": _PATH_SEPARATOR.join(files),
         "findings": _LINE_SEPARATOR.join(volume.findings),
     }
 
