@@ -39,6 +39,7 @@ class Segmentation:
         confidence: see `Confidence.as_dict`.
         disagreement: percentage of test-time views that would have given another class, like `labels`; None with one.
         foreground_median: median intensity inside the mask, HU; None for other modalities than CT.
+        probabilities: of every class, background first, `(K, X, Y[, Z])`, uint8 0..255; None if not asked for.
     """
 
     labels: np.ndarray
@@ -47,6 +48,7 @@ class Segmentation:
     confidence: dict[str, Any]
     disagreement: np.ndarray | None = None
     foreground_median: float | None = None
+    probabilities: np.ndarray | None = None
 
 
 class Segmenter:
@@ -64,6 +66,8 @@ class Segmenter:
         reader_options: arguments of `DicomSeriesReader`.
         batch_size: slices at once; None chooses by size and memory.
         engine: what runs the network, see `EngineChoice`; exports are looked for beside the model.
+        probabilities: also give the probability of every class; memory then grows with their number, by a byte per
+            voxel and class.
 
     Raises:
         EngineUnavailableError: an engine that is not installed, or lacks its export.
@@ -82,17 +86,27 @@ class Segmenter:
         reader_options: dict[str, Any] | None = None,
         batch_size: int | None = None,
         engine: str = "auto",
+        probabilities: bool = False,
     ) -> None:
         weights = Path(model)
         self.spec: ModelSpec = load_model_spec(weights.with_suffix(".json"))
         self.spec.require_weights(weights)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.probabilities = probabilities
         network: nn.Module = load_weights(VGG16UNet(**self.spec.network), weights, self.device).eval()
         choice = EngineChoice(self.spec, engine, precision, weights)
         self.engine = choice.prepare(network, self.device)
-        self.inferer = VolumeSliceInferer(self.spec, tta=tta, scales=scales, batch_size=batch_size)
+        self.inferer = VolumeSliceInferer(
+            self.spec,
+            "probabilities" if probabilities else "labels",
+            tta=tta,
+            scales=scales,
+            batch_size=batch_size,
+            probability_dtype="uint8",
+        )
         self.preprocessing = inference_preprocessing(self.spec, reslice=reslice, reader_options=reader_options)
         self.postprocessing = inference_postprocessing(self.preprocessing)
+        self.blending = inference_postprocessing(self.preprocessing, nearest=False)
         self.settings = {
             "tta": tta,
             "scales": list(scales) if tta in ("scale", "full") else [],
@@ -131,7 +145,10 @@ class Segmenter:
     def compute(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Run the network over a loaded batch; return it with the result, on the CPU."""
         image = batch["image"]
-        batch["pred"] = self.inferer(image.to(self.device), self.engine).cpu()
+        result = self.inferer(image.to(self.device), self.engine).cpu()
+        batch["pred"] = self.inferer.labels.cpu() if self.probabilities else result  # type: ignore[union-attr]
+        if self.probabilities:
+            batch["probabilities"] = result
         batch["confidence"] = self.inferer.confidence[0].as_dict()
         if self.inferer.disagreement is not None:
             batch["disagreement"] = self.inferer.disagreement.cpu()
@@ -142,14 +159,23 @@ class Segmenter:
     def finish(self, batch: dict[str, Any]) -> Segmentation:
         """Bring a computed batch's result back onto the source's grid."""
         confidence, median = batch.pop("confidence"), batch.pop("foreground_median", None)
-        disagreement = batch.pop("disagreement", None)
+        disagreement, scores = batch.pop("disagreement", None), batch.pop("probabilities", None)
         with self._transforms:
             result = self.postprocessing(decollate_batch(dict(batch))[0])["pred"]
             unsure = None
             if disagreement is not None:
                 unsure = self.postprocessing(decollate_batch({**batch, "pred": disagreement})[0])["pred"].numpy()[0]
+            probabilities = None if scores is None else self._on_own_grid(scores, batch)
         affine = np.asarray(result.affine, dtype=np.float64)
-        return Segmentation(result.numpy()[0], affine, dict(result.meta), confidence, unsure, median)
+        return Segmentation(result.numpy()[0], affine, dict(result.meta), confidence, unsure, median, probabilities)
+
+    def _on_own_grid(self, scores: Any, batch: dict[str, Any]) -> np.ndarray:
+        """Bring probabilities `(1, K, ...)` onto the source's grid, one class after the other, linearly."""
+        classes = []
+        for number in range(scores.shape[1]):
+            one = scores[:, number : number + 1].float()
+            classes.append(self.blending(decollate_batch({**batch, "pred": one})[0])["pred"].numpy()[0])
+        return np.stack(classes)
 
 
 def _median_inside(image: torch.Tensor, labels: torch.Tensor) -> float | None:

@@ -59,12 +59,14 @@ class VolumeSliceInferer(Inferer):
     all the same, smaller batches are tried and the log says so. What is empty around the body is background without
     being computed. Only the label of each voxel is kept, so that memory does not grow with the number of classes.
 
-    After a call, `confidence` holds one `Confidence` per volume, and `disagreement`, with more than one view, the
-    percentage of views that would have given another class, `(B, 1, X, Y, Z)` uint8.
+    After a call, `confidence` holds one `Confidence` per volume, `labels` the label maps whatever the output, and
+    `disagreement`, with more than one view, the percentage of views that would have given another class, all of them
+    `(B, 1, X, Y, Z)` uint8.
 
     Args:
         spec: of the model: says how slices become channels.
-        output: `labels` `(B, 1, X, Y, Z)` uint8, or `probabilities` `(B, K, X, Y, Z)` in `probability_dtype`.
+        output: `labels` `(B, 1, X, Y, Z)` uint8, or `probabilities` `(B, K, X, Y, Z)` in `probability_dtype`, whose
+            memory grows with the classes.
         batch_size: slices at once; None chooses by size and memory.
         overlap: of the windows, as a share of their side.
         max_slice_pixels: the largest slice that goes through whole; None chooses by memory.
@@ -99,6 +101,8 @@ class VolumeSliceInferer(Inferer):
             raise ConfigurationError(f"output is {output!r}; expected 'labels' or 'probabilities'")
         if probability_dtype not in ("float16", "uint8"):
             raise ConfigurationError(f"probability_dtype is {probability_dtype!r}; expected 'float16' or 'uint8'")
+        if len(spec.class_names) > torch.iinfo(torch.uint8).max + 1:
+            raise ConfigurationError(f"{len(spec.class_names)} classes, but a label is a number from 0 to 255: merge some")
         if not 0.0 <= overlap < 1.0:
             raise ConfigurationError(f"overlap is {overlap}; expected a share from 0 up to, but not including, 1")
         if batch_size is not None and batch_size < 1:
@@ -117,6 +121,7 @@ class VolumeSliceInferer(Inferer):
         self.dtype = torch.uint8 if output == "labels" or probability_dtype == "uint8" else torch.float16
         self._told = ""
         self.confidence: list[Confidence] = []
+        self.labels: torch.Tensor | None = None
         self.disagreement: torch.Tensor | None = None
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
@@ -126,7 +131,9 @@ class VolumeSliceInferer(Inferer):
         """
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         self.confidence = [Confidence(n_views=len(self.views)) for _ in volumes]
-        maps = [volume.new_zeros((1, *volume.shape[1:]), dtype=torch.uint8) for volume in volumes]
+        labels, maps = (
+            [volume.new_zeros((1, *volume.shape[1:]), dtype=torch.uint8) for volume in volumes] for _ in range(2)
+        )
 
         if isinstance(network, Engine):
             self.engine = network
@@ -137,8 +144,9 @@ class VolumeSliceInferer(Inferer):
             return self.engine(slices) if self.engine else self.forward(slices, network, *args, **kwargs)
 
         with torch.inference_mode():
-            results = [self._segment(*each, logits_of) for each in zip(volumes, maps, self.confidence)]
+            results = [self._segment(*each, logits_of) for each in zip(volumes, labels, maps, self.confidence)]
         stacked = torch.stack(results).clone()  # cloned outside of inference mode: transforms may write to it
+        self.labels = self._with_meta(stacked if self.output == "labels" else torch.stack(labels), inputs)
         self.disagreement = self._with_meta(torch.stack(maps), inputs) if len(self.views) > 1 else None
         return self._with_meta(stacked, inputs)
 
@@ -147,10 +155,17 @@ class VolumeSliceInferer(Inferer):
         # `Invertd` passes over a plain tensor with a mere warning, and the mask would lie on the network's grid.
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
-    def _segment(self, volume: torch.Tensor, disagreement: torch.Tensor, sure: Confidence, logits_of: Any) -> Any:
-        labels_only = self.output == "labels"
-        result = volume.new_zeros((1 if labels_only else self.n_classes, *volume.shape[1:]), dtype=self.dtype)
-        if not labels_only:
+    def _segment(
+        self,
+        volume: torch.Tensor,
+        labels: torch.Tensor,
+        disagreement: torch.Tensor,
+        sure: Confidence,
+        logits_of: Any,
+    ) -> torch.Tensor:
+        result = labels
+        if self.output == "probabilities":
+            result = volume.new_zeros((self.n_classes, *volume.shape[1:]), dtype=self.dtype)
             result[0] = PROBABILITY_ONE[self.dtype]  # outside of the body: background for certain
         box = body_box(volume, self.windows) if self.crop_body else tuple(slice(0, n) for n in volume.shape[1:])
         cropped = volume[:, box[0], box[1]]
@@ -171,9 +186,11 @@ class VolumeSliceInferer(Inferer):
                 tiling = _after_memory_ran_out(error, tiling)
                 continue
             chosen = scores.mean.argmax(1, keepdim=True)
-            kept = chosen if labels_only else (scores.mean * PROBABILITY_ONE[self.dtype])
-            kept = kept.round() if self.dtype is torch.uint8 and not labels_only else kept
-            result[place] = kept.permute(1, 2, 3, 0).to(result.dtype)
+            labels[place] = chosen.permute(1, 2, 3, 0).to(labels.dtype)
+            if self.output == "probabilities":
+                kept = scores.mean * PROBABILITY_ONE[self.dtype]
+                kept = kept.round() if self.dtype is torch.uint8 else kept
+                result[place] = kept.permute(1, 2, 3, 0).to(result.dtype)
             if scores.votes:
                 others = torch.stack([vote != chosen[:, 0] for vote in scores.votes]).float().mean(0)
                 disagreement[place] = (PERCENT * others).round().to(torch.uint8).permute(1, 2, 0)[None]

@@ -15,6 +15,7 @@ from monai.transforms import (
     CastToTyped,
     Compose,
     Invertd,
+    Lambdad,
     Orientationd,
     Rand2DElasticd,
     RandAdjustContrastd,
@@ -178,15 +179,17 @@ def training_preprocessing(
     )
 
 
-def inference_postprocessing(preprocessing: Compose, *last: Transform) -> Compose:
+def inference_postprocessing(preprocessing: Compose, *last: Transform, nearest: bool = True) -> Compose:
     """Bring the predicted label map back onto the image's own grid, then whatever follows (such as saving).
 
     Args:
         preprocessing: the pipeline whose steps are undone.
         last: transforms on the key `pred` that come after, for instance `SaveImaged`.
+        nearest: False interpolates linearly and rounds, for probabilities 0..255 as float.
     """
-    invert = Invertd("pred", transform=preprocessing, orig_keys="image", nearest_interp=True, to_tensor=True)
-    return Compose([invert, CastToTyped("pred", dtype=torch.uint8), *last])
+    invert = Invertd("pred", transform=preprocessing, orig_keys="image", nearest_interp=nearest, to_tensor=True)
+    rounding = [] if nearest else [Lambdad("pred", torch.round)]
+    return Compose([invert, *rounding, CastToTyped("pred", dtype=torch.uint8), *last])
 
 
 def slice_channels(preprocessing: Preprocessing) -> SliceChannels:

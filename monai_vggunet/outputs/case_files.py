@@ -1,0 +1,140 @@
+"""The files of one case, by the names of the outputs that a user asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.outputs.case_mask import CaseMask
+from monai_vggunet.outputs.dicom_seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.label_names import write_label_names
+from monai_vggunet.outputs.nifti import MASK_NAME, write_mask
+from monai_vggunet.outputs.rtstruct import write_rtstruct
+from monai_vggunet.outputs.source_series import require_source_series
+
+__all__ = ["CaseOutputs", "set_aside"]
+
+SIDECAR, DISAGREEMENT, SEG, RTSTRUCT = "mask.json", "disagreement.nii.gz", "seg.dcm", "rtstruct.dcm"
+PER_CLASS = "mask_class_{number}_{name}.nii.gz"
+_FIXED_NAMES = (MASK_NAME, SIDECAR, DISAGREEMENT, SEG, RTSTRUCT)
+_EARLIER = "_of_earlier_run"
+
+_Write = Callable[[Path, CaseMask, str], list[str]]  # folder, mask, type of SEG -> names of the files
+
+
+class CaseOutputs:
+    """Which files each case gets.
+
+    Args:
+        names: of `nifti` (`mask.nii.gz` with `mask.json`, and `disagreement.nii.gz` where there is one),
+            `nifti_per_class` (`mask_class_1_liver.nii.gz`, ...), `dicom_seg` (`seg.dcm`), `rtstruct` (`rtstruct.dcm`).
+        seg_type: of `dicom_seg`: `binary`, `labelmap` or `fractional`.
+
+    Raises:
+        ConfigurationError: a name or type that there is not, or no name at all.
+    """
+
+    def __init__(self, names: Sequence[str] = ("nifti",), seg_type: str = "binary") -> None:
+        unknown = [name for name in names if name not in _OUTPUTS]
+        if unknown or not names:
+            raise ConfigurationError(f"outputs are {list(names)}; expected one or more of {', '.join(_OUTPUTS)}")
+        if seg_type not in SEG_TYPES:
+            raise ConfigurationError(f"the type of DICOM SEG is {seg_type!r}; expected one of {', '.join(SEG_TYPES)}")
+        self._names = [name for name in _OUTPUTS if name in names]
+        self._seg_type = seg_type
+
+    @property
+    def names(self) -> list[str]:
+        """What is asked for, as a record lists it: the type of SEG is part of the name."""
+        return [f"{name}:{self._seg_type}" if name == "dicom_seg" else name for name in self._names]
+
+    @property
+    def need_probabilities(self) -> bool:
+        """Whether masks must come with the probability of every class."""
+        return "dicom_seg" in self._names and self._seg_type == "fractional"
+
+    def require(self, meta: Mapping[str, Any]) -> None:
+        """Refuse a source that cannot be written as asked, before anything is computed.
+
+        Raises:
+            DicomReadError: a DICOM object is asked for, and the source is no series that it could refer to.
+        """
+        for name in self._names:
+            if _OUTPUTS[name].refers_to is not None:
+                require_source_series(meta, str(_OUTPUTS[name].refers_to))
+
+    def write(self, folder: Path, mask: CaseMask) -> Iterator[list[str]]:
+        """Write one output after the other, each file whole or not at all; yield the names of those that are done.
+
+        Raises:
+            VGGUNetError: of the kind that fits; the outputs before are done.
+        """
+        for name in self._names:
+            yield _OUTPUTS[name].write(folder, mask, self._seg_type)
+
+
+def set_aside(folder: Path, current: Sequence[str]) -> None:
+    """Rename results of an earlier run that are not among the current ones: they must not pass for this run's.
+
+    What was set aside before is dropped once its successor is there.
+    """
+    found = [folder / name for name in _FIXED_NAMES] + sorted(folder.glob(PER_CLASS.format(number="*", name="*")))
+    for file in found:
+        stem, dot, endings = file.name.partition(".")
+        if stem.endswith(_EARLIER):
+            continue
+        aside = file.with_name(f"{stem}{_EARLIER}{dot}{endings}")
+        if file.name in current:
+            aside.unlink(missing_ok=True)
+        elif file.exists():
+            file.replace(aside)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A kind of output: how it is written, and, if it refers to a DICOM series, what messages call it."""
+
+    write: _Write
+    refers_to: str | None = None
+
+
+def _nifti(folder: Path, mask: CaseMask, _: str) -> list[str]:
+    write_mask(folder / MASK_NAME, mask.labels, mask.affine)
+    write_label_names(folder / SIDECAR, mask.classes, mask.model_sha256)
+    if mask.disagreement is None:
+        return [MASK_NAME, SIDECAR]
+    write_mask(folder / DISAGREEMENT, np.asarray(mask.disagreement), mask.affine)
+    return [MASK_NAME, SIDECAR, DISAGREEMENT]
+
+
+def _nifti_per_class(folder: Path, mask: CaseMask, _: str) -> list[str]:
+    names = []
+    for number, name in enumerate(mask.classes.names[1:], start=1):
+        plain = re.sub(r"[^\w-]+", "_", name).strip("_")
+        names.append(PER_CLASS.format(number=number, name=plain or "unnamed"))
+        write_mask(folder / names[-1], mask.labels == number, mask.affine)
+    return names
+
+
+def _dicom_seg(folder: Path, mask: CaseMask, seg_type: str) -> list[str]:
+    write_dicom_seg(folder / SEG, mask, seg_type)
+    return [SEG]
+
+
+def _rtstruct(folder: Path, mask: CaseMask, _: str) -> list[str]:
+    write_rtstruct(folder / RTSTRUCT, mask)
+    return [RTSTRUCT]
+
+
+_OUTPUTS = {
+    "nifti": _Output(_nifti),
+    "nifti_per_class": _Output(_nifti_per_class),
+    "dicom_seg": _Output(_dicom_seg, "a DICOM SEG"),
+    "rtstruct": _Output(_rtstruct, "an RTSTRUCT"),
+}
