@@ -58,6 +58,10 @@ def segment(
     model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
     engine: Annotated[str, typer.Option(help="auto, torch, compile, openvino or onnx")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8")] = "auto",
+    kinds: Annotated[
+        str, typer.Option("--output", help="one or more of nifti, nifti_per_class, dicom_seg, rtstruct")
+    ] = "nifti",
+    seg_type: Annotated[str, typer.Option(help="of dicom_seg: binary, labelmap or fractional")] = "binary",
     tta: Annotated[str, typer.Option(help="test-time views: none, flip, scale or full")] = "none",
     scales: Annotated[str, typer.Option(help="zoom factors of scale and full")] = "0.5,1.0,1.5",
     resume: Annotated[bool, typer.Option("--resume", help="skip cases whose whole result is there")] = False,
@@ -82,6 +86,7 @@ def segment(
     import torch  # takes seconds to import: not before it is needed
 
     from monai_vggunet.inference import own_device
+    from monai_vggunet.outputs import CaseOutputs
     from monai_vggunet.segment import Segmenter, gather_results
     from monai_vggunet.segment import segment as segment_all
 
@@ -92,8 +97,10 @@ def segment(
     options |= {"engine": engine, "precision": precision}
     if device is None and n_ranks > 1:
         device = own_device()
+    outputs = CaseOutputs([kind.strip() for kind in kinds.split(",")], seg_type)
+    options["probabilities"] = outputs.need_probabilities
     segmenter = Segmenter(model, device, reader_options=asked, **options)
-    results = segment_all(inputs, output, segmenter, resume=resume, rank=rank, n_ranks=n_ranks)
+    results = segment_all(inputs, output, segmenter, resume=resume, rank=rank, n_ranks=n_ranks, outputs=outputs)
     results = gather_results(results, n_ranks)
     failed = [result for result in results if result.error]
     skipped = sum(result.skipped for result in results)

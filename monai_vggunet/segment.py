@@ -8,32 +8,31 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from monai.data import decollate_batch
 from torch import distributed
 from tqdm import tqdm
 
 from monai_vggunet.data import image_cases
 from monai_vggunet.data.datalist import Case
-from monai_vggunet.errors import DatasetError, VGGUNetError
+from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError
 from monai_vggunet.files import sha256_of_file, write_json
 from monai_vggunet.networks.autocast import describe_hardware
-from monai_vggunet.outputs import content_digest, is_done, study_record, write_mask
+from monai_vggunet.outputs import CaseMask, CaseOutputs, Classes, content_digest, is_done, set_aside, study_record
 from monai_vggunet.segmenter import Segmentation, Segmenter
 
 __all__ = ["CaseResult", "Segmentation", "Segmenter", "gather_results", "segment"]
-
-MASK, DISAGREEMENT, EARLIER = "mask.nii.gz", "disagreement.nii.gz", "mask_of_earlier_run.nii.gz"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one case: `error` is empty when its mask lies in `folder`; `skipped` if it lay there before."""
+    """What became of one case: `error` is empty when its files lie in `folder`; `skipped` if they lay there before."""
 
     case: str
     folder: Path
@@ -49,24 +48,31 @@ def segment(
     resume: bool = False,
     rank: int = 0,
     n_ranks: int = 1,
+    outputs: CaseOutputs | None = None,
 ) -> list[CaseResult]:
     """Segment every case found under the inputs; one that fails is recorded, and the others go on.
 
-    Each gives `OUT/<case>/mask.nii.gz` and `record.json`, and `disagreement.nii.gz` (percent) with several test-time
-    views; every file appears whole or not at all. The next case is read and the last one written while one is
-    computed: at most three are in memory.
+    Each gives `OUT/<case>/` with the outputs asked for, by default `mask.nii.gz` with `mask.json`, and
+    `disagreement.nii.gz` (percent) with several test-time views, and `record.json`; every file appears whole or not at
+    all, and one of an earlier run that is not replaced is renamed. The next case is read and the last one written while
+    one is computed: at most three are in memory.
 
     Args:
         inputs: DICOM folders, folders of studies, NIfTI files.
         output_dir: OUT.
         segmenter: the model.
         show_progress: show a bar.
-        resume: skip cases of which the whole result of the same content, model and settings is there.
+        resume: skip cases of which the whole result of the same content, model, settings and outputs is there.
         rank, n_ranks: this process's number and how many share the work: every case is done by one of them.
+        outputs: which files; None for NIfTI alone.
 
     Raises:
+        ConfigurationError: outputs that need probabilities, of a segmenter that gives none.
         DatasetError: an input does not exist or holds nothing to segment, or two cases have one name.
     """
+    outputs = outputs or CaseOutputs()
+    if outputs.need_probabilities and not segmenter.probabilities:
+        raise ConfigurationError("these outputs need probabilities: make the Segmenter with probabilities=True")
     cases = _unique(case for path in inputs for case in image_cases(path))[rank::n_ranks]
     _log.info("segmenting %d cases on %s", len(cases), describe_hardware(segmenter.device))
     results: dict[str, CaseResult] = {}
@@ -77,7 +83,8 @@ def segment(
     ):
         writing: Future[CaseResult] | None = None
         try:
-            for task in _one_ahead(reader, [_Task(case, Path(output_dir), segmenter, resume) for case in cases]):
+            tasks = [_Task(case, Path(output_dir), segmenter, outputs, resume) for case in cases]
+            for task in _one_ahead(reader, tasks):
                 done = task.compute()
                 if writing is not None:
                     _note(writing.result(), results, bar)
@@ -109,8 +116,10 @@ class _Task:
     What fails is kept and becomes a record when it is written: one study never stops the others.
     """
 
-    def __init__(self, case: Case, output_dir: Path, segmenter: Segmenter, resume: bool) -> None:
+    def __init__(self, case: Case, output_dir: Path, segmenter: Segmenter, outputs: CaseOutputs, resume: bool) -> None:
         self.case, self.folder, self.segmenter, self.resume = case, output_dir / case["case"], segmenter, resume
+        self.outputs = outputs
+        self.written: list[str] = []
         self.identity: dict[str, Any] = {}
         self.batch: dict[str, Any] | None = None
         self.error: VGGUNetError | None = None
@@ -124,8 +133,10 @@ class _Task:
                 "weights_sha256": self.segmenter.spec.weights_sha256,
                 "settings": self.segmenter.settings,
             }
-            if not (self.resume and is_done(self.folder, self.identity)):
-                self.batch = self.segmenter.load(self.case)
+            if not (self.resume and is_done(self.folder, self.identity, self.outputs.names)):
+                batch = self.segmenter.load(self.case)
+                self.outputs.require(decollate_batch(batch["image"])[0].meta)
+                self.batch = batch
         except Exception as error:
             self._keep(error)
         self.seconds += time.monotonic() - started
@@ -156,7 +167,7 @@ class _Task:
             self._keep(error)
         assert self.error is not None
         _log.warning("%s: %s", name, self.error)
-        return _failed(name, self.folder, self.error)
+        return _failed(name, self.folder, self.error, self.written)
 
     def _keep(self, error: Exception) -> None:
         """Keep an error as a refusal of ours; the text of an unforeseen one may quote a header, so it is left out."""
@@ -193,18 +204,22 @@ class _Task:
             spec.fingerprint,
             result.foreground_median,
         )
+        mask = CaseMask(
+            result.labels,
+            result.affine,
+            result.meta,
+            Classes(spec.class_names, spec.class_codes),
+            spec.weights_sha256,
+            result.probabilities,
+            result.disagreement,
+        )
         # The record goes first: whatever stops the run half-way, no file passes for the result of another record.
         (self.folder / "record.json").unlink(missing_ok=True)
-        write_mask(self.folder / MASK, result.labels, result.affine)
-        names = [MASK]
-        if result.disagreement is not None:
-            write_mask(self.folder / DISAGREEMENT, np.asarray(result.disagreement), result.affine)
-            names.append(DISAGREEMENT)
-        else:
-            (self.folder / DISAGREEMENT).unlink(missing_ok=True)
-        (self.folder / EARLIER).unlink(missing_ok=True)
-        files = {name: sha256_of_file(self.folder / name) for name in names}
-        write_json(self.folder / "record.json", {**record, "identity": self.identity, "files": files})
+        for name in self.outputs.write(self.folder, mask):
+            self.written.append(name)
+        set_aside(self.folder, self.written)
+        done = {"identity": self.identity, "outputs": self.outputs.names, "files": _hashes(self.folder, self.written)}
+        write_json(self.folder / "record.json", record | done)
 
 
 def _one_ahead(reader: ThreadPoolExecutor, tasks: Sequence[_Task]) -> Iterator[_Task]:
@@ -222,16 +237,19 @@ def _note(result: CaseResult, results: dict[str, CaseResult], bar: Any) -> None:
     bar.update()
 
 
-def _failed(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
-    """Record a failure; a mask of an earlier run must not pass for this one's result, so it is renamed, not lost."""
-    earlier = folder / MASK
-    if earlier.exists():
-        earlier.replace(folder / EARLIER)
-    record = {"case": case, "status": "failed", "kind": type(error).__name__, "error": str(error)}
+def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: sha256_of_file(folder / name) for name in names}
+
+
+def _failed(case: str, folder: Path, error: VGGUNetError, written: Sequence[str] = ()) -> CaseResult:
+    """Record a failure; what could be written stays, what is of an earlier run is renamed: nothing is lost."""
+    record: dict[str, Any] = {"case": case, "status": "failed", "kind": type(error).__name__, "error": str(error)}
     try:
-        write_json(folder / "record.json", record)
-    except VGGUNetError as unwritten:  # a full disk: the summary still tells
-        (folder / "record.json").unlink(missing_ok=True)
+        set_aside(folder, written)
+        write_json(folder / "record.json", record | {"files": _hashes(folder, written)})
+    except OSError as unwritten:  # a full disk: the summary still tells
+        with suppress(OSError):
+            (folder / "record.json").unlink(missing_ok=True)
         _log.warning("%s: its record could not be written: %s", case, unwritten)
     return CaseResult(case, folder, str(error))
 

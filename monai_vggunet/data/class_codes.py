@@ -11,7 +11,7 @@ from monai_vggunet.errors import ConfigurationError
 
 __all__ = ["ClassCodes", "resolve_class_codes"]
 
-# Per class name: `scheme`, `value` and `meaning` of its type, and perhaps `category` and `modifier` with the same three.
+# Per class name: `scheme`, `value` and `meaning` of its type, perhaps `category` and `modifier` with the same three.
 ClassCodes = dict[str, dict[str, Any]]
 
 _OWN, _NESTED = ("scheme", "value", "meaning"), ("category", "modifier")
@@ -42,7 +42,7 @@ def resolve_class_codes(stated: Mapping[str, Any] | None, class_names: Sequence[
     known = list(class_names)[1:]
     others = [name for name in stated or {} if name not in known]
     if others:
-        raise ConfigurationError(f"class codes name {others}, but the classes are {known}: write them as the classes are")
+        raise ConfigurationError(f"class codes name {others}, but the classes are {known}: name those")
     return {name: _resolved(code, name) for name, code in (stated or {}).items()}
 
 
@@ -51,7 +51,7 @@ def _resolved(code: Any, name: str) -> dict[str, Any]:
         return _looked_up(code, name)
     if not isinstance(code, Mapping) or set(code) - {*_OWN, *_NESTED, "type"}:
         raise ConfigurationError(
-            f"the code of class {name!r} is {code!r}; expected a name of SNOMED CT such as 'Liver', or an object such as "
+            f"the code of class {name!r} is {code!r}; expected a name of SNOMED CT such as 'Liver', or an object as "
             "{'scheme': 'SCT', 'value': '10200004', 'meaning': 'Liver', 'category': 'AnatomicalStructure'}"
         )
     own = _looked_up(code["type"], name) if "type" in code else _checked(code, name)
@@ -78,7 +78,7 @@ def _checked(code: Any, name: str) -> dict[str, str]:
     bad = [part for part in _OWN if not 0 < len(str(found.get(part) or "")) <= _LONGEST[part]]
     if bad:
         raise ConfigurationError(
-            f"the code {code!r} of class {name!r} has no {' and no '.join(bad)} of fitting length; expected 'value' and "
-            "'scheme' of at most 16 characters, and 'meaning' of at most 64"
+            f"the code {code!r} of class {name!r} has no {' and no '.join(bad)} of fitting length; expected 'value' "
+            "and 'scheme' of at most 16 characters, and 'meaning' of at most 64"
         )
     return {part: str(found[part]) for part in _OWN}

@@ -102,7 +102,9 @@ class VolumeSliceInferer(Inferer):
         if probability_dtype not in ("float16", "uint8"):
             raise ConfigurationError(f"probability_dtype is {probability_dtype!r}; expected 'float16' or 'uint8'")
         if len(spec.class_names) > torch.iinfo(torch.uint8).max + 1:
-            raise ConfigurationError(f"{len(spec.class_names)} classes, but a label is a number from 0 to 255: merge some")
+            raise ConfigurationError(
+                f"{len(spec.class_names)} classes, but a label is a number from 0 to 255: merge some"
+            )
         if not 0.0 <= overlap < 1.0:
             raise ConfigurationError(f"overlap is {overlap}; expected a share from 0 up to, but not including, 1")
         if batch_size is not None and batch_size < 1:

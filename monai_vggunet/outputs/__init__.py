@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from monai.data.image_writer import SUPPORTED_WRITERS, register_writer
 
+from monai_vggunet.outputs.case_files import CaseOutputs, set_aside
 from monai_vggunet.outputs.case_mask import CaseMask, Classes
-from monai_vggunet.outputs.dicom_seg import SEG_TYPES, DicomSegWriter, write_dicom_seg
+from monai_vggunet.outputs.dicom_seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.dicom_seg_writer import DicomSegWriter
 from monai_vggunet.outputs.nifti import CaseFolderLayout, NiftiMaskWriter, mask_image, write_mask
 from monai_vggunet.outputs.record import content_digest, is_done, study_flags, study_record
+from monai_vggunet.outputs.rtstruct import write_rtstruct
 
 if DicomSegWriter not in SUPPORTED_WRITERS.get("dcm", ()):
     register_writer("dcm", DicomSegWriter)
@@ -15,6 +18,7 @@ if DicomSegWriter not in SUPPORTED_WRITERS.get("dcm", ()):
 __all__ = [
     "CaseFolderLayout",
     "CaseMask",
+    "CaseOutputs",
     "Classes",
     "DicomSegWriter",
     "NiftiMaskWriter",
@@ -22,8 +26,10 @@ __all__ = [
     "content_digest",
     "is_done",
     "mask_image",
+    "set_aside",
     "study_flags",
     "study_record",
     "write_dicom_seg",
     "write_mask",
+    "write_rtstruct",
 ]

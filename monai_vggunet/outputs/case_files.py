@@ -24,8 +24,9 @@ SIDECAR, DISAGREEMENT, SEG, RTSTRUCT = "mask.json", "disagreement.nii.gz", "seg.
 PER_CLASS = "mask_class_{number}_{name}.nii.gz"
 _FIXED_NAMES = (MASK_NAME, SIDECAR, DISAGREEMENT, SEG, RTSTRUCT)
 _EARLIER = "_of_earlier_run"
+_LONGEST_NAME = 50  # of a class, within a file's name
 
-_Write = Callable[[Path, CaseMask, str], list[str]]  # folder, mask, type of SEG -> names of the files
+_Write = Callable[[Path, CaseMask, str], Iterator[str]]  # folder, mask, type of SEG -> files' names as they are done
 
 
 class CaseOutputs:
@@ -69,14 +70,14 @@ class CaseOutputs:
             if _OUTPUTS[name].refers_to is not None:
                 require_source_series(meta, str(_OUTPUTS[name].refers_to))
 
-    def write(self, folder: Path, mask: CaseMask) -> Iterator[list[str]]:
-        """Write one output after the other, each file whole or not at all; yield the names of those that are done.
+    def write(self, folder: Path, mask: CaseMask) -> Iterator[str]:
+        """Write one file after the other, each whole or not at all; yield the name of each once it is there.
 
         Raises:
-            VGGUNetError: of the kind that fits; the outputs before are done.
+            VGGUNetError: of the kind that fits; the files before are there.
         """
         for name in self._names:
-            yield _OUTPUTS[name].write(folder, mask, self._seg_type)
+            yield from _OUTPUTS[name].write(folder, mask, self._seg_type)
 
 
 def set_aside(folder: Path, current: Sequence[str]) -> None:
@@ -104,32 +105,33 @@ class _Output:
     refers_to: str | None = None
 
 
-def _nifti(folder: Path, mask: CaseMask, _: str) -> list[str]:
+def _nifti(folder: Path, mask: CaseMask, _: str) -> Iterator[str]:
+    mask.classes.require_names_for(mask.labels)
     write_mask(folder / MASK_NAME, mask.labels, mask.affine)
+    yield MASK_NAME
     write_label_names(folder / SIDECAR, mask.classes, mask.model_sha256)
-    if mask.disagreement is None:
-        return [MASK_NAME, SIDECAR]
-    write_mask(folder / DISAGREEMENT, np.asarray(mask.disagreement), mask.affine)
-    return [MASK_NAME, SIDECAR, DISAGREEMENT]
+    yield SIDECAR
+    if mask.disagreement is not None:
+        write_mask(folder / DISAGREEMENT, np.asarray(mask.disagreement), mask.affine)
+        yield DISAGREEMENT
 
 
-def _nifti_per_class(folder: Path, mask: CaseMask, _: str) -> list[str]:
-    names = []
+def _nifti_per_class(folder: Path, mask: CaseMask, _: str) -> Iterator[str]:
     for number, name in enumerate(mask.classes.names[1:], start=1):
-        plain = re.sub(r"[^\w-]+", "_", name).strip("_")
-        names.append(PER_CLASS.format(number=number, name=plain or "unnamed"))
-        write_mask(folder / names[-1], mask.labels == number, mask.affine)
-    return names
+        plain = re.sub(r"[^\w-]+", "_", name).strip("_")[:_LONGEST_NAME]
+        file = PER_CLASS.format(number=number, name=plain or "unnamed")
+        write_mask(folder / file, mask.labels == number, mask.affine)
+        yield file
 
 
-def _dicom_seg(folder: Path, mask: CaseMask, seg_type: str) -> list[str]:
+def _dicom_seg(folder: Path, mask: CaseMask, seg_type: str) -> Iterator[str]:
     write_dicom_seg(folder / SEG, mask, seg_type)
-    return [SEG]
+    yield SEG
 
 
-def _rtstruct(folder: Path, mask: CaseMask, _: str) -> list[str]:
+def _rtstruct(folder: Path, mask: CaseMask, _: str) -> Iterator[str]:
     write_rtstruct(folder / RTSTRUCT, mask)
-    return [RTSTRUCT]
+    yield RTSTRUCT
 
 
 _OUTPUTS = {

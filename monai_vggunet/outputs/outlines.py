@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from contourpy import FillType, contour_generator
 from scipy.spatial import cKDTree
@@ -39,7 +41,7 @@ def outlines(inside: np.ndarray) -> list[np.ndarray]:
     found = contour_generator(z=heights, fill_type=FillType.OuterOffset).filled(HALFWAY, ABOVE_ALL)
     polygons = []
     for points, offsets in zip(*found):
-        rings = [_open(points[a:b]) for a, b in zip(offsets[:-1], offsets[1:])]
+        rings = [_open(points[a:b]) for a, b in pairwise(offsets)]
         polygons.append(_straightened(_keyholed(rings)) + start)
     return polygons
 

@@ -1,4 +1,4 @@
-"""Patient and study of a derived DICOM object: the source's own elements, untouched (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
+"""Patient and study of a derived DICOM object: the source's own elements (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ _LARGEST_NUMBER = 2**31 - 1  # PS3.5 6.2, IS
 def copy_patient_and_study(header: Dataset, target: Dataset, own_texts: Iterable[str] = ()) -> None:
     """Give a derived object its source's patient and study.
 
-    Name and identifier are the source's to the letter; of the rest, what breaks DICOM's rules (an age of `0Y`, a StudyID
-    that is too long) is left empty, for it would make the object invalid. The source's character set is kept where it can hold the object's own texts; else the object is in UTF-8, and the
-    source's texts are the same ones encoded anew.
+    Name and identifier are the source's to the letter; of the rest, what breaks DICOM's rules (an age of `0Y`, a long
+    StudyID) is left empty, for it would make the object invalid. The source's character set is kept where it can hold
+    the object's own texts; else the object is in UTF-8, and the source's texts are the same ones encoded anew.
 
     Args:
         header: of the source.

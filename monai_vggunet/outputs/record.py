@@ -118,12 +118,13 @@ def content_digest(path: str | os.PathLike[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> bool:
+def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any], outputs: Sequence[str] = ()) -> bool:
     """Whether a folder holds the whole result of the same input, model and settings.
 
     Args:
         folder: of the case's results.
         identity: what `record.json` must hold under `identity`.
+        outputs: what it must list under `outputs`; it may list more.
 
     Returns:
         True if the record says so and every file it lists is there with the content it had.
@@ -133,6 +134,7 @@ def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> bool
         record = json.loads(record_file.read_text(encoding="utf-8"))
         files = dict(record["files"])
         same = record["status"] == "done" and record["identity"] == json.loads(json.dumps(identity))
+        same = same and set(outputs) <= set(record.get("outputs", []))
         return same and all(sha256_of_file(Path(folder) / name) == digest for name, digest in files.items())
     except (OSError, ValueError, KeyError, TypeError):
         return False

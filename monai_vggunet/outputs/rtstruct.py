@@ -135,8 +135,8 @@ def _contours(number: int, labels: np.ndarray, source: SourceSeries) -> Dataset:
     item = Dataset()
     item.ReferencedROINumber, item.ROIDisplayColor = number, list(class_color(number))
     inside = labels == number
-    contours = []
-    for slice_index in np.flatnonzero(inside.any(axis=(0, 1))):
+    contours: list[Dataset] = []
+    for slice_index in np.flatnonzero(inside.any(axis=(0, 1))).tolist():
         to_lps = source.affine_lps(slice_index)
         for polygon in outlines(inside[..., slice_index]):
             contour = Dataset()

@@ -58,9 +58,10 @@ class SourceSeries:
         return list({plane.instance.sop_instance_uid: plane.instance for plane in self.planes}.values())
 
     def affine_lps(self, slice_index: int) -> np.ndarray:
-        """Return column, row, 0, 1 -> LPS mm of one slice, `(4, 3)` without the slice's own axis (PS3.3 C.7.6.2.1.1)."""
+        """Return column, row, 1 -> LPS mm in one slice's plane, `(3, 3)` (PS3.3 C.7.6.2.1.1)."""
         frame = self.planes[slice_index].frame
-        assert frame.position_lps_mm and frame.orientation_lps and frame.pixel_spacing_mm  # checked when found
+        assert frame.orientation_lps is not None  # checked when it was found
+        assert frame.pixel_spacing_mm is not None
         along_row, along_column = np.reshape(frame.orientation_lps, (2, 3))
         between_rows, between_columns = frame.pixel_spacing_mm
         return np.column_stack([along_row * between_columns, along_column * between_rows, frame.position_lps_mm])
@@ -86,14 +87,14 @@ def require_source_series(meta: Mapping[str, Any], what: str) -> None:
             f"{what} needs slices that are the series' own, and these were interpolated: read with on_gap and on_tilt "
             "'keep' or 'error' instead of 'resample', or ask for the output 'nifti' alone"
         )
-    missing = [key for key in ("study_uid", "series_uid") if not str(meta.get(key) or "")]
+    keys = {"study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
+    missing = [name for key, name in keys.items() if not str(meta.get(key) or "")]
     if "" in str(meta["sop_instance_uids"]).split(_UID_SEPARATOR):
-        missing.append("sop_instance_uid")
+        missing.append("SOPInstanceUID")
     if missing:
-        names = {"study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID", "sop_instance_uid": "SOPInstanceUID"}
         raise DicomReadError(
-            f"{what} has to name its source, whose {' and '.join(names[key] for key in missing)} is missing or empty: "
-            "restore the series, or ask for the output 'nifti' alone"
+            f"{what} has to name its source, which lacks {' and '.join(missing)} (missing or empty): restore the series, "
+            "or ask for the output 'nifti' alone"
         )
 
 
@@ -120,16 +121,16 @@ def find_source_series(
     gone = sorted(set(uids) - set(found))
     if gone:
         raise DicomReadError(
-            f"{len(gone)} of the {len(set(uids))} source instances are gone or have changed since they were read, as SOP "
-            f"instance {gone[0]}: {what} has to refer to them; restore the files and run again"
+            f"{len(gone)} of the {len(set(uids))} source instances are gone or have changed since they were read, as "
+            f"SOP instance {gone[0]}: {what} has to refer to them; restore the files and run again"
         )
     planes = []
     for uid, number in zip(uids, numbers):
         instance = found[uid]
         if not 1 <= int(number) <= len(instance.frames):
             raise DicomReadError(
-                f"SOP instance {uid} has {len(instance.frames)} frames, of which number {number} was read: the file has "
-                "changed since; restore it and run again"
+                f"SOP instance {uid} has {len(instance.frames)} frames, of which number {number} was read: the file "
+                "has changed since; restore it and run again"
             )
         planes.append(SourcePlane(instance, instance.frames[int(number) - 1]))
     header = pydicom.dcmread(
@@ -193,6 +194,6 @@ def _require_grid(series: SourceSeries, shape: tuple[int, ...], affine_ras: np.n
 
 def _elsewhere(index: int, frame: FrameRecord, how: str, what: str) -> GridMismatchError:
     return GridMismatchError(
-        f"slice {index} of the mask does not lie where its source, {frame.name}, does: {how}. {what} would show a wrong "
-        "place: undo flips and resampling (Invertd) before saving, or restore the files if they have changed"
+        f"slice {index} of the mask does not lie where its source, {frame.name}, does: {how}. {what} would show a "
+        "wrong place: undo flips and resampling (Invertd) before saving, or restore the files if they have changed"
     )
