@@ -62,6 +62,7 @@ class SourceSeries:
         frame = self.planes[slice_index].frame
         assert frame.orientation_lps is not None  # checked when it was found
         assert frame.pixel_spacing_mm is not None
+        assert frame.position_lps_mm is not None
         along_row, along_column = np.reshape(frame.orientation_lps, (2, 3))
         between_rows, between_columns = frame.pixel_spacing_mm
         return np.column_stack([along_row * between_columns, along_column * between_rows, frame.position_lps_mm])
@@ -93,8 +94,8 @@ def require_source_series(meta: Mapping[str, Any], what: str) -> None:
         missing.append("SOPInstanceUID")
     if missing:
         raise DicomReadError(
-            f"{what} has to name its source, which lacks {' and '.join(missing)} (missing or empty): restore the series, "
-            "or ask for the output 'nifti' alone"
+            f"{what} has to name its source, which lacks {' and '.join(missing)} (missing or empty): restore the "
+            "series, or ask for the output 'nifti' alone"
         )
 
 
