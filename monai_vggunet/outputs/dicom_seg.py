@@ -16,6 +16,7 @@ from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.files import atomic_path
 from monai_vggunet.outputs.case_mask import CaseMask, Classes
 from monai_vggunet.outputs.patient_study import copy_patient_and_study, series_number_beside
+from monai_vggunet.outputs.seg_padding import empty_planes, erase_marks, mark_empty_frames
 from monai_vggunet.outputs.seg_pixels import (
     MAX_FRACTIONAL,
     fill_in,
@@ -42,6 +43,7 @@ def dicom_seg(mask: CaseMask, seg_type: str = "binary") -> Segmentation:
 
     Every class is declared, found or not. Frames without a voxel are left out; of a mask that is empty as a whole, one
     empty frame per segment (of a label map one) is kept, at the first slice, because the object must have a frame.
+    Few other empty frames are kept where that spares a padding byte: see `seg_padding`.
     Each frame names the source image it lies on, and all source instances are referenced once. A source without
     FrameOfReferenceUID gives an object without one: its frames are placed by the images they refer to, as A.51 allows.
 
@@ -62,11 +64,14 @@ def dicom_seg(mask: CaseMask, seg_type: str = "binary") -> Segmentation:
     source = find_source_series(mask.meta, volume.shape, mask.affine, "a DICOM SEG")
     probabilities = probabilities_of(mask, volume.shape) if seg_type == "fractional" else None
     pixels = label_pixels(volume, mask) if probabilities is None else presence(probabilities)
-    planes = range(len(source.planes)) if pixels.any() else range(1)
+    n_segments, n_planes = len(mask.classes.names) - 1, len(source.planes)
+    marks = mark_empty_frames(pixels, n_segments) if seg_type == "binary" else []
+    if not pixels.any():
+        n_planes = empty_planes(pixels[0].size, n_segments, n_planes) if seg_type == "binary" else 1
     by_pydicom = seg_type == "labelmap" and rle_plugin(pixels[0]) == "pydicom"
     seg = Segmentation(
-        source_images=stand_ins(source, planes, pixels.shape[1:3]),
-        pixel_array=pixels[: len(planes)],
+        source_images=stand_ins(source, n_planes, pixels.shape[1:3]),
+        pixel_array=pixels[:n_planes],
         segmentation_type=seg_type.upper(),
         segment_descriptions=segment_descriptions(mask.classes, mask.model_sha256),
         series_instance_uid=generate_uid(),
@@ -85,7 +90,8 @@ def dicom_seg(mask: CaseMask, seg_type: str = "binary") -> Segmentation:
     )
     if probabilities is not None:
         fill_in(seg, probabilities)
-    elif by_pydicom:
+    erase_marks(seg, marks)
+    if by_pydicom:
         seg.compress(SEG_TYPES[seg_type], encoding_plugin="pydicom", generate_instance_uid=False)
     refer_to(source, seg)
     _be_of_same_patient(source.header, seg, mask.classes)

@@ -19,15 +19,16 @@ __all__ = ["plane_of", "refer_to", "stand_ins"]
 _STAND_IN_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def stand_ins(source: SourceSeries, planes: Sequence[int], size: tuple[int, ...]) -> list[Dataset]:
+def stand_ins(source: SourceSeries, n_planes: int, size: tuple[int, ...]) -> list[Dataset]:
     """Return one plain single-frame header per plane, whatever the source is; it names no patient.
 
     highdicom logs what it finds odd about a patient's name; patient and study are copied afterwards, untouched.
     """
     step_mm = float(np.linalg.norm(_step(source)))
     images = []
-    for number in planes:
-        frame, header = source.planes[number].frame, source.header
+    header = source.header
+    for number, plane in enumerate(source.planes[:n_planes]):
+        frame = plane.frame
         image = Dataset()
         image.SOPClassUID, image.SOPInstanceUID = _STAND_IN_CLASS, _stand_in_uid(number)
         image.StudyInstanceUID, image.SeriesInstanceUID = header.StudyInstanceUID, "1.2"
