@@ -93,6 +93,7 @@ def dicom_seg(mask: CaseMask, seg_type: str = "binary") -> Segmentation:
     erase_marks(seg, marks)
     if by_pydicom:
         seg.compress(SEG_TYPES[seg_type], encoding_plugin="pydicom", generate_instance_uid=False)
+    seg.ContentCreatorName = ""
     refer_to(source, seg)
     _be_of_same_patient(source.header, seg, mask.classes)
     return seg
