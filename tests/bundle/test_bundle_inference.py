@@ -8,8 +8,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import torch
+from mask_phantoms import labels_by_hand
 from nibabel.orientations import io_orientation
 
 from monai_vggunet import VGG16UNet
@@ -55,6 +57,21 @@ def test_masks_lie_on_what_dcm2niix_makes_of_the_series(trained: Run, masks: Pat
         assert moved.shape == reference.shape
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in moved.shape], [1], indexing="ij"), float).reshape(4, -1)
         np.testing.assert_allclose(moved.affine @ corners, reference.affine @ corners, atol=0.01)
+
+
+def test_dicom_seg_lies_beside_the_mask_when_asked_for(trained: Run, tmp_path: Path) -> None:
+    run_bundle(
+        "run",
+        config_file="configs/inference.json",
+        dataset_dir=trained.data / "unseen" / "images",
+        ckpt_dir=trained.folder / "models",
+        output_dir=tmp_path,
+        dicom_seg=True,
+    )
+    for folder in tmp_path.iterdir():
+        mask, seg = nib.load(folder / "mask.nii.gz"), pydicom.dcmread(folder / "seg.dcm")
+        np.testing.assert_array_equal(labels_by_hand(seg, mask.affine, mask.shape), np.asarray(mask.dataobj))
+        assert [item.SegmentLabel for item in seg.SegmentSequence] == ["spleen", "liver", "kidney"]
 
 
 def test_evaluation_reports_every_class_and_case(trained: Run, tmp_path: Path) -> None:
