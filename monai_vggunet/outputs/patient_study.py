@@ -71,7 +71,8 @@ def copy_patient_and_study(header: Dataset, target: Dataset, own_texts: Iterable
 
     Name and identifier are the source's to the letter; of the rest, what breaks DICOM's rules (an age of `0Y`, a long
     StudyID) is left empty, for it would make the object invalid. The source's character set is kept where it can hold
-    the object's own texts; else the object is in UTF-8, and the source's texts are the same ones encoded anew.
+    the object's own texts, and is one alone, for dcmjs reads no several; else the object is in UTF-8, and the source's
+    texts are the same ones encoded anew.
 
     Args:
         header: of the source.
@@ -88,7 +89,8 @@ def copy_patient_and_study(header: Dataset, target: Dataset, own_texts: Iterable
         source.pop("PatientIdentityRemoved", None)  # valid only together with how it was done (C.7.1.1)
     target.StudyInstanceUID = header.StudyInstanceUID
     target.update(source)
-    if not all(text.isascii() for text in own_texts):
+    several = isinstance(header.get("SpecificCharacterSet"), MultiValue)
+    if several or not all(text.isascii() for text in own_texts):
         target.SpecificCharacterSet = UTF8
     elif header.get("SpecificCharacterSet"):
         target["SpecificCharacterSet"] = header["SpecificCharacterSet"]

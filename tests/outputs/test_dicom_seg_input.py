@@ -163,20 +163,22 @@ def test_values_that_break_the_rules_are_left_out_and_the_name_is_kept(tmp_path:
     [
         ("ISO_IR 100", "Müller^Jürgen"),
         ("ISO_IR 192", "Wang^XiaoDong=王^小东"),
+        (["ISO 2022 IR 6", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
         (None, "Mller^J"),
         ("ISO_IR 144", "Люкceмбypг"),
     ],
 )
 @pytest.mark.parametrize("name", ["liver", "Leber größer 肝"])
 def test_patients_of_any_character_set_keep_their_names(
-    tmp_path: Path, write: Write, charset: str | None, patient: str, name: str
+    tmp_path: Path, write: Write, charset: str | list[str] | None, patient: str, name: str
 ) -> None:
     write_series(tmp_path / "ct", SpecificCharacterSet=charset, PatientName=patient)
     classes = Classes(["background", name, "b", "c", "d"])
     write(tmp_path / "out.dcm", mask_on(tmp_path / "ct", classes=classes))
     written = pydicom.dcmread(tmp_path / "out.dcm")
     assert str(written.PatientName) == patient
-    assert written.get("SpecificCharacterSet") == (charset if name.isascii() else "ISO_IR 192")
+    kept = name.isascii() and not isinstance(charset, list)
+    assert written.get("SpecificCharacterSet") == (charset if kept else "ISO_IR 192")
     items = written.get("SegmentSequence") or written.get("StructureSetROISequence")
     assert (items[0].get("SegmentLabel") or items[0].get("ROIName")) == name
 

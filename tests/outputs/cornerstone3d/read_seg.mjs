@@ -1,15 +1,15 @@
 // Reads a DICOM SEG by Cornerstone3D's adapter, as OHIF does, onto the images it refers to.
 //
-//     node read_seg.mjs SEG.dcm IMAGES.json OUT.raw
+//     node read_seg.mjs IMAGES.json SEG.dcm OUT.raw [SEG.dcm OUT.raw ...]
 //
 // IMAGES.json lists the source's images in stack order, with sopInstanceUID, frame (0 in single-frame files),
 // seriesInstanceUID, rows, columns, position, rowCosines, columnCosines, rowSpacing, columnSpacing. OUT.raw gets one
 // byte per pixel, image after image: the segment's number.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { adaptersSEG } from '@cornerstonejs/adapters';
-import { metaData } from '@cornerstonejs/core';
+import { cache, metaData } from '@cornerstonejs/core';
 
-const [segPath, imagesPath, outPath] = process.argv.slice(2);
+const [imagesPath, ...pairs] = process.argv.slice(2);
 const images = JSON.parse(readFileSync(imagesPath, 'utf8'));
 const idOf = image => `wadors:series/instances/${image.sopInstanceUID}/frames/${image.frame || 1}`;
 const byId = new Map(images.map(image => [idOf(image), image]));
@@ -51,21 +51,25 @@ const provide = (type, imageId) => {
 };
 metaData.addProvider(provide, 10000);
 
-const file = readFileSync(segPath);
-const buffer = file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength);
-const { labelMapImages } = await adaptersSEG.Cornerstone3D.Segmentation.createFromDICOMSegBuffer(
-    images.map(idOf),
-    buffer,
-    { metadataProvider: { get: provide } }
-);
-const out = new Uint8Array(images.reduce((total, image) => total + image.rows * image.columns, 0));
-let offset = 0;
-images.forEach((image, index) => {
-    for (const layer of labelMapImages) {
-        const pixels = layer[index].voxelManager.getScalarData();
-        for (let k = 0; k < pixels.length; k++) if (pixels[k]) out[offset + k] = pixels[k];
-    }
-    offset += image.rows * image.columns;
-});
-writeFileSync(outPath, out);
+const read = async (segPath, outPath) => {
+    cache.purgeCache();
+    const file = readFileSync(segPath);
+    const buffer = file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength);
+    const { labelMapImages } = await adaptersSEG.Cornerstone3D.Segmentation.createFromDICOMSegBuffer(
+        images.map(idOf),
+        buffer,
+        { metadataProvider: { get: provide } }
+    );
+    const out = new Uint8Array(images.reduce((total, image) => total + image.rows * image.columns, 0));
+    let offset = 0;
+    images.forEach((image, index) => {
+        for (const layer of labelMapImages) {
+            const pixels = layer[index].voxelManager.getScalarData();
+            for (let k = 0; k < pixels.length; k++) if (pixels[k]) out[offset + k] = pixels[k];
+        }
+        offset += image.rows * image.columns;
+    });
+    writeFileSync(outPath, out);
+};
+for (let k = 0; k < pairs.length; k += 2) await read(pairs[k], pairs[k + 1]);
 process.exit(0);
