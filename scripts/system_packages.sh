@@ -17,3 +17,15 @@ install_system_packages() {
         --no-install-recommends "${missing[@]}"; } > /tmp/system_packages.log 2>&1 \
         || echo "could not install them (see /tmp/system_packages.log): their tests will skip"
 }
+
+# OHIF's own reader of DICOM SEG, for the round trips.
+install_cornerstone3d() {
+    local folder=tests/outputs/cornerstone3d
+    [ ! -d "$folder/node_modules/@cornerstonejs" ] || return 0
+    if ! command -v npm > /dev/null; then
+        echo "no npm: tests that need Cornerstone3D will skip"
+        return 0
+    fi
+    (cd "$folder" && npm install --no-audit --no-fund --no-package-lock --silent) \
+        || echo "could not install Cornerstone3D by npm: its tests will skip"
+}

@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 source scripts/environment.sh
 source scripts/system_packages.sh
 install_system_packages
+install_cornerstone3d
 make_environment dev
 
 .venv/bin/ruff check .
