@@ -89,6 +89,9 @@ def segment(
     calling_aet: Annotated[str, typer.Option(help="our title for C-STORE")] = "MONAI_VGGUNET",
     pacs_timeout: Annotated[float, typer.Option(help="longest silence of a PACS, seconds", min=0.1)] = 60.0,
     allow_plain_http: Annotated[bool, typer.Option("--allow-plain-http", help=PLAIN_HELP)] = False,
+    pages: Annotated[
+        bool, typer.Option("--report", help="also write report.html and sheet.png, and index.html")
+    ] = False,
 ) -> None:
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -108,11 +111,14 @@ def segment(
     names = [name.strip() for name in kinds.split(",")] if kinds else ["nifti"] + ["dicom_seg"] * bool(pacs.delivery)
     if pacs.delivery and "dicom_seg" not in names:
         raise typer.BadParameter(f"--output {kinds}: what is stored is dicom_seg; add it, or pass --no-store")
+    if pages and "nifti" not in names:
+        raise typer.BadParameter(f"--output {kinds}: --report shows mask.nii.gz; add nifti")
     rank, n_ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # under torchrun
     import torch  # takes seconds to import: not before it is needed
 
     from monai_vggunet.inference import own_device
     from monai_vggunet.outputs import CaseOutputs
+    from monai_vggunet.report import StudyReporter, write_index
     from monai_vggunet.segment import Segmenter, gather_results
     from monai_vggunet.segment import segment as segment_all
     from monai_vggunet.segment_studies import segment_studies, stop_on_signals
@@ -128,23 +134,61 @@ def segment(
     outputs = CaseOutputs(names, seg_type)
     options["probabilities"] = outputs.need_probabilities
     segmenter = Segmenter(model, device, reader_options=asked, **options)
-    wanted: dict[str, Any] = {"resume": resume, "outputs": outputs, "after_case": pacs.delivery}
+    reporter = StudyReporter(asked) if pages else None
+    wanted: dict[str, Any] = {"resume": resume, "outputs": outputs, "after_case": pacs.delivery, "report": reporter}
     with stop_on_signals(pacs.stop):
         if pacs.server is None:
             results = segment_all(inputs or [], output, segmenter, rank=rank, n_ranks=n_ranks, **wanted)
         else:
             mine = (study or [])[rank::n_ranks]
             results = segment_studies(pacs.server, mine, output, segmenter, series, modality, **wanted)
+    without_page = reporter.failures if reporter else {}
     results = gather_results(results, n_ranks)
     failed = [result for result in results if result.error]
     skipped = sum(result.skipped and not result.error for result in results)
     before = f" ({skipped} of them before)" if skipped else ""
     if rank > 0:  # the first process tells for all
-        raise typer.Exit(SOME_FAILED if failed else 0)
+        raise typer.Exit(SOME_FAILED if failed or without_page else 0)
     print(f"{len(results) - len(failed)} of {len(results)} cases done{before}, masks under {output}")
     for result in failed:
         print(f"failed: {result.case}: {result.error.splitlines()[0]}")
-    if failed:
+    for name, error in without_page.items():
+        print(f"no report: {name}: {error.splitlines()[0]}")
+    if reporter is not None:
+        print(f"report: {write_index(output)}")
+    if failed or without_page:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="a study's results, a folder of them, or a training run")
+    ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="what was segmented, or the data set that was judged; may be repeated")
+    ] = None,
+    max_mb: Annotated[float, typer.Option(help="an image that takes more is shown at fewer voxels")] = 30.0,
+    fetch_viewer: Annotated[bool, typer.Option("--fetch-viewer", help="bring NiiVue through npm, once")] = False,
+    viewer: Annotated[Path | None, typer.Option(help="the npm package of NiiVue, brought by hand")] = None,
+) -> None:
+    """Write report.html for studies and training runs: pages that open anywhere and ask the network for nothing."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("LoadImage").setLevel(logging.WARNING)
+    if not results and not fetch_viewer and viewer is None:
+        raise typer.BadParameter("nothing to report: name a folder of results or of a training run")
+    if fetch_viewer or viewer is not None:
+        from monai_vggunet.outputs.niivue import fetch_niivue
+
+        print(f"viewer: {fetch_niivue(viewer)}")
+    if not results:
+        return
+    from monai_vggunet.report import report as report_all
+
+    pages = report_all(results, images or (), max_mb)
+    for page in pages:
+        print(f"no report: {page.name}: {page.error.splitlines()[0]}" if page.error else f"report: {page.page}")
+    if any(page.error for page in pages):
         raise typer.Exit(SOME_FAILED)
 
 

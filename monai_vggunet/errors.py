@@ -26,6 +26,7 @@ __all__ = [
     "PretrainedWeightsError",
     "SeriesSelectionError",
     "VGGUNetError",
+    "ViewerMissingError",
     "refusal_behind",
     "show_refusals_last",
 ]
@@ -117,6 +118,10 @@ class PacsUnavailableError(PacsError):
 
 class PacsStoreError(PacsError):
     """A PACS did not take a result; the file stays where it was written."""
+
+
+class ViewerMissingError(VGGUNetError, RuntimeError):
+    """The reports' viewer could not be fetched; reports are written without it, more plainly."""
 
 
 def refusal_behind(error: BaseException | None) -> VGGUNetError | None:

@@ -50,6 +50,7 @@ def segment(
     n_ranks: int = 1,
     outputs: CaseOutputs | None = None,
     after_case: Callable[[Path], str] | None = None,
+    report: Callable[[Case, Path], None] | None = None,
 ) -> list[CaseResult]:
     """Segment every case found under the inputs; one that fails is recorded, and the others go on.
 
@@ -68,6 +69,7 @@ def segment(
         outputs: which files; None for NIfTI alone.
         after_case: called with the folder of each case that is done (a skipped one too), while the next is computed;
             returns what went wrong with it, as `Delivery` does.
+        report: called with each case and the folder of its results, failed or done, after `after_case`.
 
     Raises:
         ConfigurationError: outputs that need probabilities, of a segmenter that gives none.
@@ -91,7 +93,7 @@ def segment(
                 done = task.compute()
                 if writing is not None:
                     _note(writing.result(), results, bar)
-                writing = writer.submit(_write, task, done, after_case)
+                writing = writer.submit(_write, task, done, after_case, report)
             if writing is not None:
                 _note(writing.result(), results, bar)
         finally:
@@ -235,8 +237,19 @@ def _one_ahead(reader: ThreadPoolExecutor, tasks: Sequence[_Task]) -> Iterator[_
         yield ready
 
 
-def _write(task: _Task, computed: dict[str, Any] | None, after_case: Callable[[Path], str] | None) -> CaseResult:
-    result = task.write(computed)
+def _write(
+    task: _Task,
+    computed: dict[str, Any] | None,
+    after_case: Callable[[Path], str] | None,
+    report: Callable[[Case, Path], None] | None,
+) -> CaseResult:
+    result = _delivered(task.write(computed), after_case)
+    if report is not None:
+        report(task.case, result.folder)
+    return result
+
+
+def _delivered(result: CaseResult, after_case: Callable[[Path], str] | None) -> CaseResult:
     if after_case is None or result.error:
         return result
     try:

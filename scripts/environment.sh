@@ -1,6 +1,8 @@
 # Sourced by quickstart.sh and test.sh: makes .venv with the package in it, once per change of what it needs.
 # Usage: source scripts/environment.sh [extra,...]
 
+source "$(dirname "${BASH_SOURCE[0]}")/fetch_niivue.sh"
+
 make_environment() {
     local extras="$1" python="${PYTHON:-python3}" stamp wanted
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -10,6 +12,7 @@ make_environment() {
     wanted="$(cat setup.cfg pyproject.toml constraints.txt | cksum) $extras"
     stamp=.venv/installed
     if [ -f "$stamp" ] && grep -qxF "$wanted" "$stamp"; then
+        fetch_niivue
         return 0
     fi
     [ -x .venv/bin/python ] || "$python" -m venv .venv || return 2
@@ -17,4 +20,5 @@ make_environment() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint constraints.txt --editable ".${extras:+[$extras]}" || return 2
     echo "$wanted" >> "$stamp"
+    fetch_niivue
 }

@@ -11,12 +11,12 @@ python="$PWD/.venv/bin/python"
 mkdir -p "$here"
 started=$SECONDS
 
-echo "1/5  a phantom data set of DICOM series in quickstart/data"
+echo "1/6  a phantom data set of DICOM series in quickstart/data"
 "$python" scripts/make_phantom_dataset.py "$here/data"
 
 cd bundle
 # The phantoms' organs differ by their HU alone, so brightness and contrast are left as they are.
-echo "2/5  training (python -m monai.bundle run training), from scratch: no weights are downloaded"
+echo "2/6  training (python -m monai.bundle run training), from scratch: no weights are downloaded"
 "$python" -m monai.bundle run training --config_file configs/train.json \
     --dataset_dir "$here/data" --ckpt_dir "$here/models" --output_dir "$here/training" \
     --pretrained scratch --max_epochs 8 --iterations_per_epoch 40 --val_interval 8 --ema_momentum 0.03 \
@@ -24,20 +24,25 @@ echo "2/5  training (python -m monai.bundle run training), from scratch: no weig
     --train#preprocessing#jitter_prob 0 --train#preprocessing#gamma_prob 0 \
     --batch_size 6 --overrides "{'spacing_mm': [3.5, 3.5], 'roi_size': [80, 80]}"
 
-echo "3/5  evaluation on unseen series"
+echo "3/6  evaluation on unseen series"
 "$python" -m monai.bundle run --config_file "['configs/train.json','configs/evaluate.json']" \
     --dataset_dir "$here/data/unseen" --ckpt_dir "$here/models" --output_dir "$here/evaluation"
 
-echo "4/5  int8 for the CPU, calibrated on the training slices, judged by the validation cases"
+echo "4/6  int8 for the CPU, calibrated on the training slices, judged by the validation cases"
 "$python" -m monai.bundle run --config_file configs/quantize.json --ckpt_dir "$here/models"
 
 cd ..
-echo "5/5  segmentation of the same series, without their labels, by the fastest engine"
+echo "5/6  segmentation of the same series, without their labels, by the fastest engine"
 "$here/../.venv/bin/monai-vggunet" segment "$here/data/unseen/images" -o "$here/masks" --model "$here/models/model.pt"
+
+echo "6/6  pages to look at: one of the run, one of the first series (monai-vggunet report)"
+first="$(ls "$here/masks" | head -n 1)"
+"$here/../.venv/bin/monai-vggunet" report "$here" "$here/masks/$first" --images "$here/data/unseen"
 
 echo
 echo "model:  quickstart/models/model.pt (with model.json; int8: model_int8.xml)"
 echo "masks:  quickstart/masks/<series>/mask.nii.gz, each on its series' own grid"
+echo "look:   quickstart/report.html (the run), quickstart/masks/$first/report.html (one series)"
 echo "took $((SECONDS - started)) s after installation"
 "$python" - "$here/evaluation/metrics.json" <<'PY'
 import json

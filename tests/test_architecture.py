@@ -27,8 +27,9 @@ STAGES = [
     {"training"},
     {"inference", "outputs", "pacs"},
     {"export", "label"},
-    {"segmenter"},
-    {"segment", "workflow", "survey_table"},
+    {"segmenter", "report_sources"},
+    {"training_run"},
+    {"segment", "report", "workflow", "survey_table"},
     {"segment_studies"},  # `segment`, fed by `pacs`
     {"cli"},
     {"__main__"},

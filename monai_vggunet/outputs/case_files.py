@@ -17,6 +17,7 @@ from monai_vggunet.outputs.label_names import write_label_names
 from monai_vggunet.outputs.nifti import MASK_NAME, write_mask
 from monai_vggunet.outputs.rtstruct import write_rtstruct
 from monai_vggunet.outputs.source_series import require_source_series
+from monai_vggunet.outputs.study_report import REPORT_NAME, SHEET_NAME
 
 __all__ = ["CaseOutputs", "set_aside"]
 
@@ -83,8 +84,10 @@ class CaseOutputs:
 def set_aside(folder: Path, current: Sequence[str]) -> None:
     """Rename results of an earlier run that are not among the current ones: they must not pass for this run's.
 
-    What was set aside before is dropped once its successor is there.
+    What was set aside before is dropped once its successor is there; pages that show earlier results are dropped.
     """
+    for page in (REPORT_NAME, SHEET_NAME):
+        (folder / page).unlink(missing_ok=True)
     found = [folder / name for name in _FIXED_NAMES] + sorted(folder.glob(PER_CLASS.format(number="*", name="*")))
     for file in found:
         stem, dot, endings = file.name.partition(".")

@@ -8,7 +8,7 @@ from typing import Any
 from monai_vggunet._version import __version__
 from monai_vggunet.files import write_json
 from monai_vggunet.outputs.case_mask import Classes
-from monai_vggunet.outputs.segment_descriptions import class_color
+from monai_vggunet.outputs.class_colors import class_color
 
 __all__ = ["label_names", "write_label_names"]
 

@@ -90,7 +90,7 @@ def study_flags(
     if not any(volumes_ml.values()):
         return ["empty result: no voxel of any class"]
     flags = []
-    trained = dict(zip(list(fingerprint.get("class_names", []))[1:], fingerprint.get("class_volumes_ml", [])))
+    trained = dict(zip(fingerprint.get("class_names", []), fingerprint.get("class_volumes_ml", [])))  # background too
     for name, volume in volumes_ml.items():
         low, _, high = trained.get(name, (0.0, 0.0, float("inf")))
         if volume and not low / VOLUME_FACTOR <= volume <= high * VOLUME_FACTOR:

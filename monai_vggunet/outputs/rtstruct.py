@@ -14,9 +14,10 @@ from monai_vggunet._version import __version__
 from monai_vggunet.errors import DicomReadError
 from monai_vggunet.files import atomic_path
 from monai_vggunet.outputs.case_mask import CaseMask, Classes
+from monai_vggunet.outputs.class_colors import class_color
 from monai_vggunet.outputs.outlines import outlines
 from monai_vggunet.outputs.patient_study import copy_patient_and_study, series_number_beside
-from monai_vggunet.outputs.segment_descriptions import ALGORITHM_NAME, class_color, class_text
+from monai_vggunet.outputs.segment_descriptions import ALGORITHM_NAME, class_text
 from monai_vggunet.outputs.source_series import SourcePlane, SourceSeries, find_source_series
 
 __all__ = ["rtstruct", "write_rtstruct"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +15,14 @@ from pydicom.uid import generate_uid
 
 from monai_vggunet._version import __version__
 from monai_vggunet.outputs.case_mask import Classes
+from monai_vggunet.outputs.class_colors import class_color
 
-__all__ = ["ALGORITHM_NAME", "class_color", "class_text", "segment_descriptions"]
+__all__ = ["ALGORITHM_NAME", "class_text", "segment_descriptions"]
 
 ALGORITHM_NAME = "monai-vggunet VGG16-U-Net"
 # Codes of our own, for classes without one: a designator that begins with 99 is private (PS3.16, 8.2).
 PRIVATE_SCHEME = "99VGGUNET"
 LONGEST_TEXT, LONGEST_CODE = 64, 16  # characters of LO and SH (PS3.5 6.2)
-_GOLDEN_ANGLE = 0.618034  # of a turn: neighboring numbers get hues far apart, however many there are
 
 
 def segment_descriptions(classes: Classes, model_sha256: str) -> list[SegmentDescription]:
@@ -42,13 +41,6 @@ def segment_descriptions(classes: Classes, model_sha256: str) -> list[SegmentDes
         parameters={"model_sha256": model_sha256} if model_sha256 else None,
     )
     return [_description(number, classes, algorithm) for number in range(1, len(classes.names))]
-
-
-def class_color(number: int) -> tuple[int, int, int]:
-    """Return the color of a class, red, green and blue from 0 to 255; the same number always gets the same."""
-    turn = ((number - 1) * _GOLDEN_ANGLE) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(turn, 0.75, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def class_text(name: str, number: int) -> str:

@@ -88,6 +88,8 @@ def test_evaluation_reports_every_class_and_case(trained: Run, tmp_path: Path) -
     assert set(metrics["mean"]) == {"val_mean_dice", "val_hd95_mm", "val_surface_dice"}
     assert "hd95_mm" in output
     assert (tmp_path / "unseen_000" / "mask.nii.gz").is_file()
+    judged = json.loads((tmp_path / "datalist.json").read_text())["validation"]  # where `report` finds the images
+    assert {case["case"] for case in judged} == {"unseen_000", "unseen_001"}
 
 
 def test_evaluation_leaves_out_what_the_model_was_trained_on(trained: Run, tmp_path: Path) -> None:

@@ -1,0 +1,7 @@
+# Sourced by environment.sh: brings NiiVue, the viewer of the reports, into the package's folder, once. Without npm or a
+# network the reports have a plainer viewer.
+
+fetch_niivue() {
+    local said
+    said="$(.venv/bin/python monai_vggunet/outputs/niivue.py 2>&1)" || echo "reports will have the plain viewer: $said"
+}

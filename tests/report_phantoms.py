@@ -1,0 +1,41 @@
+"""A small study as `segment` leaves it, for the tests of the reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from phantoms import affine_of, ct_array, label_array
+
+from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.outputs import study_record, write_mask
+
+CLASSES = ("background", "liver", "spleen")
+
+
+def write_result(
+    folder: Path,
+    labels: np.ndarray | None = None,
+    affine: np.ndarray | None = None,
+    classes: tuple[str, ...] = CLASSES,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Write `mask.nii.gz` and `record.json` of a CT, and return the record; `changes` replaces parts of it."""
+    labels = label_array() if labels is None else labels
+    affine = affine_of("oblique", (0.7, 0.9, 3.0)) if affine is None else affine
+    volume = labels if labels.ndim == 3 else labels[..., None]
+    meta = {"modality": "CT", "study_uid": "1.2.3", "series_uid": "1.2.3.4", "findings": "gantry tilt 5 degrees"}
+    model = {"weights_sha256": "ab" * 32, "versions": {"torch": "2.14.1"}}
+    confidence = {"mean_entropy": 0.123, "mean_disagreement": None, "views": 1}
+    record = study_record(folder.name, meta, volume, affine, classes, model, 1.5, confidence)
+    write_mask(folder / "mask.nii.gz", labels, affine)
+    record |= {"identity": {"settings": {"tta": "none", "reader": {}}}, **changes}
+    record.setdefault("files", {"mask.nii.gz": sha256_of_file(folder / "mask.nii.gz")})
+    write_json(folder / "record.json", record)
+    return record
+
+
+def ct_image(labels: np.ndarray) -> np.ndarray:
+    """Return a CT of a label, `(1, X, Y, Z)`."""
+    return ct_array(labels)[None].astype(np.float32)
