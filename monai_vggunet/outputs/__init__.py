@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai.data.image_writer import SUPPORTED_WRITERS, register_writer
+from monai.data.image_writer import SUPPORTED_WRITERS, init, register_writer
 
 from monai_vggunet.outputs.case_files import CaseOutputs, set_aside
 from monai_vggunet.outputs.case_mask import CaseMask, Classes
@@ -13,6 +13,8 @@ from monai_vggunet.outputs.record import content_digest, is_done, study_flags, s
 from monai_vggunet.outputs.rtstruct import write_rtstruct
 
 if DicomSegWriter not in SUPPORTED_WRITERS.get("dcm", ()):
+    if not SUPPORTED_WRITERS:
+        init()  # MONAI registers its own writers only while none is: ours alone would leave NIfTI without one
     register_writer("dcm", DicomSegWriter)
 
 __all__ = [

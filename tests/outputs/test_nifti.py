@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -225,3 +227,14 @@ def test_layout_gives_each_case_its_folder(tmp_path):
     assert layout.filename("elsewhere/c.nii", idx=3) == str(tmp_path / "c.nii" / "mask.nii.gz")
     other = CaseFolderLayout(tmp_path, [], name="scores.nii.gz")
     assert other.filename("c") == str(tmp_path / "c" / "scores.nii.gz")
+
+
+def test_monais_own_writers_are_there_beside_ours(tmp_path) -> None:
+    """In a process of its own: MONAI makes its list when the first writer is asked for."""
+    code = (
+        "import torch, monai_vggunet.outputs; from monai.data import MetaTensor; from monai.transforms import SaveImage;"
+        f"SaveImage({str(tmp_path)!r}, output_ext='.nii.gz')(MetaTensor(torch.zeros(1, 2, 3, 4)));"
+        f"SaveImage({str(tmp_path)!r}, output_ext='.png')(MetaTensor(torch.zeros(1, 2, 3)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".gz", ".png"}
