@@ -232,7 +232,8 @@ def test_layout_gives_each_case_its_folder(tmp_path):
 def test_monais_own_writers_are_there_beside_ours(tmp_path) -> None:
     """In a process of its own: MONAI makes its list when the first writer is asked for."""
     code = (
-        "import torch, monai_vggunet.outputs; from monai.data import MetaTensor; from monai.transforms import SaveImage;"
+        "import torch, monai_vggunet.outputs; from monai.data import MetaTensor;"
+        "from monai.transforms import SaveImage;"
         f"SaveImage({str(tmp_path)!r}, output_ext='.nii.gz')(MetaTensor(torch.zeros(1, 2, 3, 4)));"
         f"SaveImage({str(tmp_path)!r}, output_ext='.png')(MetaTensor(torch.zeros(1, 2, 3)))"
     )
