@@ -18,6 +18,8 @@ from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.body_crop import body_box
 from monai_vggunet.inference.engines import Engine, EngineChoice
 from monai_vggunet.inference.memory import Tiling, plan_tiling
+from monai_vggunet.inference.most_probable import most_probable
+from monai_vggunet.inference.neighborhood import Neighborhood
 from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
 from monai_vggunet.networks.autocast import AutocastInferer
 from monai_vggunet.transforms import NormalizeImageNet, slice_channels
@@ -134,10 +136,8 @@ class VolumeSliceInferer(Inferer):
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         self.confidence = [Confidence(n_views=len(self.views)) for _ in volumes]
         # Made outside of inference mode, so that transforms may write to them.
-        labels, maps = (volumes.new_zeros((len(volumes), 1, *volumes.shape[2:]), dtype=torch.uint8) for _ in range(2))
-        results = labels
-        if self.output == "probabilities":
-            results = volumes.new_zeros((len(volumes), self.n_classes, *volumes.shape[2:]), dtype=self.dtype)
+        labels, maps = (_slice_by_slice(volumes, 1, torch.uint8) for _ in range(2))
+        results = labels if self.output == "labels" else _slice_by_slice(volumes, self.n_classes, self.dtype)
 
         if isinstance(network, Engine):
             self.engine = network
@@ -181,15 +181,16 @@ class VolumeSliceInferer(Inferer):
             tiling = Tiling(self.batch_size)
         self._tell(tiling)
         start = box[2].start
+        near = Neighborhood(cropped, self.channels.n_neighbors // 2)
         while start < box[2].stop:
             indices = range(start, min(start + tiling.batch_size, box[2].stop))
             place = (slice(None), box[0], box[1], slice(indices.start, indices.stop))
             try:
-                scores = self._scores(*self.network_input(cropped, indices), logits_of, tiling)
+                scores = self._scores(*self.network_input(*near.around(indices)), logits_of, tiling)
             except RuntimeError as error:
                 tiling = _after_memory_ran_out(error, tiling)
                 continue
-            chosen = scores.mean.argmax(1, keepdim=True)
+            chosen = most_probable(scores.mean)
             labels[place] = chosen.permute(1, 2, 3, 0).to(labels.dtype)
             if self.output == "probabilities":
                 kept = scores.mean * PROBABILITY_ONE[self.dtype]
@@ -238,9 +239,15 @@ class VolumeSliceInferer(Inferer):
         total, votes = 0.0, []
         for view in self.views:
             probabilities = probabilities_of_view(slices, view, tiled)[(..., *place)]
-            votes.append(probabilities.argmax(1).to(torch.uint8))
+            votes.append(most_probable(probabilities)[:, 0])
             total = total + probabilities / len(self.views)
         return _Scores(total, votes)  # type: ignore[arg-type]
+
+
+def _slice_by_slice(volumes: torch.Tensor, channels: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return zeros `(B, channels, X, Y, Z)` in which each slice lies in one piece: they are written slice by slice."""
+    shape = (len(volumes), channels, volumes.shape[4], *volumes.shape[2:4])
+    return volumes.new_zeros(shape, dtype=dtype).permute(0, 1, 3, 4, 2)
 
 
 OUT_OF_MEMORY = ("memory", "bad alloc", "bad_alloc", "bad allocation")  # in the errors of torch and of the engines
@@ -256,13 +263,13 @@ class _Scores:
 
 
 def _add(sure: Confidence, scores: _Scores, chosen: torch.Tensor) -> None:
-    """Add a batch to the sums; only voxels of the foreground are looked at."""
+    """Add a batch to the sums; only voxels of the foreground count."""
     inside = chosen > 0
     n = int(inside.sum())
     if not n:
         return
-    probabilities = scores.mean.movedim(1, -1)[inside]
-    entropy = torch.special.entr(probabilities).sum() / math.log(probabilities.shape[-1])
+    surprise = scores.mean * scores.mean.clamp_min(torch.finfo(torch.float32).tiny).log()
+    entropy = -(surprise.sum(1) * inside).sum() / math.log(scores.mean.shape[1])
     sure.voxels += n
     sure.entropy += float(entropy)
     if scores.votes:
