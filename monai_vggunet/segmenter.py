@@ -179,7 +179,11 @@ class Segmenter:
 
 
 def _median_inside(image: torch.Tensor, labels: torch.Tensor) -> float | None:
-    values = image[labels > 0]
-    if not len(values):
+    """Return the median of an image `(X, Y, Z)` where labels are not 0, of at most a million voxels or so."""
+    n = int(torch.count_nonzero(labels))
+    if not n:
         return None
-    return float(values[:: len(values) // MOST_SAMPLED + 1].float().median())
+    step = n // MOST_SAMPLED + 1
+    # Part by part: to pick out all of a large foreground at once takes several times the volume's memory.
+    values = torch.cat([part[inside > 0][::step] for part, inside in zip(image, labels)])
+    return float(values.float().median()) if len(values) else None
