@@ -53,7 +53,7 @@ class KeepClicksd(MapTransform):
 
 
 def clicks_in_world(
-    request: Mapping[Hashable, Any], class_names: Sequence[str], affine: Any, shape: Sequence[int]
+    request: Mapping[Any, Any], class_names: Sequence[str], affine: Any, shape: Sequence[int]
 ) -> np.ndarray:
     """Return the clicks of a request, `(n, 4)`: class number and RAS mm.
 

@@ -18,6 +18,8 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 from monai_vggunet._version import __version__
+from monai_vggunet.data import load_model_spec
+from monai_vggunet.label.server.clicks import ClickTask
 from monai_vggunet.label.server.datastore import FolderStudies
 from monai_vggunet.label.server.infer import SegmentationTask
 from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
@@ -54,7 +56,11 @@ class VGGUNetLabelApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return the tasks of `/infer`."""
-        return {self.model_name: SegmentationTask(self.model, self.description)}
+        automatic = SegmentationTask(self.model, self.description)
+        tasks: dict[str, InferTask] = {self.model_name: automatic}
+        if load_model_spec(self.model.with_suffix(".json")).preprocessing.n_guidance:
+            tasks[f"{self.model_name}_clicks"] = ClickTask(automatic)
+        return tasks
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return the tasks of `/train`."""

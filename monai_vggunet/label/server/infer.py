@@ -19,7 +19,7 @@ from monai_vggunet.errors import ConfigurationError, DatasetError
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.segmenter import Segmentation, Segmenter
 
-__all__ = ["SegmentationTask"]
+__all__ = ["SegmentationTask", "device_of"]
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 NRRD_ENDINGS = (".nrrd", ".seg.nrrd")
@@ -79,7 +79,7 @@ class SegmentationTask(InferTask):
 
     def compute(self, request: Mapping[str, Any]) -> Segmentation:
         """Return the result for `request["image"]`, an existing file or folder."""
-        segmenter = self.segmenter(_device(request.get("device")))
+        segmenter = self.segmenter(device_of(request.get("device")))
         return segmenter({"image": request["image"], "case": Path(request["image"]).name})
 
 
@@ -87,8 +87,8 @@ def _devices() -> list[str]:
     return ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
 
 
-def _device(asked: Any) -> str:
-    """Return the device a client asks for, which may send the whole list it was offered; the CPU where it is missing.
+def device_of(asked: Any) -> str:
+    """Return the device a client asks for, which may send the whole list it was offered; a known one in its stead.
 
     Raises:
         ConfigurationError: no device is called so.
