@@ -23,6 +23,7 @@ from monai_vggunet.training import save_model
 
 REPOSITORY = Path(__file__).parents[1]
 PYTHON = REPOSITORY / ".label-venv" / "bin" / "python"
+STUDIES = {"axial": "axial", "oblique": "oblique", "third": "axial", "fourth": "axial"}
 START_LIMIT_SEC, TRAINING_LIMIT_SEC = 120, 240
 
 

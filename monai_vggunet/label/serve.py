@@ -52,6 +52,8 @@ def server_environment(app_dir: str | os.PathLike[str], name: str = DEFAULT_NAME
         # Copies of a PACS' studies and of a client's uploads lie with the app, not in the home folder.
         "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(app / "cache" / "dicom"),
         "MONAI_LABEL_SESSION_PATH": str(app / "cache" / "sessions"),
+        # Seconds for which lists of a PACS' series are kept; two hours otherwise, in which nothing new is seen.
+        "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "10",
         # Otherwise every "next sample" starts a process that scores all studies while the annotator waits.
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
         "MONAI_LABEL_TRACKING_ENABLED": "false",

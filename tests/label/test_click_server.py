@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from label_server import Server, running_server, tiny_model
-from phantoms import affine_of, ct_array, label_array, write_nifti
+from label_server import Server
+from phantoms import affine_of
 
 pytestmark = pytest.mark.label
 MODEL = "vggunet_clicks"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("clicks")
-    write_nifti(root / "studies" / "oblique.nii.gz", ct_array(label_array()), affine_of("oblique"))
-    model = tiny_model(root / "model", n_neighbors=1, n_guidance=3)
-    with running_server(root / "studies", model, root) as running:
-        yield running
 
 
 def mask(server: Server, folder: Path, model: str = MODEL, **clicks: object) -> np.ndarray:
@@ -31,12 +21,6 @@ def mask(server: Server, folder: Path, model: str = MODEL, **clicks: object) -> 
     image = nib.load(folder / "mask.nii.gz")
     np.testing.assert_allclose(image.affine, affine_of("oblique"), atol=1e-3)
     return np.asarray(image.dataobj)
-
-
-def test_clients_are_offered_both_and_the_background(server: Server) -> None:
-    models = server.get("/info/").json()["models"]
-    assert (models["vggunet"]["type"], models[MODEL]["type"]) == ("segmentation", "deepedit")
-    assert models[MODEL]["labels"] == {"liver": 1, "spleen": 2, "background": 0}
 
 
 def test_without_clicks_both_give_the_automatic_result(server: Server, tmp_path: Path) -> None:

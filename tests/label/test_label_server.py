@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from email.parser import BytesParser
 from pathlib import Path
 
@@ -13,33 +12,13 @@ import numpy as np
 import pytest
 import requests
 import SimpleITK
-from label_server import Server, running_server, tiny_model
+from label_server import STUDIES, Server
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 from monai_vggunet.files import sha256_of_file
 
 pytestmark = pytest.mark.label
 SHORT = {"max_epochs": 3, "iterations_per_epoch": 6, "batch_size": 8}
-STUDIES = {"axial": "axial", "oblique": "oblique", "third": "axial", "fourth": "axial"}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four studies, one of them oblique, one of them NRRD; truths beside them."""
-    root = tmp_path_factory.mktemp("label")
-    for seed, (name, plane) in enumerate(STUDIES.items()):
-        label, affine = label_array(), affine_of(plane)
-        write_nifti(root / "studies" / f"{name}.nii.gz", ct_array(label, seed), affine)
-        write_nifti(root / "truth" / f"{name}.nii.gz", label, affine)
-    volume = SimpleITK.ReadImage(str(root / "studies" / "oblique.nii.gz"))
-    SimpleITK.WriteImage(volume, str(root / "studies" / "nrrd_study.nrrd"))
-    return root
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    with running_server(folder / "studies", tiny_model(folder / "model"), folder) as running:
-        yield running
 
 
 def mask_of(answer: requests.Response, folder: Path, ending: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +50,8 @@ def test_info_tells_clients_what_there_is(server: Server) -> None:
     info = server.get("/info/").json()
     assert info["models"]["vggunet"]["labels"] == {"liver": 1, "spleen": 2}
     assert info["models"]["vggunet"]["dimension"] == 3
+    assert info["models"]["vggunet_clicks"]["labels"] == {"liver": 1, "spleen": 2, "background": 0}
+    assert [info["models"][name]["type"] for name in ("vggunet", "vggunet_clicks")] == ["segmentation", "deepedit"]
     assert set(info["strategies"]) == {"uncertainty", "random", "first"}
     assert list(info["trainers"]) == ["vggunet"]
     assert info["datastore"]["total"] == 5

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from dicomweb_client.session_utils import create_session_from_user_pass
 from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -22,6 +24,7 @@ from monai_vggunet.data import load_model_spec
 from monai_vggunet.label.server.clicks import ClickTask
 from monai_vggunet.label.server.datastore import FolderStudies
 from monai_vggunet.label.server.infer import SegmentationTask
+from monai_vggunet.label.server.pacs import DicomWebStudies
 from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.label.server.train import RetrainingTask
 from monai_vggunet.label.server.uncertainty import UncertaintyScoring, UncertaintyStrategy
@@ -53,6 +56,21 @@ class VGGUNetLabelApp(MONAILabelApp):
         extensions, reload = settings.MONAI_LABEL_DATASTORE_FILE_EXT, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD
         read_only = settings.MONAI_LABEL_DATASTORE_READ_ONLY
         return FolderStudies(self.studies, extensions=extensions, auto_reload=reload, read_only=read_only)
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        session = None
+        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+        if user and password:
+            session = create_session_from_user_pass(user, password)
+        client = DICOMwebClientX(
+            url=self.studies,
+            session=session,
+            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        )
+        cache, by_frame = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or None, settings.MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME
+        return DicomWebStudies(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, cache, by_frame)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return the tasks of `/infer`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,9 +71,9 @@ class RetrainingTask(BundleTrainTask):
         for entry in datastore.datalist():
             case = {"image": entry["image"], "label": entry["label"]}
             study = Path(entry["image"]).name.split(".nii")[0]
-            patient = datastore.get_image_info(study).get("PatientID")
-            if patient and patient != "UNK":
-                case["patient"] = hashlib.sha256(str(patient).encode()).hexdigest()[:16]
+            patient = datastore.get_image_info(study).get("PatientID")  # a key; see `DicomWebStudies`
+            if patient:
+                case["patient"] = str(patient)
             cases.append(case)
         return cases
 
