@@ -4,7 +4,7 @@
 #   beside  torch and the rest are taken from .venv, which must be there: some 20 s instead of minutes, for the tests
 
 make_label_environment() {
-    local kind="${1:-full}" python="${PYTHON:-python3}" stamp=.label-venv/installed wanted packages
+    local kind="${1:-full}" python="${PYTHON:-python3}" stamp=.label-venv/installed wanted
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "Python 3.11 or newer is needed, found $("$python" --version 2>&1); set PYTHON to one" >&2
         return 2
@@ -15,6 +15,13 @@ make_label_environment() {
         return 0
     fi
     rm -rf .label-venv
+    build_label_environment "$kind" "$python" && echo "$wanted $kind" > "$stamp" && return 0
+    rm -rf .label-venv # half an environment would pass for a whole one
+    return 2
+}
+
+build_label_environment() {
+    local kind="$1" python="$2" packages
     "$python" -m venv .label-venv || return 2
     if [ "$kind" = beside ]; then
         packages="$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || return 2
@@ -25,5 +32,4 @@ make_label_environment() {
     .label-venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint constraints.txt --requirement scripts/label_requirements.txt --editable . || return 2
     .label-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 || return 2
-    echo "$wanted $kind" > "$stamp"
 }

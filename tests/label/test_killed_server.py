@@ -1,4 +1,4 @@
-"""A server that is killed while it trains: the model in use, the labels and their history are whole, and it starts again."""
+"""A server that is killed while it trains: model, labels and their history are whole, and it starts again."""
 
 from __future__ import annotations
 
