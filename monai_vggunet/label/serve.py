@@ -9,8 +9,9 @@ import argparse
 import json
 import logging
 import os
+import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import monai_vggunet.label.compat
@@ -24,7 +25,9 @@ LOOPBACK = "127.0.0.1"  # nothing asks who is there: other machines must not rea
 DEFAULT_MODEL, DEFAULT_APP, DEFAULT_PORT = "quickstart/models/model.pt", "label_app", 8000
 
 
-def server_command(app_dir: str | os.PathLike[str], studies: str, name: str = DEFAULT_NAME, port: int = 8000) -> list:
+def server_command(
+    app_dir: str | os.PathLike[str], studies: str, name: str = DEFAULT_NAME, port: int = DEFAULT_PORT
+) -> list[str]:
     """Return the command that starts MONAI Label on a placed app, without its requests to the model zoo and to SAM 2.
 
     Args:
@@ -66,7 +69,7 @@ def server_environment(app_dir: str | os.PathLike[str], name: str = DEFAULT_NAME
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line: place the app and become the server; a refusal is one message and exit status 2."""
+    """Run the command line: place the app and serve it; a refusal is one message and exit status 2."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -81,8 +84,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"monai-vggunet: {error}", file=sys.stderr)
         return 2
     print(f"http://{LOOPBACK}:{given.port} will serve {studies}; Ctrl-C ends it", flush=True)
-    command = server_command(app, studies, given.name, given.port)
-    os.execve(command[0], command, server_environment(app, given.name))
+    return _become_server(server_command(app, studies, given.name, given.port), server_environment(app, given.name))
+
+
+def _become_server(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run MONAI Label's command in this process, which has imported most of what it needs; it ends with Ctrl-C."""
+    os.environ.update(environment)  # read by its settings when they are imported, and by the processes it starts
+    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    sys.argv = [command[2], *command[3:]]
+    runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

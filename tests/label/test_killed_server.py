@@ -45,6 +45,3 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
         for seed in range(2):
             history = tmp_path / "studies" / "label_history" / f"study_{seed}" / "history.json"
             assert len(json.loads(history.read_text())) == 1
-        assert again.post("/train/vggunet", json={**asked, "max_epochs": 1}).ok
-        assert again.wait_for("train")["status"] == "DONE"
-        assert len(json.loads((served.parent / "retrainings.json").read_text())) == 1
