@@ -42,7 +42,7 @@ class SimulatedClicks:
     """
 
     def __init__(
-        self, n_classes: int, automatic_share: float = 0.4, override_share: float = 0.3, max_clicks: int = 3
+        self, n_classes: int, automatic_share: float = 0.3, override_share: float = 0.5, max_clicks: int = 3
     ) -> None:
         if not 0.0 <= automatic_share <= 1.0 or not 0.0 <= override_share <= 1.0:
             raise ConfigurationError(f"shares are {automatic_share} and {override_share}; expected 0 to 1")
