@@ -31,6 +31,8 @@ from monai_vggunet.label.server.uncertainty import UncertaintyScoring, Uncertain
 
 __all__ = ["VGGUNetLabelApp"]
 
+ATTEMPTS, FIRST_WAIT_MS = 3, 200  # of requests to the DICOMweb server
+
 
 class VGGUNetLabelApp(MONAILabelApp):
     """MONAI Label app on a placed bundle.
@@ -69,6 +71,8 @@ class VGGUNetLabelApp(MONAILabelApp):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
+        # The server answers one request at a time: five attempts, the default, would block it for half a minute.
+        client.set_http_retry_params(max_attempts=ATTEMPTS, wait_exponential_multiplier=FIRST_WAIT_MS)
         cache, by_frame = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or None, settings.MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME
         return DicomWebStudies(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, cache, by_frame)
 
