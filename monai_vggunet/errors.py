@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 
 __all__ = [
+    "ClickError",
     "ConfigurationError",
     "DatasetError",
     "DicomGeometryError",
@@ -70,6 +71,10 @@ class ImageReadError(VGGUNetError, OSError):
 
 class LabelContentError(VGGUNetError, ValueError):
     """A label holds values that are no class number of the model."""
+
+
+class ClickError(VGGUNetError, ValueError):
+    """A click that is no voxel of the image, or is given to a model that takes none."""
 
 
 class ConfigurationError(VGGUNetError, ValueError):

@@ -16,12 +16,13 @@ from torch import nn
 
 from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.data.datalist import Case
-from monai_vggunet.errors import DatasetError, refusal_behind
+from monai_vggunet.errors import ClickError, DatasetError, refusal_behind
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
-from monai_vggunet.transforms import inference_postprocessing, inference_preprocessing
+from monai_vggunet.transforms import clicks_on_grid, inference_postprocessing, inference_preprocessing
+from monai_vggunet.transforms.clicks import CLICKS
 
 __all__ = ["Segmentation", "Segmenter"]
 
@@ -155,6 +156,31 @@ class Segmenter:
         if self.spec.preprocessing.modality == "CT":
             batch["foreground_median"] = _median_inside(image.as_tensor()[0, 0], batch["pred"].as_tensor()[0, 0])
         return batch
+
+    def correct(self, batch: dict[str, Any], clicks: np.ndarray) -> dict[str, Any]:
+        """Return a computed batch with the slices that hold clicks redone, and the others as they were.
+
+        Args:
+            batch: of a case without clicks, as `compute` left it; it is not changed.
+            clicks: all clicks so far, `(n, 4)`: class number and RAS mm, as `KeepClicksd` keeps them.
+
+        Raises:
+            ClickError: the model was trained without clicks.
+        """
+        if not self.spec.preprocessing.n_guidance:
+            raise ClickError("this model was trained without clicks: train one with --clicks true")
+        image = batch["image"].clone()
+        image.meta = {**image.meta, CLICKS: np.asarray(clicks, dtype=np.float64)}
+        n_slices = image.shape[-1]
+        slices = sorted({min(max(round(click[3]), 0), n_slices - 1) for click in clicks_on_grid(image)})
+        self.inferer.only_slices = slices
+        try:
+            redone = self.inferer(image.to(self.device), self.engine).cpu()
+        finally:
+            self.inferer.only_slices = None
+        result = {**batch, "pred": batch["pred"].clone()}
+        result["pred"][..., slices] = redone[..., slices]
+        return result
 
     def finish(self, batch: dict[str, Any]) -> Segmentation:
         """Bring a computed batch's result back onto the source's grid."""

@@ -39,6 +39,7 @@ class Preprocessing:
         n_neighbors: slices per input in the mode `neighbors`, odd.
         image_channels: channels of the image itself.
         roi_size: crop (rows, columns) of training, and the window for slices larger than `max_slice_size`.
+        n_guidance: channels that hold a user's clicks, one per class, background first; 0 for a model without.
     """
 
     modality: str
@@ -49,6 +50,7 @@ class Preprocessing:
     channels: str = "neighbors"
     n_neighbors: int = 3
     image_channels: int = 1
+    n_guidance: int = 0
 
     def __post_init__(self) -> None:
         if self.channels not in CHANNEL_MODES:
@@ -66,12 +68,12 @@ class Preprocessing:
 
     @property
     def in_channels(self) -> int:
-        """Channels of the network's input."""
+        """Channels of the network's input, those of clicks last."""
         if self.channels == "neighbors":
-            return self.image_channels * self.n_neighbors * len(self.windows)
+            return self.image_channels * self.n_neighbors * len(self.windows) + self.n_guidance
         if self.channels == "window":
-            return 3 * self.image_channels
-        return self.image_channels * len(self.windows)
+            return 3 * self.image_channels + self.n_guidance
+        return self.image_channels * len(self.windows) + self.n_guidance
 
     def overridden(self, overrides: Mapping[str, Any] | None) -> Preprocessing:
         """Return a copy with the user's values in place of those read off the data.
@@ -175,6 +177,11 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
         raise ModelMismatchError(
             f"{source} contradicts itself: its network has {declared[0]} input and {declared[1]} output channels, its "
             f"preprocessing and class names need {needed[0]} and {needed[1]}; restore the file that training wrote"
+        )
+    if spec.preprocessing.n_guidance not in (0, len(spec.class_names)):
+        raise ModelMismatchError(
+            f"{source} contradicts itself: {spec.preprocessing.n_guidance} channels for clicks and "
+            f"{len(spec.class_names)} classes; restore the file that training wrote"
         )
     return spec
 

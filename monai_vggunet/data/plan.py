@@ -35,6 +35,7 @@ def plan_model(
     overrides: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
     class_codes: Mapping[str, Any] | None = None,
+    clicks: bool = False,
 ) -> ModelSpec:
     """Decide preprocessing and network from the fingerprint; what the user states wins.
 
@@ -44,6 +45,8 @@ def plan_model(
         overrides: attributes of `Preprocessing` by name.
         network: arguments of `VGG16UNet` other than its channels.
         class_codes: what the classes mean: see `resolve_class_codes`.
+        clicks: plan a model that can be corrected by clicks: each slice alone, and a channel of clicks per class. With
+            one class that fills the three channels of VGG16's stem.
     """
     kind = torch.device(device).type
     limit = CROP_LIMIT.get(kind, CROP_LIMIT["cpu"])
@@ -56,7 +59,12 @@ def plan_model(
         windows=(_window(fingerprint),),
         channels=_channel_mode(fingerprint),
         image_channels=fingerprint.image_channels,
-    ).overridden(overrides)
+    )
+    if clicks:
+        preprocessing = preprocessing.overridden({"n_guidance": len(fingerprint.class_names)})
+        if fingerprint.image_channels == 1:
+            preprocessing = preprocessing.overridden({"channels": "neighbors", "n_neighbors": 1})
+    preprocessing = preprocessing.overridden(overrides)
     arguments = {"batch_norm": True, "decoder_channels": [256, 128, 64, 32], "upsample": "deconv", "dropout": 0.0}
     arguments |= dict(network or {})
     arguments |= {"spatial_dims": 2, "in_channels": preprocessing.in_channels}

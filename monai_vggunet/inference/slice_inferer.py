@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, sliding_window_inference
@@ -16,42 +17,21 @@ from torch.nn import functional
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.body_crop import body_box
+from monai_vggunet.inference.confidence import Confidence
 from monai_vggunet.inference.engines import Engine, EngineChoice
 from monai_vggunet.inference.memory import Tiling, plan_tiling
 from monai_vggunet.inference.most_probable import most_probable
 from monai_vggunet.inference.neighborhood import Neighborhood
 from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
 from monai_vggunet.networks.autocast import AutocastInferer
-from monai_vggunet.transforms import NormalizeImageNet, slice_channels
+from monai_vggunet.transforms import NormalizeImageNet, clicks_on_grid, draw_clicks, slice_channels
 
 __all__ = ["Confidence", "VolumeSliceInferer"]
 
 PERCENT = 100
+NO_CLICKS = np.zeros((0, 4))
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Confidence:
-    """How sure the network was of one volume's foreground; sums over batches.
-
-    Attributes:
-        voxels: voxels given a class other than background.
-        entropy: sum over them of the entropy of the class probabilities, 0 (sure) to 1 (all classes alike).
-        disagreement: sum over them of the share of views that would have given another class.
-        n_views: views that were averaged.
-    """
-
-    voxels: int = 0
-    entropy: float = 0.0
-    disagreement: float = 0.0
-    n_views: int = 1
-
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Return the means over the foreground, None where there is none."""
-        mean = [round(total / self.voxels, 5) if self.voxels else None for total in (self.entropy, self.disagreement)]
-        agreed = mean[1] if self.n_views > 1 else None
-        return {"mean_entropy": mean[0], "mean_disagreement": agreed, "views": self.n_views}
 
 
 class VolumeSliceInferer(Inferer):
@@ -60,6 +40,9 @@ class VolumeSliceInferer(Inferer):
     Whole slices go through in batches where they fit into memory, else Gaussian-weighted windows; when memory runs out
     all the same, smaller batches are tried and the log says so. What is empty around the body is background without
     being computed. Only the label of each voxel is kept, so that memory does not grow with the number of classes.
+
+    The clicks that a `MetaTensor` carries (`KeepClicksd`) guide a model that was trained with clicks, each in its own
+    slice; without any the result is the automatic one.
 
     After a call, `confidence` holds one `Confidence` per volume, `labels` the label maps whatever the output, and
     `disagreement`, with more than one view, the percentage of views that would have given another class, all of them
@@ -123,6 +106,8 @@ class VolumeSliceInferer(Inferer):
         self.output, self.batch_size, self.overlap = output, batch_size, overlap
         self.max_slice_pixels, self.crop_body = max_slice_pixels, crop_body and spec.preprocessing.modality == "CT"
         self.dtype = torch.uint8 if output == "labels" or probability_dtype == "uint8" else torch.float16
+        self.n_guidance = spec.preprocessing.n_guidance
+        self.only_slices: Sequence[int] | None = None  # compute these alone; the others stay background
         self._told = ""
         self.confidence: list[Confidence] = []
         self.labels: torch.Tensor | None = None
@@ -147,9 +132,10 @@ class VolumeSliceInferer(Inferer):
         def logits_of(slices: torch.Tensor) -> torch.Tensor:
             return self.engine(slices) if self.engine else self.forward(slices, network, *args, **kwargs)
 
+        clicks = clicks_on_grid(inputs) if self.n_guidance else NO_CLICKS
         with torch.inference_mode():
             for each in zip(volumes, results, labels, maps, self.confidence):
-                self._segment(*each, logits_of)
+                self._segment(*each, clicks, logits_of)
         self.labels = self._with_meta(labels, inputs)
         self.disagreement = self._with_meta(maps, inputs) if len(self.views) > 1 else None
         return self._with_meta(results, inputs)
@@ -166,12 +152,14 @@ class VolumeSliceInferer(Inferer):
         labels: torch.Tensor,
         disagreement: torch.Tensor,
         sure: Confidence,
+        clicks: np.ndarray,
         logits_of: Any,
     ) -> None:
         """Fill in what is known of a volume `(C, X, Y, Z)`; `result` is `labels`, or `(K, X, Y, Z)`."""
         if self.output == "probabilities":
             result[0] = PROBABILITY_ONE[self.dtype]  # outside of the body: background for certain
-        box = body_box(volume, self.windows) if self.crop_body else tuple(slice(0, n) for n in volume.shape[1:])
+        crop = self.crop_body and not len(clicks)  # a click beside the body is meant where it is
+        box = body_box(volume, self.windows) if crop else tuple(slice(0, n) for n in volume.shape[1:])
         cropped = volume[:, box[0], box[1]]
         if not cropped.numel():
             return
@@ -180,13 +168,14 @@ class VolumeSliceInferer(Inferer):
         if self.batch_size and tiling.window is None:
             tiling = Tiling(self.batch_size)
         self._tell(tiling)
-        start = box[2].start
-        near = Neighborhood(cropped, self.channels.n_neighbors // 2)
-        while start < box[2].stop:
-            indices = range(start, min(start + tiling.batch_size, box[2].stop))
+        near, pending = Neighborhood(cropped, self.channels.n_neighbors // 2), self._spans(box[2])
+        while pending:
+            indices = pending[0][: tiling.batch_size]
             place = (slice(None), box[0], box[1], slice(indices.start, indices.stop))
             try:
-                scores = self._scores(*self.network_input(*near.around(indices)), logits_of, tiling)
+                part, within = near.around(indices)
+                there = clicks - (0, 0, 0, indices.start - within.start)
+                scores = self._scores(*self.network_input(part, within, there), logits_of, tiling)
             except RuntimeError as error:
                 tiling = _after_memory_ran_out(error, tiling)
                 continue
@@ -200,7 +189,13 @@ class VolumeSliceInferer(Inferer):
                 others = torch.stack([vote != chosen[:, 0] for vote in scores.votes]).float().mean(0)
                 disagreement[place] = (PERCENT * others).round().to(torch.uint8).permute(1, 2, 0)[None]
             _add(sure, scores, chosen[:, 0])
-            start = indices.stop
+            pending = [span for span in (pending[0][len(indices) :], *pending[1:]) if span]
+
+    def _spans(self, all_slices: slice) -> list[range]:
+        """Return the ranges of slices to compute."""
+        if self.only_slices is None:
+            return [range(all_slices.start, all_slices.stop)]
+        return [range(k, k + 1) for k in self.only_slices if all_slices.start <= k < all_slices.stop]
 
     def _tell(self, tiling: Tiling) -> None:
         """Say once how slices go through, and again when that changes in kind."""
@@ -209,7 +204,9 @@ class VolumeSliceInferer(Inferer):
         _log.log(level, "inference: %s; %d view(s) averaged", tiling.description, len(self.views))
         self._told = told
 
-    def network_input(self, volume: torch.Tensor, indices: range) -> tuple[torch.Tensor, tuple[slice, slice]]:
+    def network_input(
+        self, volume: torch.Tensor, indices: range, clicks: np.ndarray = NO_CLICKS
+    ) -> tuple[torch.Tensor, tuple[slice, slice]]:
         """Return the network's input `(n, C', H, W)` for slices of `(C, X, Y, Z)`, and where in it the slices lie.
 
         The input is whole strides large. As in training, a slice lies in its middle and what is around it is at the
@@ -221,7 +218,11 @@ class VolumeSliceInferer(Inferer):
         before = [n // 2 for n in spare]
         padding = (before[1], spare[1] - before[1], before[0], spare[0] - before[0])
         place = tuple(slice(start, start + n) for start, n in zip(before, slices.shape[-2:]))
-        return self.normalize(functional.pad(slices, padding)), place  # type: ignore[return-value]
+        prepared = self.normalize(functional.pad(slices, padding))
+        if self.n_guidance:
+            guidance = draw_clicks(clicks, indices, slices.shape[-2:], self.n_guidance, slices.device)
+            prepared = torch.cat([prepared, functional.pad(guidance, padding)], dim=1)
+        return prepared, place  # type: ignore[return-value]
 
     def _scores(self, slices: torch.Tensor, place: tuple[slice, slice], logits_of: Any, tiling: Tiling) -> _Scores:
         """Return the mean probabilities `(n, K, X, Y)` over the views, and each view's classes if there are several."""

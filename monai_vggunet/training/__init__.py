@@ -19,6 +19,7 @@ from monai_vggunet.training.param_groups import parameter_groups
 from monai_vggunet.training.progress import TrainingProgressHandler
 from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandler
 from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
+from monai_vggunet.training.simulated_clicks import SimulatedClicks, largest_error
 from monai_vggunet.training.weight_average import WeightAverageHandler
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
     "MetricsLogHandler",
     "ProgressiveUnfreezeHandler",
     "RunCheckpoint",
+    "SimulatedClicks",
     "TrainingProgressHandler",
     "WeightAverageHandler",
     "class_means",
     "dice_metric",
+    "largest_error",
     "load_weights",
     "log_weights",
     "make_lr_schedule",

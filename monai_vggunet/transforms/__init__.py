@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
+from monai_vggunet.transforms.clicks import KeepClicksd, clicks_on_grid, draw_clicks
 from monai_vggunet.transforms.grid import MatchGridd, match_axes
 from monai_vggunet.transforms.intensity import (
     NormalizeImageNet,
@@ -44,6 +45,7 @@ __all__ = [
     "ForegroundSlicesd",
     "InPlaneSpacing",
     "InPlaneSpacingd",
+    "KeepClicksd",
     "LoadLabeld",
     "MatchGridd",
     "NormalizeImageNet",
@@ -52,7 +54,9 @@ __all__ = [
     "RandGrayscaled",
     "RandSliceSamplesd",
     "SliceChannels",
+    "clicks_on_grid",
     "denormalize_imagenet",
+    "draw_clicks",
     "inference_postprocessing",
     "inference_preprocessing",
     "loading",

@@ -30,6 +30,7 @@ from monai.transforms import (
 
 from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
+from monai_vggunet.transforms.clicks import KeepClicksd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
 from monai_vggunet.transforms.loading import loading_steps
 from monai_vggunet.transforms.pictures import PICTURE_RANGE
@@ -72,6 +73,7 @@ def inference_preprocessing(
         [
             *loading_steps(with_label, channels, classes, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
+            *([KeepClicksd("image", spec.class_names)] if spec.preprocessing.n_guidance else []),
             *_to_network_grid(spec.preprocessing, with_label=False, reslice=reslice),
         ]
     )

@@ -1,0 +1,115 @@
+"""A MONAI Label server for a folder of studies or a DICOMweb server, on this machine alone.
+
+`scripts/monai_label.sh` installs MONAI Label and calls `python -m monai_vggunet.label.serve STUDIES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import monai_vggunet.label.compat
+from monai_vggunet.data import load_model_spec
+from monai_vggunet.errors import ConfigurationError, VGGUNetError
+from monai_vggunet.label.placing import DEFAULT_NAME, place_app
+
+__all__ = ["main", "server_command", "server_environment"]
+
+LOOPBACK = "127.0.0.1"  # nothing asks who is there: other machines must not reach it
+DEFAULT_MODEL, DEFAULT_APP, DEFAULT_PORT = "quickstart/models/model.pt", "label_app", 8000
+
+
+def server_command(
+    app_dir: str | os.PathLike[str], studies: str, name: str = DEFAULT_NAME, port: int = DEFAULT_PORT
+) -> list[str]:
+    """Return the command that starts MONAI Label on a placed app, without its requests to the model zoo and to SAM 2.
+
+    Args:
+        app_dir: the app's folder, as `place_app` made it.
+        studies: folder of studies, or the URL of a DICOMweb server.
+        name: of the placed model.
+        port: of the server, on the loopback address.
+    """
+    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app_dir), "--studies", studies]
+    command += ["--host", LOOPBACK, "--port", str(port)]
+    return [*command, "--conf", "models", name, "--conf", "zoo_source", "local", "--conf", "sam2", "false"]
+
+
+def server_environment(app_dir: str | os.PathLike[str], name: str = DEFAULT_NAME) -> dict[str, str]:
+    """Return the environment of the server and of the processes it starts: where to look and where to keep things.
+
+    What is set already stays as it is, so that every setting of MONAI Label can be chosen from outside.
+    """
+    app = Path(app_dir).resolve()
+    modality = load_model_spec(app / "model" / name / "models" / "model.json").preprocessing.modality
+    compat = Path(monai_vggunet.label.compat.__file__).parent
+    package = Path(monai_vggunet.__file__).parents[1]
+    environment = {
+        "MONAI_LABEL_DICOMWEB_SEARCH_FILTER": json.dumps({"Modality": modality}),
+        # Copies of a PACS' studies and of a client's uploads lie with the app, not in the home folder.
+        "MONAI_LABEL_DICOMWEB_CACHE_PATH": str(app / "cache" / "dicom"),
+        "MONAI_LABEL_SESSION_PATH": str(app / "cache" / "sessions"),
+        # Seconds for which lists of a PACS' series are kept; two hours otherwise, in which nothing new is seen.
+        "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": "10",
+        # Otherwise every "next sample" starts a process that scores all studies while the annotator waits.
+        "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+        "MONAI_LABEL_TRACKING_ENABLED": "false",
+        **os.environ,
+    }
+    searched = [str(compat), str(package), *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(searched)
+    environment["PATH"] = os.pathsep.join([str(app / "bin"), environment.get("PATH", os.defpath)])
+    return environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line: place the app and serve it; a refusal is one message and exit status 2."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        studies = given.studies
+        if not studies.startswith(("http://", "https://")):
+            if not Path(studies).is_dir():
+                raise ConfigurationError(f"there is no folder {studies}: name the folder of studies, or a DICOMweb URL")
+            studies = str(Path(studies).resolve())
+        app = Path(given.app).resolve()
+        place_app(app, given.model, given.name, given.stock)
+    except VGGUNetError as error:
+        print(f"monai-vggunet: {error}", file=sys.stderr)
+        return 2
+    print(f"http://{LOOPBACK}:{given.port} will serve {studies}; Ctrl-C ends it", flush=True)
+    return _become_server(server_command(app, studies, given.name, given.port), server_environment(app, given.name))
+
+
+def _become_server(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run MONAI Label's command in this process, which has imported most of what it needs; it ends with Ctrl-C."""
+    os.environ.update(environment)  # read by its settings when they are imported, and by the processes it starts
+    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    sys.argv = [command[2], *command[3:]]
+    runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/monai_label.sh", description="Annotate with the model in the loop, from 3D Slicer or OHIF."
+    )
+    parser.add_argument("studies", help="folder of NIfTI or NRRD files, or the URL of a DICOMweb server")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="model.pt with its model.json beside it (%(default)s)")
+    parser.add_argument(
+        "--app", default=DEFAULT_APP, help="folder of the app, its model, logs and copies of studies (%(default)s)"
+    )
+    parser.add_argument("--name", default=DEFAULT_NAME, help="of the model, as clients show it (%(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the server (%(default)s)")
+    parser.add_argument("--stock", action="store_true", help="MONAI Label's own app 'monaibundle' instead of ours")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,135 @@
+"""The app: one model, segmentation, retraining that cannot lose, and the choice of the next study."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dicomweb_client.session_utils import create_session_from_user_pass
+from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMwebClientX
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+
+from monai_vggunet._version import __version__
+from monai_vggunet.data import load_model_spec
+from monai_vggunet.label.server.clicks import ClickTask
+from monai_vggunet.label.server.datastore import FolderStudies
+from monai_vggunet.label.server.infer import SegmentationTask
+from monai_vggunet.label.server.pacs import DicomWebStudies
+from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
+from monai_vggunet.label.server.train import RetrainingTask
+from monai_vggunet.label.server.uncertainty import UncertaintyScoring, UncertaintyStrategy
+
+__all__ = ["VGGUNetLabelApp"]
+
+ATTEMPTS, FIRST_WAIT_MS = 3, 200  # of requests to the DICOMweb server
+
+
+class VGGUNetLabelApp(MONAILabelApp):
+    """MONAI Label app on a placed bundle.
+
+    Args:
+        app_dir: folder made by `place_app`.
+        studies: folder of studies, or the URL of a DICOMweb server.
+        conf: MONAI Label's; `models` names the placed model.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.model_name = str(conf["models"])
+        self.bundle = Path(app_dir) / "model" / self.model_name
+        self.model = self.bundle / "models" / "model.pt"
+        metadata = json.loads((self.bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        super().__init__(app_dir, studies, conf, "monai-vggunet", metadata["description"], __version__)
+        self._datastore.model = self.model  # type: ignore[attr-defined]
+
+    def init_datastore(self) -> Datastore:
+        """Return the store of the studies."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        extensions, reload = settings.MONAI_LABEL_DATASTORE_FILE_EXT, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD
+        read_only = settings.MONAI_LABEL_DATASTORE_READ_ONLY
+        return FolderStudies(self.studies, extensions=extensions, auto_reload=reload, read_only=read_only)
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        session = None
+        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+        if user and password:
+            session = create_session_from_user_pass(user, password)
+        client = DICOMwebClientX(
+            url=self.studies,
+            session=session,
+            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        )
+        # The server answers one request at a time: five attempts, the default, would block it for half a minute.
+        client.set_http_retry_params(max_attempts=ATTEMPTS, wait_exponential_multiplier=FIRST_WAIT_MS)
+        cache, by_frame = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or None, settings.MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME
+        return DicomWebStudies(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, cache, by_frame)
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """Return the tasks of `/infer`."""
+        automatic = SegmentationTask(self.model, self.description)
+        tasks: dict[str, InferTask] = {self.model_name: automatic}
+        if load_model_spec(self.model.with_suffix(".json")).preprocessing.n_guidance:
+            tasks[f"{self.model_name}_clicks"] = ClickTask(automatic)
+        return tasks
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Return the tasks of `/train`."""
+        return {self.model_name: RetrainingTask(self.bundle, self.conf)}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """Return the strategies of `/activelearning`."""
+        return {"uncertainty": UncertaintyStrategy(), "random": Random(), "first": First()}
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """Return the methods of `/scoring`."""
+        return {"uncertainty": UncertaintyScoring(self.model)}
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Segment a study; what cannot be done is answered with 404 or 422 and its reason."""
+        with refusals_as_answers():
+            _known(request.get("model"), self._infers, "model")
+            image, store = request.get("image"), datastore or self.datastore()
+            if isinstance(image, str) and not os.path.exists(image):
+                uri = store.get_image_uri(image)
+                if not uri or not os.path.exists(uri):
+                    raise refuse(NOT_FOUND, f"there is no study {image!r}: it was renamed, deleted or never here")
+            return super().infer(request, datastore)
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Choose the next study to annotate."""
+        with refusals_as_answers():
+            _known(request.get("strategy") or "random", self._strategies, "strategy")
+            return super().next_sample(request)
+
+    def bundle_path(self, model: str | None) -> str | None:
+        """Return the bundle's folder.
+
+        MONAI Label asks for it before it starts a training or a batch: an unknown model, which it would accept and
+        fail on where only the log tells, is refused here.
+        """
+        if model is not None:
+            _known(model, self._trainers, "model")
+        return super().bundle_path(model)
+
+    def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Score studies, in a process of its own."""
+        with refusals_as_answers():
+            _known(request.get("method"), self._scoring_methods, "scoring method")
+            return super().scoring(request, datastore)
+
+
+def _known(name: Any, known: dict[str, Any], what: str) -> None:
+    if name not in known:
+        raise refuse(NOT_FOUND, f"there is no {what} {name!r}; expected one of {', '.join(sorted(known))}")

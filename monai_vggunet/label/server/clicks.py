@@ -1,0 +1,56 @@
+"""Correction by clicks as a MONAI Label task: the slices that were clicked are redone, the rest is remembered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferType
+
+from monai_vggunet.label.server.infer import SegmentationTask, device_of
+from monai_vggunet.segmenter import Segmentation, Segmenter
+from monai_vggunet.transforms.clicks import clicks_in_world
+
+__all__ = ["ClickTask"]
+
+
+class ClickTask(SegmentationTask):
+    """Segment a study as the clicks of a request say: `{"liver": [[i, j, k]], "background": [...]}`.
+
+    Clients send all clicks each time. The automatic result of the study that was last asked for is kept, so that a
+    click costs its own slice and the way back to the study's grid.
+
+    Args:
+        automatic: the task without clicks, whose loaded model serves both.
+    """
+
+    def __init__(self, automatic: SegmentationTask) -> None:
+        super().__init__(automatic.model, f"{automatic.description}; corrected by clicks")
+        self.type, self.automatic = InferType.DEEPEDIT, automatic
+        self.labels: dict[str, int] = {**automatic.labels, "background": 0}
+        self._kept: tuple[tuple[str, float, Segmenter], dict[str, Any]] | None = None
+
+    def segmenter(self, device: str) -> Segmenter:
+        """Return the model on a device, the very one of the automatic task."""
+        return self.automatic.segmenter(device)
+
+    def compute(self, request: Mapping[str, Any]) -> Segmentation:
+        """Return the result for `request["image"]` with its clicks.
+
+        Raises:
+            ClickError: a click is no voxel of the study.
+        """
+        path, segmenter = str(request["image"]), self.segmenter(device_of(request.get("device")))
+        key = (path, os.stat(path).st_mtime, segmenter)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # the former study's memory is free before the next one is loaded
+            self._kept = key, segmenter.compute(segmenter.load({"image": path, "case": Path(path).name}))
+        batch = self._kept[1]
+        meta = batch["image"].meta
+        affine = np.asarray(meta["original_affine"], dtype=np.float64).reshape(-1, 4, 4)[0]
+        shape = [int(n) for n in np.asarray(meta["spatial_shape"]).ravel()]
+        clicks = clicks_in_world(request, segmenter.spec.class_names, affine, shape)
+        return segmenter.finish(segmenter.correct(batch, clicks) if len(clicks) else dict(batch))

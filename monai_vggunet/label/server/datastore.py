@@ -1,0 +1,74 @@
+"""MONAI Label's stores of studies, with labels checked by geometry, every version kept, and an index that survives."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.local import LocalDatastore
+
+from monai_vggunet.data import load_model_spec
+from monai_vggunet.files import write_json
+from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
+from monai_vggunet.label.submissions import HISTORY, fitted_label, keep_version
+from monai_vggunet.outputs import write_mask
+
+__all__ = ["CheckedLabels", "FolderStudies"]
+
+PLAIN = (str, int, float, bool, type(None))
+
+
+class CheckedLabels(LocalDatastore):
+    """What our stores add to MONAI Label's; `model` is set by the app once the store is there."""
+
+    model: Path | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self._auto_reload:
+            self._handler.on_moved = self._index_was_replaced
+
+    def _index_was_replaced(self, event: Any) -> None:
+        """Read the index again when another process, such as the scoring, has put a new one in place."""
+        if event.dest_path == self._datastore_config_path:
+            self._init_from_datastore_file()
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        """Write the index whole or not at all: a server killed while writing it must start again."""
+        with FileLock(self._lock_file) if lock else nullcontext():
+            write_json(self._datastore_config_path, self._datastore.model_dump(exclude={"base_path"}, mode="json"))
+            self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+    @contextmanager
+    def _checked(self, study: str, label: str, tag: str, info: dict[str, Any]) -> Iterator[str]:
+        """Give the label's file on the study's own grid, and keep it as a version of the label."""
+        with refusals_as_answers():
+            if study not in self.list_images():
+                raise refuse(NOT_FOUND, f"there is no study {study!r} to label")
+            image = self.get_image_uri(study)
+            if not image or not os.path.exists(image):
+                raise refuse(NOT_FOUND, f"the study {study!r} is gone: its label is not stored")
+            spec = load_model_spec(self.model.with_suffix(".json")) if self.model else None
+            array, affine = fitted_label(label, image, len(spec.class_names) if spec else 256)
+            # Who sent it, and whatever plain values a client adds; a PACS' identifiers stay out of the history.
+            note = {key: value for key, value in info.items() if key == "client_id" and isinstance(value, PLAIN)}
+            note |= {"tag": str(getattr(tag, "value", tag)), "model": spec.weights_sha256 if spec else None}
+            keep_version(Path(self._datastore_path) / HISTORY, study, array, affine, note)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "label.nii.gz"
+                write_mask(file, array, affine)
+                yield str(file)
+
+
+class FolderStudies(CheckedLabels):
+    """A folder of NIfTI or NRRD files; labels go to `labels/final`, all versions to `label_history`."""
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Store a label; one that does not fit its study is refused with 422, an unknown study with 404."""
+        with self._checked(image_id, label_filename, label_tag, label_info or {}) as file:
+            return super().save_label(image_id, file, label_tag, label_info)

@@ -1,0 +1,108 @@
+"""A label that a client submits: brought onto its image's grid or refused, and every version of it kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_vggunet.errors import LabelContentError, VGGUNetError, refusal_behind
+from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.outputs import write_mask
+from monai_vggunet.transforms import loading
+
+__all__ = ["HISTORY", "fitted_label", "keep_version"]
+
+HISTORY = "label_history"
+
+
+def fitted_label(
+    label: str | os.PathLike[str],
+    image: str | os.PathLike[str],
+    n_classes: int,
+    segments: Mapping[str, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a submitted label `(X, Y, Z)`, uint8, on its image's own grid, and that grid's RAS affine in mm.
+
+    Geometry decides: axes may be in another order or direction, as viewers store them.
+
+    Args:
+        label: NIfTI, NRRD, or a DICOM SEG.
+        image: the study's file, or the folder of its DICOM series.
+        n_classes: of the model, background included.
+        segments: name of a segment in a DICOM SEG -> class number.
+
+    Raises:
+        GridMismatchError: the label was drawn on another grid.
+        LabelContentError: it holds a number that is no class of the model, or cannot be read.
+        VGGUNetError: of another kind, when the image cannot be read.
+    """
+    try:
+        loaded = loading(n_classes=n_classes, segments=segments)({"image": str(image), "label": str(label)})
+    except Exception as error:
+        refusal = refusal_behind(error)
+        if refusal is None:
+            raise LabelContentError(f"the label cannot be read: {str(error).splitlines()[0]}") from error
+        raise refusal from None
+    array = loaded["label"].as_tensor()[0].numpy()
+    return array, np.asarray(loaded["image"].affine, dtype=np.float64)
+
+
+def keep_version(
+    folder: str | os.PathLike[str], study: str, labels: np.ndarray, affine: np.ndarray, note: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Keep one more version of a study's label, `FOLDER/STUDY/0001.nii.gz` and so on, and what is known of it.
+
+    Args:
+        folder: of the history.
+        study: the study's name.
+        labels: `(X, Y, Z)` class numbers.
+        affine: voxel index to RAS mm.
+        note: plain values to keep with it: tag, who sent it, which model was in use.
+
+    Returns:
+        The entry in the study's `history.json`: number of the version, time, hash, voxels per class, and how many
+        voxels changed since the version before.
+
+    Raises:
+        OutputWriteError: the folder cannot be written; the history is as it was.
+    """
+    root = Path(folder) / study
+    entries = _entries(root / "history.json")
+    number = 1 + max((entry["version"] for entry in entries), default=0)
+    file = root / f"{number:04d}.nii.gz"
+    write_mask(file, labels, affine)
+    classes, voxels = np.unique(labels, return_counts=True)
+    entry = {
+        "version": number,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "file": file.name,
+        "sha256": sha256_of_file(file),
+        "voxels": {str(int(c)): int(n) for c, n in zip(classes, voxels)},
+        "changed_voxels": _changed(root / entries[-1]["file"], labels) if entries else None,
+        **note,
+    }
+    write_json(root / "history.json", [*entries, entry])
+    return entry
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise LabelContentError(f"{path} is damaged ({error}): move it away, and a new history is begun") from error
+
+
+def _changed(former: Path, labels: np.ndarray) -> int | None:
+    try:
+        before = loading(with_label=False)({"image": str(former)})["image"].as_tensor()[0].numpy()
+    except (RuntimeError, VGGUNetError, OSError):  # someone removed or damaged the file: the history goes on
+        return None
+    return int((before != labels).sum()) if before.shape == labels.shape else None

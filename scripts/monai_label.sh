@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Annotation with the model in the loop: a MONAI Label server on this machine alone, for 3D Slicer or OHIF.
+# Installs into .label-venv, places the model in an app's folder, starts on 127.0.0.1 until Ctrl-C; --help says more.
+set -euo pipefail
+here="$(cd "$(dirname "$0")/.." && pwd)"
+(
+    cd "$here"
+    source scripts/label_environment.sh
+    make_label_environment full
+)
+exec "$here/.label-venv/bin/python" -m monai_vggunet.label.serve \
+    --model "$here/quickstart/models/model.pt" --app "$here/label_app" "$@"

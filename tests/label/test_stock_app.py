@@ -1,0 +1,65 @@
+"""Our bundle in MONAI Label's own app `monaibundle`, as the model zoo's bundles are used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import requests
+from label_server import running_server, tiny_model
+from phantoms import affine_of, ct_array, label_array, write_nifti
+
+from monai_vggunet.data import load_model_spec
+
+pytestmark = pytest.mark.label
+NAME = "organs_deepedit"
+
+
+@pytest.mark.slow
+def test_segment_submit_train_and_segment_again(tmp_path: Path) -> None:
+    label, affine = label_array(), affine_of("oblique")
+    for seed in range(3):
+        write_nifti(tmp_path / "studies" / f"study_{seed}.nii.gz", ct_array(label, seed), affine)
+    truth = write_nifti(tmp_path / "truth.nii.gz", label, affine)
+    model = tiny_model(tmp_path / "model", n_neighbors=1, n_guidance=3)
+    # a name with `deepedit` in it gives two models there: automatic, and corrected by clicks
+    with running_server(tmp_path / "studies", model, tmp_path, "--stock", "--name", NAME) as server:
+        models = server.get("/info/").json()["models"]
+        assert (models[f"{NAME}_seg"]["labels"], models[f"{NAME}_seg"]["dimension"]) == ({"liver": 1, "spleen": 2}, 3)
+        mask = mask_of(server.infer(f"{NAME}_seg", "study_0", result_extension=".nii.gz"), tmp_path)
+        assert mask.shape == label.shape
+        assert len(np.unique(np.asarray(mask.dataobj))) > 1
+        np.testing.assert_allclose(mask.affine, affine, atol=1e-3)
+        clicks = {"liver": [[5, 6, 2]], "background": [[10, 10, 4]]}
+        clicked = mask_of(server.infer(NAME, "study_0", result_extension=".nii.gz", **clicks), tmp_path)
+        changed = {int(k) for k in np.argwhere(np.asarray(mask.dataobj) != np.asarray(clicked.dataobj))[:, 2]}
+        assert changed
+        assert changed <= {2, 4}
+
+        bundle = server.app / "model" / NAME
+        config = json.loads((bundle / "configs" / "train.json").read_text())
+        config |= {"iterations_per_epoch": 4, "batch_size": 4}  # the stock app passes on epochs alone
+        (bundle / "configs" / "train.json").write_text(json.dumps(config))
+        for seed in range(2):
+            assert server.submit(f"study_{seed}", truth).ok
+        # Slicer's defaults: a split of its own, and weights to start from
+        asked = {"max_epochs": 2, "val_split": 0.5, "pretrained": True, "device": "cpu"}
+        assert server.post(f"/train/{NAME}", json=asked).ok
+        done = server.wait_for("train")
+        assert done["status"] == "DONE", done["details"]
+        entry = json.loads((bundle / "models" / "retrainings.json").read_text())[0]
+        assert {*entry["training"], *entry["validation"]} == {"study_0", "study_1"}
+        assert not set(entry["training"]) & set(entry["validation"])
+        load_model_spec(bundle / "models" / "model.json").require_weights(bundle / "models" / "model.pt")
+        assert entry["replaced"] == (bundle / "models" / "archive").exists()
+        assert server.infer(f"{NAME}_seg", "study_2", result_extension=".nii.gz").ok
+
+
+def mask_of(answer: requests.Response, folder: Path) -> nib.Nifti1Image:
+    assert answer.status_code == 200, answer.text
+    file = folder / f"mask_{len(list(folder.iterdir()))}.nii.gz"
+    file.write_bytes(answer.content)
+    return nib.load(file)

@@ -1,0 +1,69 @@
+"""Submitted labels: on the image's grid or refused, every version kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from phantoms import affine_of, label_array, write_case, write_nifti
+
+from monai_vggunet.errors import GridMismatchError, LabelContentError
+from monai_vggunet.label.submissions import fitted_label, keep_version
+
+
+@pytest.mark.parametrize("plane", ["axial", "oblique"])
+def test_a_label_stored_along_other_axes_comes_back_onto_the_image(tmp_path: Path, plane: str) -> None:
+    case = write_case(tmp_path, "a", plane)
+    truth, affine = label_array(), affine_of(plane)
+    # the same label as a viewer may store it: the second axis reversed, the first and third exchanged
+    flipped = affine.copy()
+    flipped[:3, 3] += affine[:3, 1] * (truth.shape[1] - 1)
+    flipped[:3, 1] *= -1
+    stored = write_nifti(tmp_path / "stored.nii.gz", truth[:, ::-1].transpose(2, 1, 0), flipped[:, [2, 1, 0, 3]])
+    array, found = fitted_label(stored, case["image"], 3)
+    np.testing.assert_array_equal(array, truth)
+    np.testing.assert_allclose(found, affine, atol=1e-4)
+
+
+def test_a_label_of_another_grid_is_refused(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    other = write_nifti(tmp_path / "other.nii.gz", label_array((20, 16, 5)), affine_of())
+    with pytest.raises(GridMismatchError, match="not on one grid"):
+        fitted_label(other, case["image"], 3)
+
+
+def test_a_class_the_model_lacks_is_refused(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    with pytest.raises(LabelContentError, match="expected whole class numbers from 0 to 1"):
+        fitted_label(case["label"], case["image"], 2)
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    (tmp_path / "broken.nii.gz").write_bytes(b"no image")
+    with pytest.raises(Exception, match="broken"):
+        fitted_label(tmp_path / "broken.nii.gz", case["image"], 3)
+
+
+def test_every_version_is_kept_with_what_changed(tmp_path: Path) -> None:
+    label, affine = label_array(), affine_of("oblique")
+    first = keep_version(tmp_path, "a", label, affine, {"tag": "final"})
+    corrected = label.copy()
+    corrected[0, 0, :3] = 2
+    second = keep_version(tmp_path, "a", corrected, affine, {"tag": "final", "client_id": "reader"})
+    assert (first["version"], first["changed_voxels"]) == (1, None)
+    assert (second["version"], second["changed_voxels"]) == (2, 3)
+    assert json.loads((tmp_path / "a" / "history.json").read_text()) == [first, second]
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "a" / "0001.nii.gz").dataobj), label)
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "a" / "0002.nii.gz").dataobj), corrected)
+
+
+def test_a_version_whose_predecessor_is_gone_is_kept_all_the_same(tmp_path: Path) -> None:
+    label = label_array()
+    keep_version(tmp_path, "a", label, affine_of(), {})
+    (tmp_path / "a" / "0001.nii.gz").unlink()
+    entry = keep_version(tmp_path, "a", label, affine_of(), {})
+    assert (entry["version"], entry["changed_voxels"]) == (2, None)

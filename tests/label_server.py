@@ -1,0 +1,132 @@
+"""A MONAI Label server as `scripts/monai_label.sh` starts it, and a model small enough for it to be tried."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import torch
+
+from monai_vggunet import VGG16UNet
+from monai_vggunet.data import ModelSpec, Preprocessing
+from monai_vggunet.training import save_model
+
+REPOSITORY = Path(__file__).parents[1]
+PYTHON = REPOSITORY / ".label-venv" / "bin" / "python"
+STUDIES = {"axial": "axial", "oblique": "oblique", "third": "axial", "fourth": "axial"}
+START_LIMIT_SEC, TRAINING_LIMIT_SEC = 120, 240
+
+
+def tiny_model(folder: Path, **preprocessing: Any) -> Path:
+    """Save a CT model with random weights that finds a bit of everything; two classes."""
+    torch.manual_seed(0)
+    options = {"modality": "CT", "plane": "axial", "spacing_mm": (1.0, 1.0), "roi_size": (32, 32)}
+    prepared = Preprocessing(**{**options, "windows": ((-100.0, 200.0),), **preprocessing})
+    network = {"spatial_dims": 2, "in_channels": prepared.in_channels, "out_channels": 3}
+    network |= {"batch_norm": True, "decoder_channels": [16, 16, 8, 8], "upsample": "deconv", "dropout": 0.0}
+    spec = ModelSpec(network=network, preprocessing=prepared, class_names=["background", "liver", "spleen"])
+    spec.fingerprint.update(_fingerprint())
+    save_model(VGG16UNet(**network), spec, folder)
+    return folder / "model.pt"
+
+
+class Server:
+    """A running server: requests by path, and waiting for a training."""
+
+    def __init__(self, url: str, process: subprocess.Popen, log: Path, app: Path) -> None:
+        self.url, self.process, self.log, self.app = url, process, log, app
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return requests.get(self.url + path, timeout=60, **options)
+
+    def post(self, path: str, **options: Any) -> requests.Response:
+        return requests.post(self.url + path, timeout=120, **options)
+
+    def infer(self, model: str, image: str, output: str = "image", **params: Any) -> requests.Response:
+        return self.post(
+            f"/infer/{model}", params={"image": image, "output": output}, data={"params": json.dumps(params)}
+        )
+
+    def submit(self, image: str, label: Path, **params: Any) -> requests.Response:
+        with label.open("rb") as file:
+            files, data = {"label": (label.name, file)}, {"params": json.dumps(params)}
+            return requests.put(
+                f"{self.url}/datastore/label", params={"image": image}, files=files, data=data, timeout=60
+            )
+
+    def wait_for(self, task: str) -> dict[str, Any]:
+        """Wait until the training or scoring that was asked for last is done."""
+        end = time.monotonic() + TRAINING_LIMIT_SEC
+        while time.monotonic() < end:
+            state = self.get(f"/{task}/").json()
+            if state["status"] not in ("SUBMITTED", "RUNNING"):
+                return state
+            time.sleep(0.3)
+        raise AssertionError(f"{task} took more than {TRAINING_LIMIT_SEC} s: {self.log.read_text()[-3000:]}")
+
+
+@contextmanager
+def running_server(
+    studies: Path | str, model: Path, folder: Path, *options: str, **environment: str
+) -> Iterator[Server]:
+    """Start a server, and end it with every process it started."""
+    if not PYTHON.is_file():
+        pytest.skip("MONAI Label's environment (.label-venv) is not here: scripts/test.sh makes it")
+    port, app, log = _free_port(), folder / "app", folder / "server.log"
+    command = [str(PYTHON), "-m", "monai_vggunet.label.serve", str(studies), "--app", str(app), "--model", str(model)]
+    command += ["--port", str(port), *options]
+    given = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=given, start_new_session=True)
+    server = Server(f"http://127.0.0.1:{port}", process, log, app)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait(server: Server) -> None:
+    end = time.monotonic() + START_LIMIT_SEC
+    while time.monotonic() < end:
+        assert server.process.poll() is None, server.log.read_text()[-3000:]
+        try:
+            if server.get("/info/").ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.3)
+    raise AssertionError(f"the server did not start: {server.log.read_text()[-3000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _fingerprint() -> dict[str, Any]:
+    return {
+        "n_cases": 1,
+        "modality": "CT",
+        "plane": "axial",
+        "in_plane_spacing_mm": [1.0, 1.0],
+        "slice_spacing_mm": 3.0,
+        "in_plane_size": [20, 16],
+        "n_slices": 6,
+        "image_channels": 1,
+        "foreground_percentiles": [60.0, 90.0, 130.0],
+        "class_names": ["background", "liver", "spleen"],
+        "class_voxels": [1000, 100, 50],
+        "class_volumes_ml": [[1, 1, 1], [0.1, 0.1, 0.1], [0.05, 0.05, 0.05]],
+    }
