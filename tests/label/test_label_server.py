@@ -192,3 +192,8 @@ def mean_dice(mask: np.ndarray) -> float:
     truth = label_array()
     pairs = [(mask == number, truth == number) for number in (1, 2)]
     return float(np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs]))
+
+
+@pytest.mark.parametrize("path", ["/etc", "/etc/hostname", "../../etc"])
+def test_a_path_of_the_servers_machine_is_no_study(server: Server, path: str) -> None:
+    assert server.infer("vggunet", path).status_code == 404

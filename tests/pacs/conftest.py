@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import Result
 from dicom_phantoms import (
     BIRTH_DATE,
     PATIENT_ID,
@@ -23,7 +22,7 @@ from dicom_phantoms import (
 )
 from faulty_proxy import FaultyProxy
 from orthanc_server import PASSWORD, USER, Orthanc, why_no_orthanc
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from monai_vggunet import VGG16UNet
 from monai_vggunet.cli import app

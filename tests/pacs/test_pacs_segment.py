@@ -14,10 +14,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from click.testing import Result
 from dicom_phantoms import stored_values, write_series
 from faulty_proxy import Fault, FaultyProxy
 from orthanc_server import PASSWORD, USER, Orthanc
+from typer.testing import Result
 
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.segment_studies import check_uid

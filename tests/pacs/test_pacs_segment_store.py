@@ -11,10 +11,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from click.testing import Result
 from dicom_phantoms import SEGMENTATION_CLASS
 from faulty_proxy import Fault, FaultyProxy
 from orthanc_server import ORTHANC_AET, PASSWORD, USER, Orthanc
+from typer.testing import Result
 
 from monai_vggunet.pacs import DicomWebServer
 from monai_vggunet.pacs.access import Credentials

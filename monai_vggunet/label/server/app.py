@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,18 @@ class VGGUNetLabelApp(MONAILabelApp):
         with refusals_as_answers():
             _known(request.get("model"), self._infers, "model")
             image, store = request.get("image"), datastore or self.datastore()
-            if isinstance(image, str) and not os.path.exists(image):
+            if isinstance(image, str) and not self._was_uploaded(image):
                 uri = store.get_image_uri(image)
                 if not uri or not os.path.exists(uri):
                     raise refuse(NOT_FOUND, f"there is no study {image!r}: it was renamed, deleted or never here")
             return super().infer(request, datastore)
+
+    def _was_uploaded(self, image: str) -> bool:
+        """Whether the server itself put this file there: a client may name a study, never a path of this machine."""
+        path = Path(image)
+        folders = (tempfile.gettempdir(), self.sessions().store_path)
+        known = any(path.resolve().is_relative_to(Path(folder).resolve()) for folder in folders)
+        return path.is_absolute() and known and path.exists()
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Choose the next study to annotate."""
