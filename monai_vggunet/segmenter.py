@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import decollate_batch, list_data_collate
+from monai.data import MetaTensor, decollate_batch, list_data_collate
 from torch import nn
 
 from monai_vggunet.data import ModelSpec, load_model_spec
@@ -183,7 +183,11 @@ class Segmenter:
         return result
 
     def finish(self, batch: dict[str, Any]) -> Segmentation:
-        """Bring a computed batch's result back onto the source's grid."""
+        """Bring a computed batch's result back onto the source's grid; the batch gives its image up."""
+        # Inverting needs what the image remembers, not its voxels: a large volume's memory is free before.
+        image = batch["image"]
+        batch["image"] = MetaTensor(torch.empty(1, 1, 1, 1, 1)).copy_meta_from(image)
+        del image
         confidence, median = batch.pop("confidence"), batch.pop("foreground_median", None)
         disagreement, scores = batch.pop("disagreement", None), batch.pop("probabilities", None)
         with self._transforms:

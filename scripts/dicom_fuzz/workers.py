@@ -175,13 +175,14 @@ def _work(pipe: Connection, load: Load, seed: int, kind: str | None) -> None:
             folder = Path(scratch, str(number))
             write(files, folder)
             pipe.send({"phase": "read", "kind": first, "done": done})
-            peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            _forget_peak()
+            before_kb = _resident_kb("VmRSS")
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             try:
                 result, verdict, reason, said = _read(load, folder)
             finally:
                 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            used_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kb) / 1024
+            used_mb = (_resident_kb("VmHWM") - before_kb) / 1024
             pipe.send({"phase": "judge"})
             if used_mb > LIMIT_MB:
                 verdict, reason = "MEMORY", f"{used_mb:.0f} MB"
@@ -196,6 +197,17 @@ def _work(pipe: Connection, load: Load, seed: int, kind: str | None) -> None:
                 verdict, reason = "LEAK", said
             shutil.rmtree(folder)
             pipe.send({"phase": "done", "verdict": verdict, "reason": reason})
+
+
+def _forget_peak() -> None:
+    """Let the peak of resident memory begin anew: a forked process has that of its parent (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident_kb(name: str) -> int:
+    """Return `VmRSS`, what is resident now, or `VmHWM`, its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _read(load: Load, folder: Path) -> tuple[Any, str, str, str]:
