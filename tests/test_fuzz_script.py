@@ -138,7 +138,7 @@ def test_every_failure_has_its_verdict(monkeypatch: pytest.MonkeyPatch, load, ve
 
 
 def test_a_reader_that_swallows_memory_has_its_verdict() -> None:
-    """In a process of its own, as the script runs: what a long test run holds and gives back would be counted too."""
+    """In a process of its own, as the script runs; inside of a long test run the verdict was seen to be another one."""
     code = (
         "import test_fuzz_script as t; from dicom_fuzz import workers; workers.LIMIT_MB = 100;"
         "print(t.verdict_of(t.swallow, limit_sec=60.0))"

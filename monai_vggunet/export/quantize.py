@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -209,8 +208,7 @@ def import_nncf() -> Any:
     Raises:
         EngineUnavailableError: NNCF or OpenVINO is not installed.
     """
-    import_openvino()
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import_openvino()  # which leaves its telemetry out
     try:
         import nncf
     except ImportError as error:

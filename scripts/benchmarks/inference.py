@@ -326,7 +326,7 @@ def int8_dice(folder: Path) -> None:
     table = markdown_table(["", *engines, "difference per case"], rows)
     text = f"""## int8 on real data: hippocampus MR
 
-The model of the section above, quantized on slices of its training cases in {took:.0f} s, {machine()}.
+The model of the section on hippocampus MR, quantized on slices of its training cases in {took:.0f} s, {machine()}.
 Mean Dice of {len(tests)} test volumes that neither training nor quantization saw:
 
 {table}
