@@ -21,7 +21,13 @@ from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
-from monai_vggunet.transforms import clicks_on_grid, inference_postprocessing, inference_preprocessing
+from monai_vggunet.transforms import (
+    clicked_slices,
+    clicks_on_grid,
+    inference_postprocessing,
+    inference_preprocessing,
+    slice_step,
+)
 from monai_vggunet.transforms.clicks import CLICKS
 
 __all__ = ["Segmentation", "Segmenter"]
@@ -158,7 +164,7 @@ class Segmenter:
         return batch
 
     def correct(self, batch: dict[str, Any], clicks: np.ndarray) -> dict[str, Any]:
-        """Return a computed batch with the slices that hold clicks redone, and the others as they were.
+        """Return a computed batch with the slices that clicks reach redone, and the others as they were.
 
         Args:
             batch: of a case without clicks, as `compute` left it; it is not changed.
@@ -171,8 +177,7 @@ class Segmenter:
             raise ClickError("this model was trained without clicks: train one with --clicks true")
         image = batch["image"].clone()
         image.meta = {**image.meta, CLICKS: np.asarray(clicks, dtype=np.float64)}
-        n_slices = image.shape[-1]
-        slices = sorted({min(max(round(click[3]), 0), n_slices - 1) for click in clicks_on_grid(image)})
+        slices = clicked_slices(clicks_on_grid(image), image.shape[-1], slice_step(image))
         self.inferer.only_slices = slices
         try:
             redone = self.inferer(image.to(self.device), self.engine).cpu()

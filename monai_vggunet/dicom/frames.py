@@ -159,21 +159,21 @@ def _frame(
     )
 
 
-def varying_values(header: Dataset, discriminators: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+def varying_values(header: Any, discriminators: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """Return what a plane's record takes from the elements that differ from slice to slice of a series.
 
     Args:
-        header: of a file with one plane, without functional groups.
+        header: of a file with one plane, without any sequence.
         discriminators: of a plane whose header is the same but for those elements.
     """
-    position = _numbers((header,), "ImagePositionPatient", 3)
+    position = _split_numbers(_raw_text(header, "ImagePositionPatient"), 3)
     number = _raw_text(header, "InstanceNumber")
     return {
         "sop_instance_uid": _sop_instance_uid(header),
         "position_lps_mm": None if position is None else (position[0], position[1], position[2]),
         "instance_number": number if _INTEGER.fullmatch(number) else "",
         "discriminators": tuple(
-            (keyword, legible(_find((header,), keyword)) if keyword in _VARYING_DISCRIMINATORS else text)
+            (keyword, legible(_raw_text(header, keyword)) if keyword in _VARYING_DISCRIMINATORS else text)
             for keyword, text in discriminators
         ),
     }
@@ -229,7 +229,11 @@ def _number(sources: tuple[Dataset, ...], keyword: str) -> float | None:
 
 def _numbers(sources: tuple[Dataset, ...], keyword: str, count: int) -> list[float] | None:
     """Return exactly `count` numbers, or None when they are absent or not readable."""
-    numbers = [_decimal(part) for part in _find(sources, keyword).split("\\")]
+    return _split_numbers(_find(sources, keyword), count)
+
+
+def _split_numbers(text: str, count: int) -> list[float] | None:
+    numbers = [_decimal(part) for part in text.split("\\")]
     known = [number for number in numbers if number is not None]
     return known if len(numbers) == len(known) == count else None
 

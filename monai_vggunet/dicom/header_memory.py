@@ -8,7 +8,7 @@ apart from what these few say.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 from pydicom.tag import Tag
 
 from monai_vggunet.dicom.frames import varying_values
+from monai_vggunet.dicom.native_pixels import layout_in
 from monai_vggunet.dicom.pixel_description import contradiction_in_pixels
 from monai_vggunet.dicom.plain_header import PlainHeader
 from monai_vggunet.dicom.records import FrameRecord, InstanceRecord
+from monai_vggunet.dicom.stored_pixels import StoredPixels
 
 __all__ = ["VARYING", "HeaderMemory"]
 
@@ -67,6 +69,7 @@ class HeaderMemory:
                 return None
             uid = self._text_of(header, "SOPInstanceUID")
             changed = {"path": path, **varying_values(header, then.frames[0].discriminators)}
+            changed["stored"] = _stored(plain, file_bytes, then.frames[0].stored)
         except ValueError:  # whoever reads it whole says what is wrong
             return None
         if not uid:
@@ -75,13 +78,28 @@ class HeaderMemory:
         own = {"path": path, "sop_instance_uid": uid, "frames": (frame,)}
         return InstanceRecord(*_with(_INSTANCE_NAMES, _instance_values(then), own))
 
-    def remember(self, plain: PlainHeader, file_bytes: int, record: InstanceRecord) -> None:
-        """Keep the record of a file with one plane."""
-        if len(record.frames) != 1 or _SOP_INSTANCE_UID not in plain.elements:
-            return
-        if len(self._known) >= _MOST_REMEMBERED:
-            self._known.clear()
-        self._known[_repeated(plain)] = (file_bytes, record)
+    def remember(self, plain: PlainHeader, file_bytes: int, record: InstanceRecord) -> InstanceRecord:
+        """Keep the record of a file with one plane; return it with where its pixels lie."""
+        if len(record.frames) != 1:
+            return record
+        frame = replace(record.frames[0], stored=StoredPixels(file_bytes, layout_in(plain)))
+        record = replace(record, frames=(frame,))
+        if _SOP_INSTANCE_UID in plain.elements:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[_repeated(plain)] = (file_bytes, record)
+        return record
+
+
+def _stored(plain: PlainHeader, file_bytes: int, then: StoredPixels | None) -> StoredPixels | None:
+    """Return where the pixels of a repeated header lie; None if that has to be looked at."""
+    if then is None:
+        return None
+    if then.layout is None:
+        return StoredPixels(file_bytes, None) if plain.pixel_length is None else None
+    if plain.pixel_offset is None or plain.pixel_length != then.layout.length:
+        return None
+    return StoredPixels(file_bytes, then.layout.at(plain.pixel_offset))
 
 
 def _with(names: Sequence[str], values: Sequence[Any], changed: Mapping[str, Any]) -> list[Any]:

@@ -15,7 +15,9 @@ from pydicom.tag import Tag
 
 from monai_vggunet.dicom.frames import frames_of, legible
 from monai_vggunet.dicom.header_memory import HeaderMemory
-from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
+from monai_vggunet.dicom.header_stencil import HeaderReader
+from monai_vggunet.dicom.native_pixels import PIXEL_KEYWORDS
+from monai_vggunet.dicom.plain_header import wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 
 __all__ = ["hash_identifier", "is_dicom_file", "read_header"]
@@ -48,23 +50,14 @@ _KEYWORDS = [
     "PixelSpacing",
     "SliceThickness",
     "SpacingBetweenSlices",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "DirectoryRecordSequence",
+    *PIXEL_KEYWORDS,
 ]
 _TAGS: list[Any] = list(_KEYWORDS)
-_TAG_NUMBERS = wanted_tags(_KEYWORDS)
 _TAG_OF = {keyword: Tag(keyword) for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")}
 
 # PS3.10 7.1: 128 bytes of preamble, then this prefix.
@@ -110,7 +103,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
             return SkippedFile(path, "empty file (0 bytes)", damaged=True)
         if path.name.startswith("._"):
             return SkippedFile(path, "AppleDouble companion file of macOS")
-        plain = read_plain_header(path, _TAG_NUMBERS)
+        plain = _READER.read(path)
         known = _MEMORY.recall(path, plain, status.st_size) if plain else None
         if known is not None:
             return known
@@ -125,7 +118,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     try:
         record = _record_of(path, header, status.st_size)
         if plain and isinstance(record, InstanceRecord):
-            _MEMORY.remember(plain, status.st_size, record)
+            return _MEMORY.remember(plain, status.st_size, record)
         return record
     except Exception as error:  # as above; its text is left out, it may quote an identifier
         return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
@@ -196,6 +189,7 @@ def _whole_text(header: Dataset, keyword: str) -> str:
     return "" if value is None or value.value is None else str(value.value).strip()
 
 
+_READER = HeaderReader(wanted_tags(_KEYWORDS))
 _MEMORY = HeaderMemory(_text)
 
 

@@ -26,8 +26,10 @@ DEFAULT_WORKERS = min(8, 2 * (os.cpu_count() or 1))
 _FILES_TO_JUDGE_BY = 16
 # Waiting it is when the clock runs this much faster than the processor's.
 _WAITING = 3.0
-# Parsing is spread in parcels of so many files: some ten milliseconds each.
+# Headers are read in parcels of so many files.
 _FILES_PER_PARCEL = 64
+# What a header takes, in a parcel's mean, for which helper processes pay.
+_LONG_SEC = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,11 @@ def patient_key(path: str | os.PathLike[str]) -> str:
 
 
 def _read_headers(files: list[Path], num_workers: int) -> list[InstanceRecord | SkippedFile]:
-    """Read headers in the order of the files: by threads where files are slow to come, else by helper processes."""
+    """Read headers in the order of the files: by threads where files are slow to come, else here.
+
+    From where they turn out to take long, as those of multi-frame objects do, helper processes read them. A plain
+    header that repeats an earlier one is read in less time than its record takes from process to process.
+    """
     started_sec, used_sec = time.perf_counter(), time.thread_time()
     found = _parcel(files[:_FILES_TO_JUDGE_BY])
     rest = files[_FILES_TO_JUDGE_BY:]
@@ -143,6 +149,12 @@ def _read_headers(files: list[Path], num_workers: int) -> list[InstanceRecord | 
     if num_workers > 1 and rest and elapsed_sec > _WAITING * used_sec:
         with ThreadPoolExecutor(num_workers) as pool:
             return found + list(pool.map(read_header, rest))
+    while rest:
+        started_sec = time.perf_counter()
+        parcel, rest = rest[:_FILES_PER_PARCEL], rest[_FILES_PER_PARCEL:]
+        found += _parcel(parcel)
+        if time.perf_counter() - started_sec > _LONG_SEC * len(parcel):
+            break
     parcels = [rest[start : start + _FILES_PER_PARCEL] for start in range(0, len(rest), _FILES_PER_PARCEL)]
     parts: dict[int, list[InstanceRecord | SkippedFile]] = {}
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -13,90 +11,85 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from monai_vggunet.dicom.plain_elements import PlainElements
 from monai_vggunet.dicom.plain_header import PlainHeader, read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import FrameRecord
+from monai_vggunet.dicom.stored_pixels import NativeLayout
 
-__all__ = ["NativePixels", "native_pixels", "rescale_into", "without_unused_bits"]
+__all__ = ["PIXEL_KEYWORDS", "layout_in", "native_layout", "read_native", "rescale_into", "without_unused_bits"]
 
-_TAGS = wanted_tags(
-    [
-        "SamplesPerPixel",
-        "PhotometricInterpretation",
-        "NumberOfFrames",
-        "Rows",
-        "Columns",
-        "BitsAllocated",
-        "BitsStored",
-        "HighBit",
-        "PixelRepresentation",
-        "ModalityLUTSequence",  # a sequence: a file that has one is not plain
-    ]
+PIXEL_KEYWORDS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ModalityLUTSequence",  # a sequence: a file that has one is not plain
 )
+_TAGS = wanted_tags(PIXEL_KEYWORDS)
 _NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
 # Every whole number up to this is a float32; beyond, sums are made in float64.
 _EXACT_IN_FLOAT32 = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
-class NativePixels:
-    """Where the stored values of a file lie, and how they are coded.
+def read_native(
+    path: Path, layout: NativeLayout, volume: np.ndarray, places: list[tuple[int, FrameRecord]], scratch: np.ndarray
+) -> bool:
+    """Read and rescale frames of one file; return whether the file held them all.
 
-    Attributes:
+    Args:
         path: the file.
-        shape: (rows, columns) of each frame.
-        frames: how many there are.
-        offset: of the first frame's first byte.
-        dtype: of a stored value: little endian, 8 or 16 bits.
-        high_bit: highest bit that belongs to a value.
-        bits_stored: how many bits end there.
+        layout: of its pixels.
+        volume: (slices, rows, columns), float32.
+        places: slice index and record of each plane of this file.
+        scratch: at least `layout.frame_bytes` bytes, uint8.
     """
-
-    path: Path
-    shape: tuple[int, int]
-    frames: int
-    offset: int
-    dtype: np.dtype[Any]
-    high_bit: int
-    bits_stored: int
-
-    def read_into(self, volume: np.ndarray, places: list[tuple[int, FrameRecord]]) -> bool:
-        """Read and rescale frames; return whether the file held them all.
-
-        Args:
-            volume: (slices, rows, columns), float32.
-            places: slice index and record of each plane of this file.
-        """
-        stored = np.empty(self.shape, self.dtype)
-        with self.path.open("rb", buffering=0) as stream:
-            for index, frame in places:
-                stream.seek(self.offset + frame.frame_index * stored.nbytes)
-                if not _filled(stream, memoryview(stored.data).cast("B")):
-                    return False
-                used = without_unused_bits(stored, self.bits_stored, self.high_bit)
-                rescale_into(volume[index], used, frame.rescale_slope, frame.rescale_intercept)
-        return True
+    stored = scratch[: layout.frame_bytes].view(layout.dtype).reshape(layout.shape)
+    with path.open("rb", buffering=0) as stream:
+        for index, frame in places:
+            stream.seek(layout.offset + frame.frame_index * layout.frame_bytes)
+            if not _filled(stream, memoryview(scratch.data)[: layout.frame_bytes]):
+                return False
+            used = without_unused_bits(stored, layout.bits_stored, layout.high_bit)
+            rescale_into(volume[index], used, frame.rescale_slope, frame.rescale_intercept)
+    return True
 
 
-def native_pixels(path: Path, frames: list[FrameRecord]) -> NativePixels | None:
+def native_layout(path: Path, frames: list[FrameRecord]) -> NativeLayout | None:
     """Find the given planes' stored values in a file, or return None if a general decoder has to look at it.
 
-    They are found only if PixelData has exactly the length that the header says, in 8 or 16 bits, little endian, one
-    sample per pixel, with no Modality LUT.
+    What was found out when the header was read is taken as it is, if the file still has the size it had then.
 
     Raises:
         OSError: if the file cannot be read.
     """
-    header = read_plain_header(path, _TAGS)
-    if header is None or header.transfer_syntax not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
-        return None
-    try:
-        layout = _layout(path, header)
-    except Exception:  # a value that cannot be read; the general decoder says what is wrong with it
-        return None
+    known = frames[0].stored
+    if known is not None and path.stat().st_size == known.file_bytes:
+        layout = known.layout
+    else:
+        header = read_plain_header(path, _TAGS)
+        layout = None if header is None else layout_in(header)
     if layout is None or any(
         (frame.rows, frame.columns) != layout.shape or frame.frame_index >= layout.frames for frame in frames
     ):
         return None
     return layout
+
+
+def layout_in(header: PlainHeader) -> NativeLayout | None:
+    """Return how a plain header says that its pixels are stored, or None if a general decoder has to look at them.
+
+    They are found only if PixelData has exactly the length that the header says, in 8 or 16 bits, little endian, one
+    sample per pixel. The header's reader must have been asked for all of `PIXEL_KEYWORDS`.
+    """
+    if header.transfer_syntax not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+        return None
+    try:
+        return _layout(header)
+    except Exception:  # a value that cannot be read; the general decoder says what is wrong with it
+        return None
 
 
 def rescale_into(out: np.ndarray, stored: np.ndarray, slope: float, intercept: float) -> None:
@@ -136,19 +129,18 @@ def without_unused_bits(stored: np.ndarray, bits_stored: int, high_bit: int) -> 
     return (stored << (bits - 1 - high_bit)) >> (bits - bits_stored)
 
 
-def _layout(path: Path, header: PlainHeader) -> NativePixels | None:
+def _layout(header: PlainHeader) -> NativeLayout | None:
     elements = header.elements
     numbers = [elements.get(keyword) for keyword in _NUMBERS]
     if not all(isinstance(number, int) for number in numbers) or elements.get("SamplesPerPixel") != 1:
         return None
     rows, columns, allocated, used, high, signed = numbers
-    frames = _frame_count(elements)
-    length = rows * columns * frames * allocated // 8
     plain_bits = allocated in (8, 16) and 1 <= used <= allocated and used - 1 <= high < allocated and signed in (0, 1)
-    if not plain_bits or header.pixel_offset is None or header.pixel_length != length + length % 2:
+    if not plain_bits or header.pixel_offset is None:
         return None
-    dtype = np.dtype(f"<{'i' if signed else 'u'}{allocated // 8}")
-    return NativePixels(path, (rows, columns), frames, header.pixel_offset, dtype, high, used)
+    dtype = f"<{'i' if signed else 'u'}{allocated // 8}"
+    layout = NativeLayout((rows, columns), _frame_count(elements), header.pixel_offset, dtype, high, used)
+    return layout if header.pixel_length == layout.length else None
 
 
 def _frame_count(elements: PlainElements) -> int:

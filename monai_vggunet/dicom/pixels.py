@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_vggunet.dicom.decoding import decode_plane, decode_planes, open_pixels
 from monai_vggunet.dicom.helpers import HelperCrashError, spread
-from monai_vggunet.dicom.native_pixels import native_pixels, rescale_into
+from monai_vggunet.dicom.native_pixels import native_layout, read_native, rescale_into
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
 
@@ -26,6 +26,9 @@ _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 # files is damaged. Up to the second figure a claim is harmless.
 _MOST_PIXELS_PER_BYTE = 5000
 _HARMLESS_PIXELS = 1 << 26
+
+# Files that a thread reads before it asks for more.
+_FILES_PER_TASK = 16
 
 # The planes of one file, and their places in the volume.
 _Places = list[tuple[int, FrameRecord]]
@@ -84,7 +87,7 @@ def _require_plausible(files: list[_Places]) -> None:
             f"{len(files)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({first.columns}x"
             f"{first.rows} a plane); expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
         )
-    if native_pixels(first.path, [first]) is None:
+    if native_layout(first.path, [first]) is None:
         decode_planes([first])  # refuses a plane that is not of the size claimed
 
 
@@ -116,20 +119,32 @@ def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
 def _read_native(files: list[_Places], volume: np.ndarray, num_workers: int) -> list[_Places]:
     """Read the files that need no decoder; return the others."""
 
-    def read(places: _Places) -> bool:
-        path = places[0][1].path
-        try:
-            layout = native_pixels(path, [frame for _, frame in places])
-            if layout is not None and not layout.read_into(volume, places):
-                raise _truncated(places[0][1])
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        return layout is not None
+    def read(part: list[_Places]) -> list[_Places]:
+        scratch = np.empty(0, np.uint8)  # one for many files: fresh memory would cost as much as reading into it
+        others = []
+        for places in part:
+            frame = places[0][1]
+            try:
+                layout = native_layout(frame.path, [frame for _, frame in places])
+                if layout is None:
+                    others.append(places)
+                    continue
+                if scratch.nbytes < layout.frame_bytes:
+                    scratch = np.empty(layout.frame_bytes, np.uint8)
+                if not read_native(frame.path, layout, volume, places, scratch):
+                    raise _truncated(frame)
+            except OSError as error:
+                raise _unreadable(frame.path, error) from error
+        return others
 
+    size = max(1, min(_FILES_PER_TASK, -(-len(files) // num_workers)))
+    parts = [files[start : start + size] for start in range(0, len(files), size)]
+    if len(parts) == 1:
+        return read(files)
     with ThreadPoolExecutor(num_workers) as pool:
-        done = [pool.submit(read, places) for places in files]
+        done = [pool.submit(read, part) for part in parts]
         try:
-            return [places for places, task in zip(files, done, strict=True) if not task.result()]
+            return [places for task in done for places in task.result()]
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
 from struct import Struct
 from typing import Any, NamedTuple
@@ -31,27 +32,40 @@ class PlainElements:
     """Raw elements that answer as a pydicom `Dataset` of them does, at once where a value is plain text or a number.
 
     Whatever is not (several values, other characters than ASCII, ...) is asked of a `Dataset`, made when it is needed.
+
+    Args:
+        raw: the elements by tag.
+        explicit: whether their value representations were written.
+        file_meta: those of group 0002.
+        repeats: a name for all elements that repeat an earlier header's, and the tags of those that need not.
     """
 
-    __slots__ = ("_dataset", "_explicit", "_raw", "file_meta")
+    __slots__ = ("_dataset", "file_meta", "is_explicit", "raw", "repeats")
 
-    def __init__(self, raw: dict[int, RawDataElement], explicit: bool, file_meta: PlainElements | None = None) -> None:
-        self._raw = raw
-        self._explicit = explicit
+    def __init__(
+        self,
+        raw: dict[int, RawDataElement],
+        explicit: bool,
+        file_meta: PlainElements | None = None,
+        repeats: tuple[Hashable, tuple[int, ...]] | None = None,
+    ) -> None:
+        self.raw = raw
+        self.is_explicit = explicit
         self._dataset: Dataset | None = None
         self.file_meta = file_meta
+        self.repeats = repeats
 
     def __len__(self) -> int:
-        return len(self._raw)
+        return len(self.raw)
 
     def __contains__(self, key: Any) -> bool:
-        return _number(key) in self._raw
+        return _number(key) in self.raw
 
     def __getitem__(self, key: Any) -> Any:
         return self._general()[key]
 
     def __getattr__(self, keyword: str) -> Any:
-        raw = self._raw.get(_number(keyword))
+        raw = self.raw.get(_number(keyword))
         if raw is None:
             raise AttributeError(f"no element {keyword}")
         unsigned = raw.VR in (None, "US") and raw.length == 2 and keyword in _UNSIGNED_KEYWORDS
@@ -59,7 +73,7 @@ class PlainElements:
 
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the value of a keyword, or the element of a tag, as `Dataset.get` does."""
-        raw = self._raw.get(_number(key))
+        raw = self.raw.get(_number(key))
         if raw is None:
             return default
         if isinstance(key, str):
@@ -69,24 +83,30 @@ class PlainElements:
 
     def get_item(self, key: Any) -> Any:
         """Return an element raw, as `Dataset.get_item` does."""
-        raw = self._raw.get(_number(key))
+        raw = self.raw.get(_number(key))
         return raw if raw is not None and raw.value is not None else self._general().get_item(key)
 
     def content(self, without: frozenset[int]) -> tuple[Any, ...]:
-        """Return tag, value representation and bytes of every element but some: equal only for equal elements."""
+        """Return tag, value representation and bytes of every element but some: equal only for equal elements.
+
+        Elements that are known to repeat are named by what they repeat instead.
+        """
+        if self.repeats is not None:
+            repeated, loose = self.repeats
+            return (repeated, *((tag, *self.raw[tag][1:4:2]) for tag in loose if tag not in without))
         return (
-            self._explicit,
-            *((tag, raw.VR, raw.value) for tag, raw in self._raw.items() if tag not in without),
-            *(tag for tag in self._raw if tag in without),
+            self.is_explicit,
+            *((tag, raw.VR, raw.value) for tag, raw in self.raw.items() if tag not in without),
+            *(tag for tag in self.raw if tag in without),
         )
 
     def _general(self) -> Dataset:
         """Put the raw elements into a data set as pydicom does when it has read them."""
         if self._dataset is None:
-            self._dataset = Dataset({BaseTag(tag): element for tag, element in self._raw.items()})
-            named = self._raw.get(CHARACTER_SET)
+            self._dataset = Dataset({BaseTag(tag): element for tag, element in self.raw.items()})
+            named = self.raw.get(CHARACTER_SET)
             encoding = convert_encodings(convert_string(named.value or b"", True)) if named else "iso8859"
-            self._dataset.set_original_encoding(not self._explicit, True, encoding)
+            self._dataset.set_original_encoding(not self.is_explicit, True, encoding)
         return self._dataset
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from monai_vggunet.dicom.stored_pixels import StoredPixels
 
 __all__ = ["FrameRecord", "ImageKind", "InstanceRecord", "Series", "SkippedFile", "Stack", "Vector3", "Vector6"]
 
@@ -47,6 +49,7 @@ class FrameRecord:
         instance_number: InstanceNumber, for messages only; never used to sort.
         discriminators: keyword and value of what may tell apart two planes at one position (echo, time, b-value, ...).
         has_rescale: whether the header gives RescaleSlope or RescaleIntercept.
+        stored: where its pixels lie, if that was seen on the way; says nothing that the file does not say again.
     """
 
     path: Path
@@ -68,6 +71,7 @@ class FrameRecord:
     instance_number: str
     discriminators: tuple[tuple[str, str], ...]
     has_rescale: bool = True
+    stored: StoredPixels | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_derived(self) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, sliding_window_inference
@@ -19,17 +18,17 @@ from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.body_crop import body_box
 from monai_vggunet.inference.confidence import Confidence
 from monai_vggunet.inference.engines import Engine, EngineChoice
+from monai_vggunet.inference.guidance import NO_GUIDANCE, Guidance
 from monai_vggunet.inference.memory import Tiling, plan_tiling
 from monai_vggunet.inference.most_probable import most_probable
 from monai_vggunet.inference.neighborhood import Neighborhood
 from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
 from monai_vggunet.networks.autocast import AutocastInferer
-from monai_vggunet.transforms import NormalizeImageNet, clicks_on_grid, draw_clicks, slice_channels
+from monai_vggunet.transforms import NormalizeImageNet, slice_channels
 
 __all__ = ["Confidence", "VolumeSliceInferer"]
 
 PERCENT = 100
-NO_CLICKS = np.zeros((0, 4))
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class VolumeSliceInferer(Inferer):
     being computed. Only the label of each voxel is kept, so that memory does not grow with the number of classes.
 
     The clicks that a `MetaTensor` carries (`KeepClicksd`) guide a model that was trained with clicks, each in its own
-    slice; without any the result is the automatic one.
+    slice and those near it; without any the result is the automatic one.
 
     After a call, `confidence` holds one `Confidence` per volume, `labels` the label maps whatever the output, and
     `disagreement`, with more than one view, the percentage of views that would have given another class, all of them
@@ -132,10 +131,10 @@ class VolumeSliceInferer(Inferer):
         def logits_of(slices: torch.Tensor) -> torch.Tensor:
             return self.engine(slices) if self.engine else self.forward(slices, network, *args, **kwargs)
 
-        clicks = clicks_on_grid(inputs) if self.n_guidance else NO_CLICKS
+        guidance = Guidance.of(inputs, self.n_guidance)
         with torch.inference_mode():
             for each in zip(volumes, results, labels, maps, self.confidence):
-                self._segment(*each, clicks, logits_of)
+                self._segment(*each, guidance, logits_of)
         self.labels = self._with_meta(labels, inputs)
         self.disagreement = self._with_meta(maps, inputs) if len(self.views) > 1 else None
         return self._with_meta(results, inputs)
@@ -152,13 +151,13 @@ class VolumeSliceInferer(Inferer):
         labels: torch.Tensor,
         disagreement: torch.Tensor,
         sure: Confidence,
-        clicks: np.ndarray,
+        guidance: Guidance,
         logits_of: Any,
     ) -> None:
         """Fill in what is known of a volume `(C, X, Y, Z)`; `result` is `labels`, or `(K, X, Y, Z)`."""
         if self.output == "probabilities":
             result[0] = PROBABILITY_ONE[self.dtype]  # outside of the body: background for certain
-        crop = self.crop_body and not len(clicks)  # a click beside the body is meant where it is
+        crop = self.crop_body and not len(guidance)  # a click beside the body is meant where it is
         box = body_box(volume, self.windows) if crop else tuple(slice(0, n) for n in volume.shape[1:])
         cropped = volume[:, box[0], box[1]]
         if not cropped.numel():
@@ -174,8 +173,9 @@ class VolumeSliceInferer(Inferer):
             place = (slice(None), box[0], box[1], slice(indices.start, indices.stop))
             try:
                 part, within = near.around(indices)
-                there = clicks - (0, 0, 0, indices.start - within.start)
+                there = guidance.from_slice(indices.start - within.start)
                 scores = self._scores(*self.network_input(part, within, there), logits_of, tiling)
+                scores.mean = there.insist(scores.mean, within)
             except RuntimeError as error:
                 tiling = _after_memory_ran_out(error, tiling)
                 continue
@@ -205,7 +205,7 @@ class VolumeSliceInferer(Inferer):
         self._told = told
 
     def network_input(
-        self, volume: torch.Tensor, indices: range, clicks: np.ndarray = NO_CLICKS
+        self, volume: torch.Tensor, indices: range, guidance: Guidance = NO_GUIDANCE
     ) -> tuple[torch.Tensor, tuple[slice, slice]]:
         """Return the network's input `(n, C', H, W)` for slices of `(C, X, Y, Z)`, and where in it the slices lie.
 
@@ -220,8 +220,8 @@ class VolumeSliceInferer(Inferer):
         place = tuple(slice(start, start + n) for start, n in zip(before, slices.shape[-2:]))
         prepared = self.normalize(functional.pad(slices, padding))
         if self.n_guidance:
-            guidance = draw_clicks(clicks, indices, slices.shape[-2:], self.n_guidance, slices.device)
-            prepared = torch.cat([prepared, functional.pad(guidance, padding)], dim=1)
+            channels = guidance.drawn(indices, slices.shape[-2:], slices.device)
+            prepared = torch.cat([prepared, functional.pad(channels, padding)], dim=1)
         return prepared, place  # type: ignore[return-value]
 
     def _scores(self, slices: torch.Tensor, place: tuple[slice, slice], logits_of: Any, tiling: Tiling) -> _Scores:

@@ -20,6 +20,7 @@ from monai_vggunet.training.progress import TrainingProgressHandler
 from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandler
 from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
 from monai_vggunet.training.simulated_clicks import SimulatedClicks, largest_error
+from monai_vggunet.training.warm_start import start_from
 from monai_vggunet.training.weight_average import WeightAverageHandler
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "make_lr_schedule",
     "parameter_groups",
     "save_model",
+    "start_from",
     "surface_metrics",
 ]

@@ -11,12 +11,14 @@ from monai.utils import CommonKeys
 from scipy import ndimage
 
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.transforms.clicks import draw_clicks
+from monai_vggunet.transforms.clicks import RADIUS_PIXELS, REACH, draw_clicks
 
 __all__ = ["SimulatedClicks", "largest_error"]
 
 INNER_SHARE = 0.5  # a click lands where the distance to the error's border is at least this share of the largest
 OVERRIDE_RADIUS = (2, 6)  # pixels, smallest and one more than the largest
+NEAR_SHARE = 0.5  # of the clicks is made in a slice nearby, which this one sees as a weaker spot
+DRIFT = 0.35  # what the error's place has moved from slice to slice: standard deviation, pixels per pixel of distance
 
 
 class SimulatedClicks:
@@ -26,7 +28,8 @@ class SimulatedClicks:
     it finds, a click is set into the largest region where that is wrong, and again with this click, one to
     `max_clicks` times; then it learns with all of them. Such clicks alone are soon ignored, for they never say what
     the image does not. So a share of the samples gets an override first: a click of any class at any place, and the
-    disc around it gets this class in the label. Draws are torch's, which follow seed and epoch.
+    disc around it gets this class in the label. Half of the clicks are as seen from a slice nearby: a weaker spot, not
+    quite where the error is, and of an override a smaller disc. Draws are torch's, which follow seed and epoch.
 
     Args:
         n_classes: number of classes K, background included.
@@ -86,19 +89,29 @@ class SimulatedClicks:
         depth = ndimage.distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1]
         inner = np.argwhere(depth >= INNER_SHARE * depth.max())
         row, column = inner[int(torch.randint(len(inner), ()))]
-        self._draw(guidance, int(truth[row, column]), row, column)
+        distance = self._distance(REACH * RADIUS_PIXELS)
+        moved = DRIFT * distance * torch.randn(2)
+        self._draw(guidance, int(truth[row, column]), row + float(moved[0]), column + float(moved[1]), distance)
 
     def _override(self, label: torch.Tensor, guidance: torch.Tensor) -> None:
-        """Change the label, `(H, W)`, in a disc to another class, and click there."""
+        """Change the label, `(H, W)`, in a disc to another class, and click there: a ball's section by this slice."""
         row, column = (int(torch.randint(n, ())) for n in label.shape)
         others = [number for number in range(self.n_classes) if number != int(label[row, column])]
         number, radius = others[int(torch.randint(len(others), ()))], int(torch.randint(*OVERRIDE_RADIUS, ()))
+        distance = self._distance(min(radius, REACH * RADIUS_PIXELS))
         rows, columns = (torch.arange(n, device=label.device) for n in label.shape)
-        label[(rows[:, None] - row) ** 2 + (columns[None] - column) ** 2 <= radius**2] = number
-        self._draw(guidance, number, row, column)
+        away = (rows[:, None] - row) ** 2 + (columns[None] - column) ** 2
+        label[away <= radius**2 - distance**2] = number
+        self._draw(guidance, number, row, column, distance)
 
-    def _draw(self, guidance: torch.Tensor, number: int, row: int, column: int) -> None:
-        spot = draw_clicks(np.array([[number, row, column, 0]]), [0], guidance.shape[-2:], self.n_classes)
+    @staticmethod
+    def _distance(most: float) -> float:
+        """Draw how far off, in pixels, the slice lies in which a click is made."""
+        return most * float(torch.rand(())) if torch.rand(()) < NEAR_SHARE else 0.0
+
+    def _draw(self, guidance: torch.Tensor, number: int, row: float, column: float, distance: float) -> None:
+        click = np.array([[number, row, column, 0]])
+        spot = draw_clicks(click, [1], guidance.shape[-2:], self.n_classes, step=distance)
         torch.maximum(guidance, spot[0].to(guidance), out=guidance)
 
 

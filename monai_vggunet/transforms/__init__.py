@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
-from monai_vggunet.transforms.clicks import KeepClicksd, clicks_on_grid, draw_clicks
+from monai_vggunet.transforms.clicks import KeepClicksd, clicked_slices, clicks_on_grid, draw_clicks, slice_step
 from monai_vggunet.transforms.grid import MatchGridd, match_axes
 from monai_vggunet.transforms.intensity import (
     NormalizeImageNet,
@@ -54,6 +54,7 @@ __all__ = [
     "RandGrayscaled",
     "RandSliceSamplesd",
     "SliceChannels",
+    "clicked_slices",
     "clicks_on_grid",
     "denormalize_imagenet",
     "draw_clicks",
@@ -63,5 +64,6 @@ __all__ = [
     "match_axes",
     "network_grid_preprocessing",
     "slice_channels",
+    "slice_step",
     "training_preprocessing",
 ]

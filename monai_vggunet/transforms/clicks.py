@@ -1,6 +1,7 @@
 """A user's clicks: from voxels of the stored file to the patient's world, and from there to channels of guidance.
 
-The world is what stays when a volume is reoriented and resampled, so a click cannot land on another side of it.
+The world is what stays when a volume is reoriented and resampled, so a click cannot land on another side of it. A
+click is a spot in the round: the slices next to its own see it too, the weaker the farther off they lie.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from monai.transforms import MapTransform
 
 from monai_vggunet.errors import ClickError
 
-__all__ = ["CLICKS", "KeepClicksd", "clicks_in_world", "clicks_on_grid", "draw_clicks"]
+__all__ = ["CLICKS", "KeepClicksd", "clicked_slices", "clicks_in_world", "clicks_on_grid", "draw_clicks", "slice_step"]
 
 CLICKS = "clicks"  # key of the image's metadata: (n, 4), class number and RAS mm
 RADIUS_PIXELS = 2.0  # standard deviation of a click's spot, in pixels of the network's grid
+REACH = 2.0  # so many standard deviations before and behind its slice a click is still seen
 NO_CLICKS = ("image", "label")  # keys of a request that are no class, whatever a class is called
 ANY_CLASS = "foreground"  # what clients call the class of a model that has one alone
 
@@ -100,10 +102,39 @@ def clicks_on_grid(image: torch.Tensor) -> np.ndarray:
     return np.column_stack([clicks[:, :1], (world @ np.linalg.inv(used).T)[:, :3]])
 
 
+def slice_step(image: torch.Tensor) -> float:
+    """Return how far apart the slices of an image `(..., X, Y, Z)` lie, in pixels of its slices.
+
+    Infinite where that is not known, for tensors without metadata: a click is then seen in its own slice alone.
+    """
+    if not isinstance(image, MetaTensor):
+        return math.inf
+    steps = np.linalg.norm(np.asarray(image.affine, dtype=np.float64).reshape(-1, 4, 4)[0, :3, :3], axis=0)
+    return float(steps[2] / math.sqrt(steps[0] * steps[1]))
+
+
+def clicked_slices(clicks: np.ndarray, n_slices: int, step: float) -> list[int]:
+    """Return the numbers of the slices in which clicks are seen: their own, and those within reach.
+
+    Args:
+        clicks: `(n, 4)`: class number, row, column, slice.
+        n_slices: of the volume.
+        step: from one slice to the next, in pixels, as `slice_step` gives it.
+    """
+    reach = int(REACH * RADIUS_PIXELS / step)
+    own = {min(max(round(index), 0), n_slices - 1) for index in clicks[:, 3]}
+    return sorted({k for index in own for k in range(index - reach, index + reach + 1) if 0 <= k < n_slices})
+
+
 def draw_clicks(
-    clicks: np.ndarray, indices: Sequence[int], size: Sequence[int], n_guidance: int, device: Any = None
+    clicks: np.ndarray,
+    indices: Sequence[int],
+    size: Sequence[int],
+    n_guidance: int,
+    device: Any = None,
+    step: float = math.inf,
 ) -> torch.Tensor:
-    """Return the guidance of slices, `(n, K, H, W)` in 0..1: a Gaussian spot around each click in its own slice.
+    """Return the guidance of slices, `(n, K, H, W)` in 0..1: a Gaussian spot around each click, in the round.
 
     Args:
         clicks: `(n, 4)`: class number, row, column, slice.
@@ -111,14 +142,17 @@ def draw_clicks(
         size: rows and columns.
         n_guidance: channels K, one per class.
         device: of the result.
+        step: from one slice to the next, in pixels, as `slice_step` gives it.
     """
     maps = torch.zeros((len(indices), n_guidance, *size), device=device)
-    place = {int(index): n for n, index in enumerate(indices)}
     for number, row, column, index in clicks:
-        n = place.get(round(index))
-        if n is not None:
-            spot = _spot(row, column, maps.shape[-2:], maps.device)
-            maps[n, int(number)] = torch.maximum(maps[n, int(number)], spot)
+        flat = None
+        for n, k in enumerate(indices):
+            distance = 0.0 if k == round(index) else abs(k - round(index)) * step
+            if distance <= REACH * RADIUS_PIXELS:
+                flat = _spot(row, column, maps.shape[-2:], maps.device) if flat is None else flat
+                spot = flat * math.exp(-(distance**2) / (2 * RADIUS_PIXELS**2))
+                maps[n, int(number)] = torch.maximum(maps[n, int(number)], spot)
     return maps
 
 

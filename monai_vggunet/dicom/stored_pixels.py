@@ -1,0 +1,58 @@
+"""Where a file's uncompressed pixels lie and how they are coded, as far as its header alone tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["NativeLayout", "StoredPixels"]
+
+
+@dataclass(frozen=True, slots=True)
+class NativeLayout:
+    """Where the stored values of a file lie, and how they are coded.
+
+    Attributes:
+        shape: (rows, columns) of each frame.
+        frames: how many there are.
+        offset: of the first frame's first byte.
+        dtype: of a stored value, as numpy writes it: little endian, 8 or 16 bits.
+        high_bit: highest bit that belongs to a value.
+        bits_stored: how many bits end there.
+    """
+
+    shape: tuple[int, int]
+    frames: int
+    offset: int
+    dtype: str
+    high_bit: int
+    bits_stored: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize
+
+    def at(self, offset: int) -> NativeLayout:
+        """Return the same layout at another place of a file."""
+        return NativeLayout(self.shape, self.frames, offset, self.dtype, self.high_bit, self.bits_stored)
+
+    @property
+    def length(self) -> int:
+        """Length of PixelData as the file must have it: even, PS3.5 8.1.1."""
+        length = self.frames * self.frame_bytes
+        return length + length % 2
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPixels:
+    """What was found out about a file's pixels when its header was read.
+
+    Attributes:
+        file_bytes: the file's size then; a file of another size is another one.
+        layout: None if a general decoder has to look at the file.
+    """
+
+    file_bytes: int
+    layout: NativeLayout | None

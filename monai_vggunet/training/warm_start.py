@@ -1,0 +1,58 @@
+"""Start a training from a trained model instead of from an encoder's weights: with more cases, or now with clicks."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from monai_vggunet.data import ModelSpec, load_model_spec
+from monai_vggunet.errors import ModelMismatchError
+from monai_vggunet.training.checkpoints import load_weights
+
+__all__ = ["start_from"]
+
+# What may differ: crops of another size are still slices on the same grid, and guidance is what is added.
+MAY_DIFFER = frozenset({"roi_size", "n_guidance"})
+
+
+def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str] | None) -> nn.Module:
+    """Give a network the weights of a trained model; return it.
+
+    A model without clicks can become one with clicks: the first convolution's weights for the new channels are 0, so
+    that training begins with the very segmentation the model was trained for.
+
+    Args:
+        network: `VGG16UNet` as `spec` says.
+        spec: of the model to be trained.
+        model: `model.pt`, with its `model.json` beside it; None leaves the network as it is.
+
+    Raises:
+        ModelMismatchError: the model sees images otherwise, knows other classes, or is another network.
+    """
+    if model is None:
+        return network
+    path = Path(model)
+    former = load_model_spec(path.with_suffix(".json"))
+    former.require_weights(path)
+    if former.class_names != spec.class_names:
+        raise ModelMismatchError(f"{path} knows the classes {former.class_names}, expected {spec.class_names}")
+    before, now = asdict(former.preprocessing), asdict(spec.preprocessing)
+    differing = [f"{name} {before[name]}, expected {now[name]}" for name in now if before[name] != now[name]]
+    differing = [text for text in differing if text.split(" ")[0] not in MAY_DIFFER]
+    if differing:
+        hint = "pass them by --overrides, or start anew"
+        raise ModelMismatchError(f"{path} was trained on images prepared otherwise: {'; '.join(differing)}; {hint}")
+    added = spec.preprocessing.n_guidance if not former.preprocessing.n_guidance else 0
+    stem = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    if added:
+        whole = stem.weight
+        stem.weight = nn.Parameter(whole.detach()[:, :-added].clone())
+    load_weights(network, path)
+    if added:
+        channels = [stem.weight.detach(), torch.zeros_like(whole[:, -added:])]
+        stem.weight = nn.Parameter(torch.cat(channels, dim=1))
+    return network
