@@ -56,3 +56,9 @@ class StoredPixels:
 
     file_bytes: int
     layout: NativeLayout | None
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the file is known to end before its pixels do."""
+        layout = self.layout
+        return layout is not None and self.file_bytes < layout.offset + layout.frames * layout.frame_bytes

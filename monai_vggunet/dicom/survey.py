@@ -163,6 +163,8 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
         problem = (
             f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
         )
+    elif cut := [frame.path.name for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
+        problem = f"pixels of {cut[0]} end early ({len(cut)} truncated file(s)): restore or remove them"
     elif copies:
         findings = (*findings, f"{copies} plane(s) repeat a position: copies are left out, others refused when read")
     size = (size[0], size[1], len(groups))

@@ -61,6 +61,17 @@ def test_a_gap_is_a_reason_not_to_segment(tmp_path: Path) -> None:
     assert "1 slice(s) missing" in case.series[0].reason
 
 
+def test_a_truncated_file_is_a_reason_not_to_segment(tmp_path: Path) -> None:
+    files = write_series(tmp_path)
+    content = files[2].read_bytes()
+    files[2].write_bytes(content[:-1])
+    (case,) = survey(tmp_path)
+    assert case.series[0].chosen is None
+    assert case.series[0].reason.startswith(f"pixels of {files[2].name} end early (1 truncated file(s))")
+    files[2].write_bytes(content)
+    assert survey(tmp_path)[0].series[0].chosen == 0
+
+
 def test_tilt_is_a_finding(tmp_path: Path) -> None:
     write_series(tmp_path, shear_mm=0.5)
     (case,) = survey(tmp_path)
