@@ -16,13 +16,18 @@ from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
 from monai_vggunet.files import sha256_of_file, write_json
 
-__all__ = ["AXCODES", "ModelSpec", "Preprocessing", "load_model_spec"]
+__all__ = ["AXCODES", "UNSEEN", "ModelSpec", "Preprocessing", "load_model_spec"]
 
 # Orientation of a slice stack per plane: rows, columns, stack. Slices stand as a radiologist sees them (patient's
 # left on the right-hand side, head or front up), which is also how ImageNet's photographs stand.
 AXCODES = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPL"}
 PICTURE_PLANE = "picture"  # photographs and microscopy: no patient axes, taken as they are
 CHANNEL_MODES = ("window", "windows", "neighbors", "color")
+
+
+# Attributes of preprocessing that a trained network does not depend on: crops of another size are slices on the same
+# grid, and guidance is what is added to an image.
+UNSEEN = frozenset({"roi_size", "n_guidance"})
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,7 +14,7 @@ import torch
 
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.fingerprint import Fingerprint
-from monai_vggunet.data.model_spec import ModelSpec, Preprocessing
+from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, load_model_spec
 
 __all__ = ["plan_batch_size", "plan_model"]
 
@@ -36,6 +38,7 @@ def plan_model(
     network: Mapping[str, Any] | None = None,
     class_codes: Mapping[str, Any] | None = None,
     clicks: bool = False,
+    start_from: str | os.PathLike[str] | None = None,
 ) -> ModelSpec:
     """Decide preprocessing and network from the fingerprint; what the user states wins.
 
@@ -47,6 +50,11 @@ def plan_model(
         class_codes: what the classes mean: see `resolve_class_codes`.
         clicks: plan a model that can be corrected by clicks: each slice alone, and a channel of clicks per class. With
             one class that fills the three channels of VGG16's stem.
+        start_from: `model.pt` of a trained model that training goes on with (see `monai_vggunet.training.start_from`):
+            images are prepared as it saw them, and the network is the same.
+
+    Raises:
+        ModelMismatchError: `start_from` names no model.
     """
     kind = torch.device(device).type
     limit = CROP_LIMIT.get(kind, CROP_LIMIT["cpu"])
@@ -64,8 +72,13 @@ def plan_model(
         preprocessing = preprocessing.overridden({"n_guidance": len(fingerprint.class_names)})
         if fingerprint.image_channels == 1:
             preprocessing = preprocessing.overridden({"channels": "neighbors", "n_neighbors": 1})
-    preprocessing = preprocessing.overridden(overrides)
     arguments = {"batch_norm": True, "decoder_channels": [256, 128, 64, 32], "upsample": "deconv", "dropout": 0.0}
+    if start_from is not None:
+        former = load_model_spec(Path(start_from).with_suffix(".json"))
+        seen = asdict(former.preprocessing)
+        preprocessing = preprocessing.overridden({name: seen[name] for name in seen.keys() - UNSEEN})
+        arguments |= former.network
+    preprocessing = preprocessing.overridden(overrides)
     arguments |= dict(network or {})
     arguments |= {"spatial_dims": 2, "in_channels": preprocessing.in_channels}
     spec = ModelSpec(

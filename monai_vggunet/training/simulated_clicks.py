@@ -17,7 +17,6 @@ __all__ = ["SimulatedClicks", "largest_error"]
 
 INNER_SHARE = 0.5  # a click lands where the distance to the error's border is at least this share of the largest
 OVERRIDE_RADIUS = (2, 6)  # pixels, smallest and one more than the largest
-NEAR_SHARE = 0.5  # of the clicks is made in a slice nearby, which this one sees as a weaker spot
 DRIFT = 0.35  # what the error's place has moved from slice to slice: standard deviation, pixels per pixel of distance
 
 
@@ -28,14 +27,15 @@ class SimulatedClicks:
     it finds, a click is set into the largest region where that is wrong, and again with this click, one to
     `max_clicks` times; then it learns with all of them. Such clicks alone are soon ignored, for they never say what
     the image does not. So a share of the samples gets an override first: a click of any class at any place, and the
-    disc around it gets this class in the label. Half of the clicks are as seen from a slice nearby: a weaker spot, not
-    quite where the error is, and of an override a smaller disc. Draws are torch's, which follow seed and epoch.
+    disc around it gets this class in the label. A share of the clicks is as seen from a slice nearby: a weaker spot,
+    not quite where the error is, and of an override a smaller disc. Draws are torch's, which follow seed and epoch.
 
     Args:
         n_classes: number of classes K, background included.
         automatic_share: share of samples without any click, 0 to 1.
         override_share: share of the others with an override.
         max_clicks: most clicks per sample.
+        near_share: share of the clicks that are made in a slice nearby.
 
     Raises:
         ConfigurationError: a share or number out of range.
@@ -45,14 +45,20 @@ class SimulatedClicks:
     """
 
     def __init__(
-        self, n_classes: int, automatic_share: float = 0.3, override_share: float = 0.5, max_clicks: int = 3
+        self,
+        n_classes: int,
+        automatic_share: float = 0.3,
+        override_share: float = 0.5,
+        max_clicks: int = 3,
+        near_share: float = 0.5,
     ) -> None:
-        if not 0.0 <= automatic_share <= 1.0 or not 0.0 <= override_share <= 1.0:
-            raise ConfigurationError(f"shares are {automatic_share} and {override_share}; expected 0 to 1")
+        shares = (automatic_share, override_share, near_share)
+        if not all(0.0 <= share <= 1.0 for share in shares):
+            raise ConfigurationError(f"shares are {', '.join(map(str, shares))}; expected 0 to 1")
         if max_clicks < 1:
             raise ConfigurationError(f"max_clicks is {max_clicks}; expected 1 or more")
         self.n_classes, self.max_clicks = n_classes, max_clicks
-        self.automatic_share, self.override_share = automatic_share, override_share
+        self.automatic_share, self.override_share, self.near_share = shares
 
     def __call__(self, engine: Engine, batchdata: dict[str, Any]) -> Any:
         """Add the clicks and run the trainer's own iteration."""
@@ -104,10 +110,9 @@ class SimulatedClicks:
         label[away <= radius**2 - distance**2] = number
         self._draw(guidance, number, row, column, distance)
 
-    @staticmethod
-    def _distance(most: float) -> float:
+    def _distance(self, most: float) -> float:
         """Draw how far off, in pixels, the slice lies in which a click is made."""
-        return most * float(torch.rand(())) if torch.rand(()) < NEAR_SHARE else 0.0
+        return most * float(torch.rand(())) if torch.rand(()) < self.near_share else 0.0
 
     def _draw(self, guidance: torch.Tensor, number: int, row: float, column: float, distance: float) -> None:
         click = np.array([[number, row, column, 0]])

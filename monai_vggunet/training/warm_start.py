@@ -10,13 +10,11 @@ import torch
 from torch import nn
 
 from monai_vggunet.data import ModelSpec, load_model_spec
+from monai_vggunet.data.model_spec import UNSEEN
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.training.checkpoints import load_weights
 
 __all__ = ["start_from"]
-
-# What may differ: crops of another size are still slices on the same grid, and guidance is what is added.
-MAY_DIFFER = frozenset({"roi_size", "n_guidance"})
 
 
 def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str] | None) -> nn.Module:
@@ -42,9 +40,9 @@ def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str
         raise ModelMismatchError(f"{path} knows the classes {former.class_names}, expected {spec.class_names}")
     before, now = asdict(former.preprocessing), asdict(spec.preprocessing)
     differing = [f"{name} {before[name]}, expected {now[name]}" for name in now if before[name] != now[name]]
-    differing = [text for text in differing if text.split(" ")[0] not in MAY_DIFFER]
+    differing = [text for text in differing if text.split(" ")[0] not in UNSEEN]
     if differing:
-        hint = "pass them by --overrides, or start anew"
+        hint = "leave these overrides out, or start anew"
         raise ModelMismatchError(f"{path} was trained on images prepared otherwise: {'; '.join(differing)}; {hint}")
     added = spec.preprocessing.n_guidance if not former.preprocessing.n_guidance else 0
     stem = next(module for module in network.modules() if isinstance(module, nn.Conv2d))

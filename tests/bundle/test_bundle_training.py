@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -111,6 +112,30 @@ def test_the_workflow_class_trains_from_any_directory(phantoms: Path, tmp_path: 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=570)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (tmp_path / "models" / "model.pt").is_file()
+
+
+def test_a_trained_model_learns_to_take_clicks(trained: Run, tmp_path: Path) -> None:
+    """Its images are prepared as before, whatever would be planned for a new model."""
+    model = trained.folder / "models" / "model.pt"
+    train(trained.data, tmp_path, start_from=model, clicks=True, max_epochs=1)
+    former, spec = (load_model_spec(path / "models" / "model.json") for path in (trained.folder, tmp_path))
+    assert replace(spec.preprocessing, n_guidance=0) == former.preprocessing
+    assert spec.preprocessing.n_guidance == len(spec.class_names) == 4
+    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    shapes = {name: tensor.shape for name, tensor in torch.load(model, weights_only=True).items()}
+    assert [name for name in weights if weights[name].shape != shapes[name]] == [next(iter(weights))]
+    refused = run_bundle(
+        "run",
+        "training",
+        check=False,
+        config_file="configs/train.json",
+        dataset_dir=trained.data,
+        ckpt_dir=tmp_path / "other",
+        start_from=model,
+        **{**TINY, "overrides": {"spacing_mm": [4.0, 4.0]}},
+    )
+    assert "was trained on images prepared otherwise: spacing_mm (8.0, 8.0), expected (4.0, 4.0)" in refused
+    assert not (tmp_path / "other" / "model.pt").exists()
 
 
 def test_an_args_file_names_the_config(phantoms: Path, tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ def spec(n_guidance: int = 3) -> ModelSpec:
     return ModelSpec(network, prep, NAMES)
 
 
-def volume(clicks: list[list[float]]) -> torch.Tensor:
+def volume(clicks: list[list[float]], slice_spacing_mm: float = 5.0) -> torch.Tensor:
     array = ct_array(label_array())[None, None].astype(np.float32)
-    image = meta_tensor(array, np.eye(4)[None])
-    image.meta["clicks"] = np.array(clicks, dtype=float).reshape(-1, 4)
+    image = meta_tensor(array, np.diag([1.0, 1.0, slice_spacing_mm, 1.0])[None])
+    image.meta["clicks"] = np.array(clicks, dtype=float).reshape(-1, 4) * [1, 1, 1, slice_spacing_mm]
     return image
 
 
@@ -47,6 +47,29 @@ def test_clicks_reach_their_slice_and_place_alone() -> None:
     assert found[4, 9, 3] == 2
     assert set(torch.nonzero(found)[:, 2].tolist()) == {3}
     assert (found == 2).sum() < 30
+
+
+def test_thin_slices_near_a_click_see_it_too_and_less() -> None:
+    found = VolumeSliceInferer(spec(), batch_size=2)(volume([[2, 4, 9, 3]], slice_spacing_mm=1.5), Obeying())[0, 0]
+    sizes = (found == 2).sum((0, 1)).tolist()
+    assert sizes[3] > sizes[2] == sizes[4] > sizes[1] == sizes[5] == 0
+
+
+class Deaf(torch.nn.Module):
+    """A network that finds the first class everywhere, whatever is clicked."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = torch.zeros(len(x), 3, *x.shape[-2:])
+        scores[:, 1] = 20
+        return scores
+
+
+def test_the_place_of_a_click_has_the_class_that_was_said() -> None:
+    """What the network makes of it or not; and where two clicks are neighbors, each has its own place."""
+    found = VolumeSliceInferer(spec())(volume([[2, 4, 9, 3], [0, 4, 11, 3]]), Deaf())[0, 0]
+    assert (found[4, 9, 3], found[4, 11, 3]) == (2, 0)
+    assert (found[3, 9, 3], found[4, 12, 3]) == (2, 0)
+    assert (found == 1).sum() > 0.95 * found.numel()
 
 
 def test_a_click_in_the_air_beside_the_body_is_heard() -> None:
@@ -86,12 +109,12 @@ def test_correction_leaves_slices_without_clicks_untouched(guided: Segmenter, tm
     """And gives what segmenting anew with the same clicks gives, for a part of the work."""
     case = write_case(tmp_path, "a", "oblique")
     batch = guided.compute(guided.load(case))
-    clicks = {"liver": [[5, 6, 2]], "background": [[10, 10, 4]]}
+    clicks = {"liver": [[5, 6, 1]], "background": [[10, 10, 1]]}
     world = clicks_in_world(clicks, NAMES, affine_of("oblique"), (20, 16, 6))
     automatic, corrected = guided.finish(dict(batch)).labels, guided.finish(guided.correct(batch, world)).labels
     changed = {int(k) for k in np.unique(np.argwhere(automatic != corrected)[:, 2])}
     assert changed
-    assert changed <= {2, 4}
+    assert changed <= {0, 1, 2}  # slices are 3 pixels apart, and seen within 4
     anew = guided({**case, **clicks}).labels
     np.testing.assert_array_equal(corrected, anew)
     np.testing.assert_array_equal(guided.finish(dict(batch)).labels, automatic)

@@ -61,7 +61,7 @@ def run(simulation: SimulatedClicks, data: dict[str, torch.Tensor], seen: list[A
 
 def test_the_first_click_falls_into_the_largest_error_and_says_its_class() -> None:
     torch.manual_seed(0)
-    simulation = SimulatedClicks(3, automatic_share=0.0, override_share=0.0, max_clicks=1)
+    simulation = SimulatedClicks(3, automatic_share=0.0, override_share=0.0, max_clicks=1, near_share=0.0)
     guidance = run(simulation, batch()).seen[-1][:, 1:]
     for sample in guidance:
         row, column = divmod(int(sample[1].argmax()), 32)
@@ -80,13 +80,27 @@ def test_samples_left_alone_have_empty_guidance() -> None:
 def test_an_override_changes_the_label_to_the_class_that_is_clicked() -> None:
     torch.manual_seed(1)
     data, labels = batch(), []
-    network = run(SimulatedClicks(3, automatic_share=0.0, override_share=1.0, max_clicks=1), data, labels)
+    insisting = SimulatedClicks(3, automatic_share=0.0, override_share=1.0, max_clicks=1, near_share=0.0)
+    network = run(insisting, data, labels)
     changed = labels[-1] != data["label"]
     for sample, where, label in zip(network.seen[-1][:, 1:], changed[:, 0], labels[-1][:, 0]):
         number = int(label[where][0])
         assert (label[where] == number).all()
         assert (sample[number][where]).max() == 1.0
     assert torch.equal(data["label"], batch()["label"])  # the data set's own labels stay
+
+
+def test_a_click_from_a_slice_nearby_is_a_weaker_spot_near_the_error() -> None:
+    torch.manual_seed(0)
+    simulation = SimulatedClicks(3, automatic_share=0.0, override_share=0.0, max_clicks=1, near_share=1.0)
+    peaks = []
+    for _ in range(5):
+        for sample in run(simulation, batch()).seen[-1][:, 1:]:
+            row, column = divmod(int(sample[1].argmax()), 32)
+            assert 0 <= row < 18
+            assert 0 <= column < 18
+            peaks.append(float(sample[1].max()))
+    assert 0.1 < min(peaks) < 0.5 < max(peaks) < 1.0
 
 
 def test_asking_the_network_leaves_its_statistics_alone() -> None:

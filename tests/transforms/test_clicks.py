@@ -12,7 +12,14 @@ from phantoms import affine_of, ct_array, label_array, meta_tensor, write_nifti
 
 from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.errors import ClickError
-from monai_vggunet.transforms import KeepClicksd, clicks_on_grid, draw_clicks, inference_preprocessing
+from monai_vggunet.transforms import (
+    KeepClicksd,
+    clicked_slices,
+    clicks_on_grid,
+    draw_clicks,
+    inference_preprocessing,
+    slice_step,
+)
 
 NAMES = ["background", "liver", "Spleen"]
 
@@ -93,6 +100,20 @@ def test_a_spot_is_drawn_in_its_slice_and_class_alone() -> None:
     assert maps[1, 2].max() == 1.0
     maps[1, 2] = 0
     assert not maps.any()
+
+
+def test_slices_within_reach_see_a_weaker_spot() -> None:
+    click = np.array([[1, 5.0, 3.0, 7.0]])
+    maps = draw_clicks(click, [4, 5, 6, 7, 8], (12, 10), 2, step=2.0)
+    np.testing.assert_allclose(maps[:, 1].amax((1, 2)), [0, np.exp(-2), np.exp(-0.5), 1, np.exp(-0.5)], rtol=1e-6)
+    assert clicked_slices(click, 20, 2.0) == [5, 6, 7, 8, 9]
+    assert clicked_slices(click, 20, 5.0) == [7]
+    assert clicked_slices(click, 8, 2.0) == [5, 6, 7]
+
+
+def test_the_step_between_slices_is_in_pixels() -> None:
+    assert slice_step(meta_tensor(np.zeros((1, 4, 4, 4)), np.diag([0.5, 2.0, 3.0, 1.0]))) == 3.0
+    assert slice_step(torch.zeros(1, 4, 4, 4)) == np.inf
 
 
 def test_a_model_without_clicks_looks_as_it_did() -> None:
