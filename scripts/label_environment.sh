@@ -30,6 +30,6 @@ build_label_environment() {
         echo "installing MONAI Label into .label-venv (torch alone is several GB; some minutes)"
     fi
     .label-venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --constraint constraints.txt --requirement scripts/label_requirements.txt --editable . || return 2
+        --constraint constraints.txt --requirement scripts/label_requirements.txt --editable ".[openvino]" || return 2
     .label-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 || return 2
 }

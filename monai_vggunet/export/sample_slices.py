@@ -17,6 +17,7 @@ from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError, refusal_behind
 from monai_vggunet.inference import VolumeSliceInferer
+from monai_vggunet.inference.guidance import NO_GUIDANCE, Guidance
 from monai_vggunet.transforms import network_grid_preprocessing
 
 __all__ = ["SampledSlice", "sample_slices"]
@@ -52,6 +53,8 @@ def sample_slices(
 ) -> list[SampledSlice]:
     """Read cases and keep slices of each, evenly spaced, within a budget that bounds memory.
 
+    Of a model that takes clicks every second slice has one: what was never seen could not be calibrated.
+
     Args:
         cases: at least one; each gives about the same number of slices.
         spec: of the model.
@@ -79,19 +82,34 @@ def sample_slices(
         pixels = max(1, volume.shape[1] * volume.shape[2])
         share = min((most_pixels - used) // pixels, most_slices - len(found)) // (len(cases) - number)
         for index in _indices(volume.shape[3], label if prefer_foreground else None, max(1, share)):
-            found.append(_slice(inferer, volume, label, index))
+            clicked = bool(spec.preprocessing.n_guidance) and len(found) % 2 == 1
+            found.append(_slice(inferer, volume, label, index, clicked))
     _log.info("%d slices of %d cases", len(found), len(cases))
     return found
 
 
-def _slice(inferer: VolumeSliceInferer, volume: torch.Tensor, label: torch.Tensor | None, index: int) -> SampledSlice:
-    image, place = inferer.network_input(volume, range(index, index + 1))
+def _slice(
+    inferer: VolumeSliceInferer, volume: torch.Tensor, label: torch.Tensor | None, index: int, clicked: bool
+) -> SampledSlice:
+    guidance = _one_click(volume, label, index, inferer.n_guidance) if clicked else NO_GUIDANCE
+    image, place = inferer.network_input(volume, range(index, index + 1), guidance)
     if label is None:
         return SampledSlice(image)
     rows, columns = image.shape[-2:]
     before, beside = place[0].start, place[1].start
     around = (beside, columns - place[1].stop, before, rows - place[0].stop)
     return SampledSlice(image, F.pad(label[..., index], around))
+
+
+def _one_click(volume: torch.Tensor, label: torch.Tensor | None, index: int, n_classes: int) -> Guidance:
+    """Return a click that is true: in the midst of a slice's foreground, or in the middle where there is none."""
+    row, column = (n // 2 for n in volume.shape[1:3])
+    inside = torch.nonzero(label[..., index]).float() if label is not None else torch.empty(0, 2)
+    if len(inside):
+        nearest = int((inside - inside.mean(0)).square().sum(1).argmin())
+        row, column = (int(n) for n in inside[nearest])
+    number = int(label[row, column, index]) if label is not None else 0
+    return Guidance(np.array([[number, row, column, index]], dtype=np.float64), float("inf"), n_classes)
 
 
 def _indices(n_slices: int, label: torch.Tensor | None, count: int) -> Iterator[int]:

@@ -14,6 +14,7 @@ from typing import Any
 from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.files import atomic_path, write_json
+from monai_vggunet.inference.engines.exports import engine_files
 from monai_vggunet.workflow import bundle_folder
 
 __all__ = ["place_app", "place_bundle"]
@@ -90,6 +91,9 @@ def place_bundle(model_dir: str | os.PathLike[str], model: str | os.PathLike[str
     else:
         _copy(source.with_suffix(".json"), placed.with_suffix(".json"))
         _copy(source, placed)
+        # The fastest serves. Once a training has replaced the model, exports no longer fit it, and are passed over.
+        for export in engine_files(source):
+            _copy(export, placed.with_name(placed.stem + export.name.removeprefix(source.stem)))
     ours = bundle_folder()
     for file in ("LICENSE", "docs/README.md", "configs/logging.conf"):
         _copy(ours / file, bundle / file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -53,6 +54,18 @@ def datalist(tmp_path: Path, model: Path) -> Datalist:
         nib.save(nib.Nifti1Image(labels[0, 0].transpose(0, 1).numpy().astype(np.uint8), affine), label)
         cases.append({"image": str(image), "label": str(label), "case": str(number), "patient": str(number)})
     return Datalist(cases[:1], cases[1:], NAMES, "CT")
+
+
+def test_every_second_sample_of_a_model_with_clicks_has_a_true_one(model: Path, datalist: Datalist) -> None:
+    spec = load_model_spec(model.with_suffix(".json"))
+    guided = replace(spec, preprocessing=replace(spec.preprocessing, n_guidance=3))
+    samples = sample_slices(datalist.training, guided, 10**6, 4)
+    clicked = [sample.image[0, -3:].amax((1, 2)).tolist() for sample in samples]
+    assert [max(values) for values in clicked] == [0, 1, 0, 1]
+    for sample, values in zip(samples[1::2], clicked[1::2]):
+        number = values.index(1)
+        row, column = divmod(int(sample.image[0, -3 + number].argmax()), sample.image.shape[-1])
+        assert int(sample.label[row, column]) == number
 
 
 def test_the_samples_are_what_the_inferer_sees(model: Path, datalist: Datalist) -> None:

@@ -30,6 +30,18 @@ def test_the_placed_bundle_declares_volumes_and_this_models_classes(model: Path,
     assert formats["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "liver", "2": "spleen"}
 
 
+def test_exports_beside_the_model_go_with_it_under_its_new_name(model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "best.pt"
+    for suffix in (".pt", ".json"):
+        source.with_suffix(suffix).write_bytes(model.with_suffix(suffix).read_bytes())
+    for name in ("best_int8.xml", "best_int8.bin", "best.onnx", "other.onnx"):
+        (tmp_path / name).write_text(name)
+    models = place_bundle(tmp_path / "app", source, "organs") / "models"
+    names = {path.name for path in models.iterdir()}
+    assert names == {"model.pt", "model.json", "model_int8.xml", "model_int8.bin", "model.onnx"}
+    assert (models / "model_int8.bin").read_text() == "best_int8.bin"
+
+
 def test_the_released_bundle_stays_two_dimensional(repository: Path) -> None:
     """The zoo's check of the network needs two sizes; only the placed copy says three."""
     formats = json.loads((repository / "bundle" / "configs" / "metadata.json").read_text())["network_data_format"]

@@ -16,7 +16,7 @@ from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.inference.engines.onnx_engine import OnnxEngine
 from monai_vggunet.inference.engines.openvino_engine import read_rt_info
 
-__all__ = ["METADATA_KEY", "SUFFIXES", "ExportMetadata", "export_path", "read_metadata"]
+__all__ = ["METADATA_KEY", "SUFFIXES", "ExportMetadata", "engine_files", "export_path", "read_metadata"]
 
 METADATA_KEY = "monai_vggunet"
 FORMAT_VERSION = 1
@@ -65,6 +65,12 @@ def export_path(model_file: str | os.PathLike[str], kind: str) -> Path:
     """Return where the export of a kind in `SUFFIXES` lies beside a `model.pt`."""
     source = Path(model_file)
     return source.with_name(source.stem + SUFFIXES[kind])
+
+
+def engine_files(model_file: str | os.PathLike[str]) -> list[Path]:
+    """Return the files beside a `model.pt` that `EngineChoice` may choose, those of weights before their graphs."""
+    graphs = [export_path(model_file, kind) for kind in ("openvino_int8", "openvino", "onnx")]
+    return [file for graph in graphs for file in (graph.with_suffix(".bin"), graph) if file.is_file()]
 
 
 def read_metadata(path: Path, spec: ModelSpec) -> ExportMetadata:
