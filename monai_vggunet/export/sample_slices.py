@@ -17,7 +17,7 @@ from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError, refusal_behind
 from monai_vggunet.inference import VolumeSliceInferer
-from monai_vggunet.inference.guidance import NO_GUIDANCE, Guidance
+from monai_vggunet.inference.guidance import Guidance
 from monai_vggunet.transforms import network_grid_preprocessing
 
 __all__ = ["SampledSlice", "sample_slices"]
@@ -91,7 +91,7 @@ def sample_slices(
 def _slice(
     inferer: VolumeSliceInferer, volume: torch.Tensor, label: torch.Tensor | None, index: int, clicked: bool
 ) -> SampledSlice:
-    guidance = _one_click(volume, label, index, inferer.n_guidance) if clicked else NO_GUIDANCE
+    guidance = _one_click(volume, label, index, inferer.n_guidance) if clicked else None
     image, place = inferer.network_input(volume, range(index, index + 1), guidance)
     if label is None:
         return SampledSlice(image)

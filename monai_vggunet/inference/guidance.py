@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from monai_vggunet.transforms import clicks_on_grid, draw_clicks, slice_step
 
-__all__ = ["NO_GUIDANCE", "Guidance"]
+__all__ = ["Guidance"]
 
 # A spot's value to this power is how much of the probability a click takes by itself: more than half within a pixel.
 INSISTENCE = 4
@@ -35,7 +36,12 @@ class Guidance:
         Raises:
             ClickError: a batch of several volumes with clicks, which belong to one.
         """
-        return cls(clicks_on_grid(image), slice_step(image), n_classes) if n_classes else NO_GUIDANCE
+        return cls(clicks_on_grid(image), slice_step(image), n_classes) if n_classes else cls.none(0)
+
+    @classmethod
+    def none(cls, n_classes: int) -> Guidance:
+        """Return the guidance without any click."""
+        return cls(np.zeros((0, 4)), math.inf, n_classes)
 
     def __len__(self) -> int:
         return len(self.clicks)
@@ -58,6 +64,3 @@ class Guidance:
         taken = self.drawn(indices, probabilities.shape[-2:], probabilities.device) ** INSISTENCE
         total = taken.sum(1, keepdim=True)
         return probabilities * (1 - total.clamp(max=1)) + taken / total.clamp(min=1)
-
-
-NO_GUIDANCE = Guidance(np.zeros((0, 4)), float("inf"), 0)

@@ -18,7 +18,7 @@ from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.body_crop import body_box
 from monai_vggunet.inference.confidence import Confidence
 from monai_vggunet.inference.engines import Engine, EngineChoice
-from monai_vggunet.inference.guidance import NO_GUIDANCE, Guidance
+from monai_vggunet.inference.guidance import Guidance
 from monai_vggunet.inference.memory import Tiling, plan_tiling
 from monai_vggunet.inference.most_probable import most_probable
 from monai_vggunet.inference.neighborhood import Neighborhood
@@ -205,7 +205,7 @@ class VolumeSliceInferer(Inferer):
         self._told = told
 
     def network_input(
-        self, volume: torch.Tensor, indices: range, guidance: Guidance = NO_GUIDANCE
+        self, volume: torch.Tensor, indices: range, guidance: Guidance | None = None
     ) -> tuple[torch.Tensor, tuple[slice, slice]]:
         """Return the network's input `(n, C', H, W)` for slices of `(C, X, Y, Z)`, and where in it the slices lie.
 
@@ -220,6 +220,7 @@ class VolumeSliceInferer(Inferer):
         place = tuple(slice(start, start + n) for start, n in zip(before, slices.shape[-2:]))
         prepared = self.normalize(functional.pad(slices, padding))
         if self.n_guidance:
+            guidance = Guidance.none(self.n_guidance) if guidance is None else guidance
             channels = guidance.drawn(indices, slices.shape[-2:], slices.device)
             prepared = torch.cat([prepared, functional.pad(channels, padding)], dim=1)
         return prepared, place  # type: ignore[return-value]
