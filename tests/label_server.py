@@ -15,11 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-import torch
-
-from monai_vggunet import VGG16UNet
-from monai_vggunet.data import ModelSpec, Preprocessing
-from monai_vggunet.training import save_model
+from tiny_model import write_tiny_model
 
 REPOSITORY = Path(__file__).parents[1]
 PYTHON = REPOSITORY / ".label-venv" / "bin" / "python"
@@ -29,15 +25,7 @@ START_LIMIT_SEC, TRAINING_LIMIT_SEC = 120, 240
 
 def tiny_model(folder: Path, **preprocessing: Any) -> Path:
     """Save a CT model with random weights that finds a bit of everything; two classes."""
-    torch.manual_seed(0)
-    options = {"modality": "CT", "plane": "axial", "spacing_mm": (1.0, 1.0), "roi_size": (32, 32)}
-    prepared = Preprocessing(**{**options, "windows": ((-100.0, 200.0),), **preprocessing})
-    network = {"spatial_dims": 2, "in_channels": prepared.in_channels, "out_channels": 3}
-    network |= {"batch_norm": True, "decoder_channels": [16, 16, 8, 8], "upsample": "deconv", "dropout": 0.0}
-    spec = ModelSpec(network=network, preprocessing=prepared, class_names=["background", "liver", "spleen"])
-    spec.fingerprint.update(_fingerprint())
-    save_model(VGG16UNet(**network), spec, folder)
-    return folder / "model.pt"
+    return write_tiny_model(folder, _fingerprint(), **{"windows": ((-100.0, 200.0),), **preprocessing})
 
 
 class Server:

@@ -10,37 +10,25 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from dicom_phantoms import PATIENT_ID, PATIENT_NAME, oblique, write_series
 from phantoms import affine_of, ct_array, label_array, write_nifti
 from PIL import Image
 from report_phantoms import write_result
+from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
-from monai_vggunet import VGG16UNet
 from monai_vggunet.cli import app
-from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.errors import ConfigurationError, DatasetError
 from monai_vggunet.files import write_json
 from monai_vggunet.outputs import content_digest
 from monai_vggunet.report import report
-from monai_vggunet.training import save_model
 
 ALONE = "The mask is shown alone"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CT model with random weights that finds a bit of everything."""
-    torch.manual_seed(0)
-    network = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}
-    preprocessing = Preprocessing(
-        modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(32, 32), windows=((-900.0, 1500.0),)
-    )
-    spec = ModelSpec(network=network, preprocessing=preprocessing, class_names=["background", "liver", "spleen"])
-    folder = tmp_path_factory.mktemp("model")
-    save_model(VGG16UNet(**network), spec, folder)
-    return folder / "model.pt"
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def run(*words: object) -> tuple[int, str]:

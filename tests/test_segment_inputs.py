@@ -14,26 +14,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from tiny_model import write_tiny_model
 
-from monai_vggunet import VGG16UNet
-from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
+from monai_vggunet.data import load_model_spec
 from monai_vggunet.errors import EngineUnavailableError, ModelMismatchError
 from monai_vggunet.segment import Segmenter, segment
-from monai_vggunet.training import save_model
 
-NETWORK = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    preprocessing = Preprocessing(
-        modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(64, 64), windows=((-900.0, 1500.0),)
-    )
-    folder = tmp_path_factory.mktemp("model")
-    save_model(VGG16UNet(**NETWORK), ModelSpec(NETWORK, preprocessing, ["background", "liver", "spleen"]), folder)
-    return folder / "model.pt"
+    return write_tiny_model(tmp_path_factory.mktemp("model"), roi_size=(64, 64))
 
 
 def write_volume(path: Path, values: np.ndarray, affine: np.ndarray = AFFINE) -> Path:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from dicom_phantoms import (
     BIRTH_DATE,
     PATIENT_ID,
@@ -22,14 +21,12 @@ from dicom_phantoms import (
 )
 from faulty_proxy import FaultyProxy
 from orthanc_server import PASSWORD, USER, Orthanc, why_no_orthanc
+from tiny_model import write_tiny_model
 from typer.testing import CliRunner, Result
 
-from monai_vggunet import VGG16UNet
 from monai_vggunet.cli import app
-from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.pacs import DicomWebServer, Retries
 from monai_vggunet.pacs.access import Credentials
-from monai_vggunet.training import save_model
 
 CT = "1.2.3.4.5.61"
 TOKEN = "tOp-SECRET-0815"
@@ -80,16 +77,7 @@ def result_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CT model with random weights that finds a bit of everything."""
-    torch.manual_seed(0)
-    network = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}
-    preprocessing = Preprocessing(
-        modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(32, 32), windows=((-900.0, 1500.0),)
-    )
-    spec = ModelSpec(network=network, preprocessing=preprocessing, class_names=["background", "liver", "spleen"])
-    folder = tmp_path_factory.mktemp("model")
-    save_model(VGG16UNet(**network), spec, folder)
-    return folder / "model.pt"
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
