@@ -166,7 +166,8 @@ def test_without_the_extra_the_error_says_how_to_install_it(missing: str, monkey
 
 
 def test_the_log_is_not_told_of_credentials(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "dicomweb_client", "urllib3"):  # the command line silences them, in an earlier test maybe
+        caplog.set_level(logging.DEBUG, logger=name)
     server = DicomWebServer("http://127.0.0.1:9/dw", Credentials(token=SECRET), timeout_sec=0.5)
     with pytest.raises(requests.ConnectionError):
         server.client.search_for_series("1.2.3")
