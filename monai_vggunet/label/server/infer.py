@@ -71,7 +71,9 @@ class SegmentationTask(InferTask):
             raise DatasetError("the study is not there: it was renamed or deleted, or the request named none")
         result = self.compute(request)
         computed = time.monotonic()
-        file = _written(result, _ending(request, image)) if request.get("result_write_to_file", True) else None
+        # OHIF asks for plain NRRD: it fails on a compressed one with an odd number of voxels ("something went wrong").
+        compress, wanted = bool(request.get("result_compress", True)), request.get("result_write_to_file", True)
+        file = _written(result, _ending(request, image), compress) if wanted else None
         latencies = {"infer": round(computed - started, 3), "write": round(time.monotonic() - computed, 3)}
         latencies["total"] = round(time.monotonic() - started, 3)
         said = {"label_names": self.labels, "latencies": latencies, "confidence": result.confidence, "centroids": {}}
@@ -113,13 +115,13 @@ def _ending(request: Mapping[str, Any], image: str) -> str:
     return asked or next((ending for ending in endings if image.lower().endswith(ending)), NIFTI_ENDINGS[0])
 
 
-def _written(result: Segmentation, ending: str) -> str:
-    """Write the mask, uint8, to a temporary file, which the server removes when it is sent."""
+def _written(result: Segmentation, ending: str, compress: bool) -> str:
+    """Write the mask, uint8, to a temporary file, which the server removes when it is sent; NRRD plain if asked for."""
     handle, name = tempfile.mkstemp(prefix="mask-", suffix=ending)
     os.close(handle)
     labels = result.labels if result.labels.ndim == 3 else result.labels[..., None]
     if ending in NIFTI_ENDINGS:
         write_mask(name, labels, result.affine)
     else:
-        write_itk(labels, name, result.affine, np.uint8, True)
+        write_itk(labels, name, result.affine, np.uint8, compress)
     return name
