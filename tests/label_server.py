@@ -67,10 +67,11 @@ class Server:
 def running_server(
     studies: Path | str, model: Path, folder: Path, *options: str, **environment: str
 ) -> Iterator[Server]:
-    """Start a server, and end it with every process it started."""
+    """Start a server, on a free port unless the options name one, and end it with every process it started."""
     if not PYTHON.is_file():
         pytest.skip("MONAI Label's environment (.label-venv) is not here: scripts/test.sh makes it")
-    port, app, log = _free_port(), folder / "app", folder / "server.log"
+    port = int(options[options.index("--port") + 1]) if "--port" in options else _free_port()
+    app, log = folder / "app", folder / "server.log"
     command = [str(PYTHON), "-m", "monai_vggunet.label.serve", str(studies), "--app", str(app), "--model", str(model)]
     command += ["--port", str(port), *options]
     given = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}

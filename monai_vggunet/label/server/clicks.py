@@ -16,6 +16,10 @@ from monai_vggunet.transforms.clicks import clicks_in_world
 
 __all__ = ["ClickTask"]
 
+# The number under which clients list the background: no voxel has it. Under 0, which OHIF takes for "no number", that
+# one draws some class as a segment "background" once the background was clicked; 3D Slicer passes it over in any case.
+BACKGROUND = 255
+
 
 class ClickTask(SegmentationTask):
     """Segment a study as the clicks of a request say: `{"liver": [[i, j, k]], "background": [...]}`.
@@ -30,7 +34,7 @@ class ClickTask(SegmentationTask):
     def __init__(self, automatic: SegmentationTask) -> None:
         super().__init__(automatic.model, f"{automatic.description}; corrected by clicks")
         self.type, self.automatic = InferType.DEEPEDIT, automatic
-        self.labels: dict[str, int] = {**automatic.labels, "background": 0}
+        self.labels: dict[str, int] = {**automatic.labels, "background": BACKGROUND}
         self._kept: tuple[tuple[str, float, Segmenter], dict[str, Any]] | None = None
 
     def segmenter(self, device: str) -> Segmenter:
