@@ -49,14 +49,17 @@ def main() -> None:
     orthanc = orthanc_server.Orthanc()
     try:
         orthanc.upload(path for path in sorted(PHANTOMS.rglob("*")) if path.is_file())
-        with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-            with running_server(orthanc.dicomweb, MODEL, Path(folder), "--port", "8000", **secret) as server:
-                program = shutil.which("chromium") or shutil.which("chromium-browser")
-                browser = playwright.chromium.launch(executable_path=program, args=BROWSER)
-                context = browser.new_context(viewport=SIZE)
-                context.route(lambda url: not url.startswith(server.url), lambda route: route.abort())
-                draw(context.new_page(), server.url)
-                browser.close()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            sync_playwright() as playwright,
+            running_server(orthanc.dicomweb, MODEL, Path(folder), "--port", "8000", **secret) as server,
+        ):
+            program = shutil.which("chromium") or shutil.which("chromium-browser")
+            browser = playwright.chromium.launch(executable_path=program, args=BROWSER)
+            context = browser.new_context(viewport=SIZE)
+            context.route(lambda url: not url.startswith(server.url), lambda route: route.abort())
+            draw(context.new_page(), server.url)
+            browser.close()
     finally:
         orthanc.stop()
 
@@ -84,10 +87,9 @@ def draw(page: Any, url: str) -> None:
     picture(page, "ohif_run")
 
     page.locator("label.tab-label", has_text="Active Learning").click()
-    page.locator("select.actionInput").select_option("uncertainty")
     page.wait_for_timeout(1000)
     buttons = [page.get_by_role("button", name=name) for name in ("Next Sample", "Update Model")]
-    mark(page, 5, page.locator("select.actionInput"), *buttons)
+    mark(page, 5, *buttons)
     picture(page, "ohif_learn", {"x": SIZE["width"] - 280, "y": 50, "width": 280, "height": 420})
 
 

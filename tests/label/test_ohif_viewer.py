@@ -1,4 +1,4 @@
-"""OHIF as MONAI Label ships it, in a real browser on a real Orthanc: what it draws is the server's mask, in its place."""
+"""OHIF as MONAI Label ships it, in a real browser, on a real Orthanc: it draws the server's mask, in its place."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import orthanc_server
 import pytest
 from dicom_phantoms import oblique, write_series
 from label_server import PYTHON, Server, running_server, tiny_model
-from PIL import Image
 from phantoms import ct_array, label_array
+from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
 pytestmark = [pytest.mark.label, pytest.mark.pacs, pytest.mark.browser, pytest.mark.slow]
@@ -81,7 +81,7 @@ def archive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 
 @pytest.fixture(scope="module")
 def page(chromium: Any, archive_server: Server) -> Iterator[Any]:
-    """The viewer as a user opens it: the study list, the study, the mode *MONAI Label*, the button beside the address."""
+    """The viewer as a user opens it: the study list, the study, the mode *MONAI Label*, the connection."""
     context = chromium.new_context(viewport={"width": 1400, "height": 850})
     context.route(lambda url: not url.startswith(archive_server.url), lambda route: route.abort())
     context.set_default_timeout(LIMIT_MS)
