@@ -37,7 +37,7 @@ def server_command(
         port: of the server, on the loopback address.
     """
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app_dir), "--studies", studies]
-    command += ["--host", LOOPBACK, "--port", str(port)]
+    command += ["--host", LOOPBACK, "--port", str(port), "--uvicorn_app", "monai_vggunet.label.server.asgi:app"]
     return [*command, "--conf", "models", name, "--conf", "zoo_source", "local", "--conf", "sam2", "false"]
 
 

@@ -94,6 +94,12 @@ def test_slicer_gets_mask_and_words_in_one_answer(server: Server, tmp_path: Path
     assert SimpleITK.ReadImage(str(tmp_path / "mask.nrrd")).GetSize() == label_array().shape
 
 
+def test_pages_of_another_origin_may_not_read_answers(server: Server) -> None:
+    answer = server.get("/info/", headers={"Origin": "http://elsewhere.example"})
+    assert answer.ok  # a viewer that is no browser sends no origin, and is served
+    assert "access-control-allow-origin" not in answer.headers
+
+
 def test_json_alone(server: Server) -> None:
     said = server.infer("vggunet", "axial", output="json").json()
     assert said["confidence"]["views"] == 1
