@@ -78,7 +78,7 @@ class AnswersGuidance(torch.nn.Module):
 
 def test_deepedit_gets_each_click_in_its_class_and_answers_on_the_volumes_grid() -> None:
     pytest.importorskip("skimage", reason="MONAI's DeepEdit draws its clicks with scikit-image")
-    from clicks_deepedit import PATCH, Session
+    from deepedit_peer import PATCH, Session
 
     network, image = AnswersGuidance(), torch.rand(1, 35, 52, 36)
     session = Session(network, NAMES, image)
@@ -100,7 +100,7 @@ def test_deepedit_gets_each_click_in_its_class_and_answers_on_the_volumes_grid()
 
 def test_a_volume_larger_than_deepedits_patch_is_refused() -> None:
     pytest.importorskip("skimage", reason="MONAI's DeepEdit draws its clicks with scikit-image")
-    from clicks_deepedit import Session
+    from deepedit_peer import Session
 
     with pytest.raises(SystemExit, match="does not fit the patch"):
         Session(AnswersGuidance(), NAMES, torch.rand(1, 60, 52, 36))
@@ -138,5 +138,6 @@ def test_deepedit_is_trained_and_judged(tmp_path: Path, monkeypatch: pytest.Monk
     assert run["history"][-1]["step"] >= 1
     page = (tmp_path / "results.md").read_text()
     assert "DeepEdit as a peer" in page
-    assert "on 2 cases with 1 CPU" in page
+    assert "2 cases,\n  1 CPU thread(s)" in page
     assert "| 3 | " in page
+    assert " clicks went where one had been before" in page
