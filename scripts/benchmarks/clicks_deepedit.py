@@ -174,8 +174,8 @@ def judge(arguments: argparse.Namespace) -> None:
     n_million = sum(one.numel() for one in network.parameters()) / 1e6
     text = f"""{figures(results)}
 
-{sum(repeated)} clicks went where one had been before, because it had not been obeyed: they add nothing to DeepEdit's
-guidance, which only says whether a voxel was clicked."""
+{sum(repeated)} clicks went where one had been before, because the mask was still wrong there: they add nothing to
+DeepEdit's guidance, which only says whether a voxel was clicked."""
     write_section("clicks_deepedit", report(text, len(results), run, n_million, arguments.note))
 
 
