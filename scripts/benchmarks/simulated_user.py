@@ -32,6 +32,7 @@ class Corrected:
     error_left: list[float] = field(default_factory=list)
     clicked_error_left: float = float("nan")  # in the clicked slices alone, after three clicks
     changed_elsewhere: float = 0.0  # largest share of voxels that changed in slices without a click
+    spoiled_elsewhere: float = 0.0  # largest share of voxels that were right there and no longer are
     obeyed: list[bool] = field(default_factory=list)  # whether the clicked voxel has the class that was said
     seconds: list[float] = field(default_factory=list)
 
@@ -72,8 +73,11 @@ def correct(
         mask = answer(clicks)
         result.seconds.append(time.monotonic() - started)
         result.obeyed.append(bool(mask[voxel] == truth[voxel]))
-        others = np.delete(mask != automatic, sorted({click[1][2] for click in clicks}), axis=2)
-        result.changed_elsewhere = max(result.changed_elsewhere, float(others.mean()) if others.size else 0.0)
+        now, before_it, right = (np.delete(a, [c[1][2] for c in clicks], axis=2) for a in (mask, automatic, truth))
+        if now.size:
+            changed, spoiled = now != before_it, (now != right) & (before_it == right)
+            result.changed_elsewhere = max(result.changed_elsewhere, float(changed.mean()))
+            result.spoiled_elsewhere = max(result.spoiled_elsewhere, float(spoiled.mean()))
     return result
 
 
@@ -108,5 +112,6 @@ def figures(results: list[Corrected]) -> str:
 
 After {CLICKED_SLICES} clicks {100 * (1 - clicked):.0f} % of the wrong voxels are gone in the slices that were clicked.
 {100 * np.mean(obeyed):.0f} % of {len(obeyed)} clicked voxels have the class that was said. In slices without a click at
-most {100 * max(result.changed_elsewhere for result in results):.3f} % of the voxels changed. A correction takes
+most {100 * max(result.changed_elsewhere for result in results):.3f} % of the voxels changed, and at most
+{100 * max(result.spoiled_elsewhere for result in results):.3f} % had been right. A correction takes
 {seconds:.2f} s (median), the way back to the volume's grid included; {machine()}."""
