@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from monai_vggunet.transforms import (
 from monai_vggunet.transforms.clicks import CLICKS
 
 __all__ = ["Segmentation", "Segmenter"]
+
+_log = logging.getLogger(__name__)
 
 MOST_SAMPLED = 1_000_000  # voxels looked at for the median intensity
 
@@ -178,6 +181,7 @@ class Segmenter:
         image = batch["image"].clone()
         image.meta = {**image.meta, CLICKS: np.asarray(clicks, dtype=np.float64)}
         slices = clicked_slices(clicks_on_grid(image), image.shape[-1], slice_step(image))
+        _log.info("%d click(s): %d of %d slices computed anew", len(clicks), len(slices), image.shape[-1])
         self.inferer.only_slices = slices
         try:
             redone = self.inferer(image.to(self.device), self.engine).cpu()

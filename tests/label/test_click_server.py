@@ -41,6 +41,15 @@ def test_clicks_change_the_slices_near_them_alone_and_are_not_remembered(server:
     np.testing.assert_array_equal(mask(server, tmp_path), automatic)
 
 
+def test_a_click_after_run_computes_the_slices_it_reaches_alone(server: Server, tmp_path: Path) -> None:
+    mask(server, tmp_path, "vggunet")
+    before = len(server.log.read_text())
+    mask(server, tmp_path, spleen=[[5, 6, 4]])
+    told = server.log.read_text()[before:]
+    assert "1 click(s): 3 of 6 slices computed anew" in told
+    assert "all slices computed" not in told
+
+
 @pytest.mark.parametrize(
     ("clicks", "word"),
     [([[99, 0, 0]], "outside the image"), ([["5", "6", "2"]], "three voxel indices"), ("[[5,6,2]]", "expected a list")],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +22,8 @@ BACKGROUND = 255
 class ClickTask(SegmentationTask):
     """Segment a study as the clicks of a request say: `{"liver": [[i, j, k]], "background": [...]}`.
 
-    Clients send all clicks each time. The automatic result of the study that was last asked for is kept, so that a
-    click costs its own slice and the way back to the study's grid.
+    Clients send all clicks each time. The automatic task keeps its result of the study that was last asked for, so that
+    a click costs the slices it reaches and the way back to the study's grid.
 
     Args:
         automatic: the task without clicks, whose loaded model serves both.
@@ -35,7 +33,6 @@ class ClickTask(SegmentationTask):
         super().__init__(automatic.model, f"{automatic.description}; corrected by clicks")
         self.type, self.automatic = InferType.DEEPEDIT, automatic
         self.labels: dict[str, int] = {**automatic.labels, "background": BACKGROUND}
-        self._kept: tuple[tuple[str, float, Segmenter], dict[str, Any]] | None = None
 
     def segmenter(self, device: str) -> Segmenter:
         """Return the model on a device, the very one of the automatic task."""
@@ -48,11 +45,7 @@ class ClickTask(SegmentationTask):
             ClickError: a click is no voxel of the study.
         """
         path, segmenter = str(request["image"]), self.segmenter(device_of(request.get("device")))
-        key = (path, os.stat(path).st_mtime, segmenter)
-        if self._kept is None or self._kept[0] != key:
-            self._kept = None  # the former study's memory is free before the next one is loaded
-            self._kept = key, segmenter.compute(segmenter.load({"image": path, "case": Path(path).name}))
-        batch = self._kept[1]
+        batch = self.automatic.automatic_result(path, segmenter)
         meta = batch["image"].meta
         affine = np.asarray(meta["original_affine"], dtype=np.float64).reshape(-1, 4, 4)[0]
         shape = [int(n) for n in np.asarray(meta["spatial_shape"]).ravel()]

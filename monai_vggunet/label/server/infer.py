@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
@@ -21,6 +22,8 @@ from monai_vggunet.segmenter import Segmentation, Segmenter
 
 __all__ = ["SegmentationTask", "device_of"]
 
+_log = logging.getLogger(__name__)
+
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 NRRD_ENDINGS = (".nrrd", ".seg.nrrd")
 
@@ -39,6 +42,7 @@ class SegmentationTask(InferTask):
         super().__init__(InferType.SEGMENTATION, labels, 3, description, {"device": _devices()})
         self.model = model
         self._loaded: tuple[tuple[float, str], Segmenter] | None = None
+        self._last: tuple[tuple[str, float, Segmenter], dict[str, Any]] | None = None
 
     def is_valid(self) -> bool:
         """Whether there is a model to segment with."""
@@ -82,7 +86,26 @@ class SegmentationTask(InferTask):
     def compute(self, request: Mapping[str, Any]) -> Segmentation:
         """Return the result for `request["image"]`, an existing file or folder."""
         segmenter = self.segmenter(device_of(request.get("device")))
-        return segmenter({"image": request["image"], "case": Path(request["image"]).name})
+        return segmenter.finish(dict(self.automatic_result(str(request["image"]), segmenter, again=True)))
+
+    def automatic_result(self, path: str, segmenter: Segmenter, again: bool = False) -> dict[str, Any]:
+        """Return what `Segmenter.compute` gives for a study; the last one's is kept if clicks can follow.
+
+        Args:
+            path: of the study.
+            segmenter: which computes it.
+            again: compute it even if it is there.
+        """
+        key = (path, os.stat(path).st_mtime, segmenter)
+        last, self._last = self._last, None  # the former study's memory is free before the next one is loaded
+        batch = last[1] if last is not None and last[0] == key and not again else None
+        del last
+        if batch is None:
+            _log.info("automatic segmentation: all slices computed")
+            batch = segmenter.compute(segmenter.load({"image": path, "case": Path(path).name}))
+        if segmenter.spec.preprocessing.n_guidance:
+            self._last = key, batch
+        return batch
 
 
 def _devices() -> list[str]:
