@@ -155,8 +155,8 @@ def index_speed(archive: Path, rounds: int, rest_sec: float) -> str:
     return f"""## DICOM: index of an archive
 
 Every file's header read, grouped into series and stacks. Reading the {len(files)} files whole takes
-{spread(whole / np.array(times[str(folders[-1])]))} times as long as their index; the first index, which starts the
-helper processes, took {first:.2f} s.
+{spread(whole / np.array(times[str(folders[-1])]))} times as long as their index; the first index of a process
+took {first:.2f} s.
 
 {markdown_table(["", "seconds", "ms per file"], rows)}"""
 
