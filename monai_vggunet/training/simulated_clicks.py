@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ from monai.utils import CommonKeys
 from scipy import ndimage
 
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.transforms import NormalizeImageNet, denormalize_imagenet
 from monai_vggunet.transforms.clicks import RADIUS_PIXELS, REACH, draw_clicks
 
-__all__ = ["SimulatedClicks", "largest_error", "shaded"]
+__all__ = ["SimulatedClicks", "largest_error"]
 
 INNER_SHARE = 0.5  # a click lands where the distance to the error's border is at least this share of the largest
-OVERRIDE_RADIUS = (2, 10)  # pixels, smallest and one more than the largest
-SHADING = (0.5, 1.5)  # natural logarithm of the brightness at one end of a shaded image, against its middle
+OVERRIDE_RADIUS = (2, 6)  # pixels, smallest and one more than the largest
 DRIFT = 0.35  # what the error's place has moved from slice to slice: standard deviation, pixels per pixel of distance
 
 
@@ -31,9 +28,7 @@ class SimulatedClicks:
     `max_clicks` times; then it learns with all of them. Such clicks alone are soon ignored, for they never say what
     the image does not. So a share of the samples gets an override first: a click of any class at any place, and the
     disc around it gets this class in the label. A share of the clicks is as seen from a slice nearby: a weaker spot,
-    not quite where the error is, and of an override a smaller disc. A network that is good errs by a voxel at the
-    border, and would never see clicks in gross errors: a share of the samples with clicks is shaded from one end to the
-    other, so that it fails there. Draws are torch's, which follow seed and epoch.
+    not quite where the error is, and of an override a smaller disc. Draws are torch's, which follow seed and epoch.
 
     Args:
         n_classes: number of classes K, background included.
@@ -41,7 +36,6 @@ class SimulatedClicks:
         override_share: share of the others with an override.
         max_clicks: most clicks per sample.
         near_share: share of the clicks that are made in a slice nearby.
-        shaded_share: share of the samples with clicks that are shaded.
 
     Raises:
         ConfigurationError: a share or number out of range.
@@ -57,15 +51,14 @@ class SimulatedClicks:
         override_share: float = 0.5,
         max_clicks: int = 3,
         near_share: float = 0.5,
-        shaded_share: float = 0.3,
     ) -> None:
-        shares = (automatic_share, override_share, near_share, shaded_share)
+        shares = (automatic_share, override_share, near_share)
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise ConfigurationError(f"shares are {', '.join(map(str, shares))}; expected 0 to 1")
         if max_clicks < 1:
             raise ConfigurationError(f"max_clicks is {max_clicks}; expected 1 or more")
         self.n_classes, self.max_clicks = n_classes, max_clicks
-        self.automatic_share, self.override_share, self.near_share, self.shaded_share = shares
+        self.automatic_share, self.override_share, self.near_share = shares
 
     def __call__(self, engine: Engine, batchdata: dict[str, Any]) -> Any:
         """Add the clicks and run the trainer's own iteration."""
@@ -75,10 +68,8 @@ class SimulatedClicks:
         guidance = image.new_zeros((image.shape[0], self.n_classes, *image.shape[-2:]))
         clicked = torch.nonzero(torch.rand(len(image)) >= self.automatic_share)[:, 0].tolist()
         if clicked:
-            image, label = image.clone(), label.clone()
+            label = label.clone()
             for sample in clicked:
-                if torch.rand(()) < self.shaded_share:
-                    image[sample] = shaded(image[sample])
                 if torch.rand(()) < self.override_share:
                     self._override(label[sample, 0], guidance[sample])
             for _ in range(int(torch.randint(1, self.max_clicks + 1, ()))):
@@ -127,17 +118,6 @@ class SimulatedClicks:
         click = np.array([[number, row, column, 0]])
         spot = draw_clicks(click, [1], guidance.shape[-2:], self.n_classes, step=distance)
         torch.maximum(guidance, spot[0].to(guidance), out=guidance)
-
-
-def shaded(image: torch.Tensor) -> torch.Tensor:
-    """Return a normalized image `(C, H, W)` darkened towards one end and brightened towards the other, as by a coil."""
-    angle = 2 * math.pi * float(torch.rand(()))
-    rows, columns = (torch.linspace(-1, 1, n, device=image.device) for n in image.shape[-2:])
-    ramp = math.sin(angle) * rows[:, None] + math.cos(angle) * columns[None]
-    low, high = SHADING
-    strength = low + (high - low) * float(torch.rand(()))
-    values = denormalize_imagenet(image) * torch.exp(strength * ramp)
-    return NormalizeImageNet()(values.clamp(0.0, 1.0))
 
 
 def largest_error(wrong: np.ndarray) -> np.ndarray | None:

@@ -12,8 +12,6 @@ from monai.inferers import SimpleInferer
 
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.training import SimulatedClicks, largest_error
-from monai_vggunet.training.simulated_clicks import shaded
-from monai_vggunet.transforms import NormalizeImageNet, denormalize_imagenet
 
 
 class Blind(torch.nn.Module):
@@ -103,28 +101,6 @@ def test_a_click_from_a_slice_nearby_is_a_weaker_spot_near_the_error() -> None:
             assert 0 <= column < 18
             peaks.append(float(sample[1].max()))
     assert 0.1 < min(peaks) < 0.5 < max(peaks) < 1.0
-
-
-def test_shading_makes_one_end_dark_and_the_other_bright() -> None:
-    torch.manual_seed(0)
-    image = NormalizeImageNet()(torch.full((7, 32, 48), 0.4))
-    for _ in range(10):
-        values = denormalize_imagenet(shaded(image))
-        assert values.min() >= -1e-6
-        assert values.max() <= 1 + 1e-6
-        assert values.min() < 0.27
-        assert values.max() > 0.5
-        assert abs(float(values[:, 15:17, 23:25].mean()) - 0.4) < 0.02  # the middle stays
-        assert torch.allclose(values[0], values[6])
-
-
-def test_samples_without_clicks_are_never_shaded() -> None:
-    torch.manual_seed(0)
-    data = batch()
-    seen = run(SimulatedClicks(3, automatic_share=1.0, shaded_share=1.0), data).seen[-1][:, :1]
-    assert torch.equal(seen, data["image"])
-    seen = run(SimulatedClicks(3, automatic_share=0.0, shaded_share=1.0), data).seen[-1][:, :1]
-    assert not torch.isclose(seen, data["image"]).all(3).all(2).any()
 
 
 def test_asking_the_network_leaves_its_statistics_alone() -> None:
