@@ -78,7 +78,8 @@ class HeaderReader:
     def _learn(self, data: bytes, header: PlainHeader, before: bytes, former: PlainHeader) -> None:
         """Make a stencil of two headers with the same elements, with all that varied among such headers before."""
         layout = _layout_of(data, header)
-        if layout != _layout_of(before, former):
+        twice = len(set(layout[2])) < len(layout[2])  # of an element that stands there twice the last counts
+        if twice or layout != _layout_of(before, former):
             return
         kin = next((stencil for stencil in self._stencils if stencil.layout == layout), None)
         bounds, others = header.bounds, former.bounds
@@ -87,10 +88,13 @@ class HeaderReader:
             for n in range(len(bounds) - 1)
             if data[bounds[n] : bounds[n + 1]] != before[others[n] : others[n + 1]] or (kin and n in kin.varying)
         }
+        if any(layout[2][n] == _TRANSFER_SYNTAX for n in varying):  # what stands in it decides how the rest is read
+            return
         rest = tuple(stencil for stencil in self._stencils if stencil is not kin)
         self._stencils = (_Stencil(data, header, layout, frozenset(varying)), *rest)[:_MOST_STENCILS]
 
 
+_TRANSFER_SYNTAX = b"\x02\x00\x10\x00"
 # Transfer syntax, number of elements in group 0002, and the tags of all, as their bytes.
 _Layout = tuple[str, int, tuple[bytes, ...]]
 

@@ -76,6 +76,30 @@ def test_an_element_that_varies_later_is_learned(tmp_path: Path, by_comparison: 
     assert by_comparison == [False, True, True]
 
 
+def test_of_an_element_that_stands_there_twice_the_last_counts(tmp_path: Path) -> None:
+    files = series(tmp_path, ExplicitVRLittleEndian)
+    for n, path in enumerate(files):
+        content, element = path.read_bytes(), b"\x10\x00\x20\x00LO\x02\x00"
+        place = content.index(b"\x10\x00\x20\x00LO")
+        path.write_bytes(content[:place] + element + str(10 + n).encode() + element + b"ZZ" + content[place:])
+    reader = HeaderReader(TAGS)
+    assert [said(reader.read(path)) for path in files] == [said(read_plain_header(path, TAGS)) for path in files]
+
+
+def test_a_transfer_syntax_that_varies_is_read_each_time(tmp_path: Path) -> None:
+    """The same one is written with other padding, and then another one follows."""
+    files = series(tmp_path, ExplicitVRLittleEndian)
+    explicit = b"1.2.840.10008.1.2.1\0"
+    for path, written in ((files[1], b"1.2.840.10008.1.2.1 "), (files[3], b"1.2.840.10008.1.2.5\0")):
+        content = path.read_bytes()
+        assert explicit in content
+        path.write_bytes(content.replace(explicit, written))
+    reader = HeaderReader(TAGS)
+    found = [reader.read(path) for path in files]
+    assert [said(header) for header in found] == [said(read_plain_header(path, TAGS)) for path in files]
+    assert found[3].transfer_syntax == "1.2.840.10008.1.2.5"
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
@@ -87,7 +111,7 @@ def test_changed_bytes_are_never_taken_for_the_old_ones(tmp_path: Path, syntax: 
         reader.read(path)
     content = bytearray(files[3].read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(content) - 1))
+        place = data.draw(st.integers(0, max(0, len(content) - 1)))
         kind = data.draw(st.sampled_from(["change", "insert", "remove", "cut"]))
         count = data.draw(st.integers(1, 12))
         new = data.draw(st.binary(min_size=count, max_size=count))
