@@ -159,11 +159,16 @@ def planes_of(name: str, data: bytes, original: bytes | None = None) -> list[Pla
 
 
 def _read(data: bytes) -> Dataset:
-    """Read a file; if need be with the character set as text again, without which pydicom reads nothing at all."""
+    """Read a file; if need be without its character set: where that is damaged pydicom reads nothing at all."""
     try:
         return pydicom.dcmread(io.BytesIO(data), force=True)
     except Exception:  # whatever is left then is the file's own damage
-        return pydicom.dcmread(io.BytesIO(_CHARACTER_SET.sub(rb"\1CS", data)), force=True)
+        return pydicom.dcmread(io.BytesIO(_CHARACTER_SET.sub(_as_other_element, data)), force=True)
+
+
+def _as_other_element(head: re.Match[bytes]) -> bytes:
+    """Return the head of the character set as that of the element before it, which says nothing, as text."""
+    return head[1].replace(b"\x05", b"\x04") + b"CS"
 
 
 def _pixels_start(data: bytes) -> int:
