@@ -1,7 +1,7 @@
 """DeepEdit as the radiology sample app of MONAI Label 0.8.5 sets it (arXiv 2305.10655), by MONAI's own parts.
 
 What had to differ for small MR volumes stands beside its constant or in the function's first sentence. MONAI's parts
-need scikit-image.
+need scikit-image (extra `bench`).
 """
 
 from __future__ import annotations
