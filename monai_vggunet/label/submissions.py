@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +13,44 @@ import numpy as np
 
 from monai_vggunet.errors import LabelContentError, VGGUNetError, refusal_behind
 from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.label.segment_names import by_class_number
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.transforms import loading
 
 __all__ = ["HISTORY", "fitted_label", "keep_version"]
 
 HISTORY = "label_history"
+MOST_NUMBERS = 256  # a client may number its segments as it likes
 
 
 def fitted_label(
-    label: str | os.PathLike[str],
-    image: str | os.PathLike[str],
-    n_classes: int,
-    segments: Mapping[str, int] | None = None,
+    label: str | os.PathLike[str], image: str | os.PathLike[str], class_names: Sequence[str], described: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a submitted label `(X, Y, Z)`, uint8, on its image's own grid, and that grid's RAS affine in mm.
 
     Geometry decides: axes may be in another order or direction, as viewers store them.
 
     Args:
-        label: NIfTI, NRRD, or a DICOM SEG.
+        label: NIfTI or NRRD.
         image: the study's file, or the folder of its DICOM series.
-        n_classes: of the model, background included.
-        segments: name of a segment in a DICOM SEG -> class number.
+        class_names: of the model, background first.
+        described: what the client says of the label's numbers, see `by_class_number`.
 
     Raises:
         GridMismatchError: the label was drawn on another grid.
-        LabelContentError: it holds a number that is no class of the model, or cannot be read.
+        LabelContentError: it holds a number that is no class of the model, or of which the description leaves a doubt;
+            or it cannot be read.
         VGGUNetError: of another kind, when the image cannot be read.
     """
     try:
-        loaded = loading(n_classes=n_classes, segments=segments)({"image": str(image), "label": str(label)})
+        n_numbers = MOST_NUMBERS if described else len(class_names)
+        loaded = loading(n_classes=n_numbers)({"image": str(image), "label": str(label)})
     except Exception as error:
         refusal = refusal_behind(error)
         if refusal is None:
             raise LabelContentError(f"the label cannot be read: {str(error).splitlines()[0]}") from error
         raise refusal from None
-    array = loaded["label"].as_tensor()[0].numpy()
+    array = by_class_number(loaded["label"].as_tensor()[0].numpy(), described, class_names)
     return array, np.asarray(loaded["image"].affine, dtype=np.float64)
 
 

@@ -78,12 +78,16 @@ def test_a_mask_lies_on_its_series_in_the_world(pacs_server: Server, archive: Pa
 
 def test_ohif_gets_a_dicom_seg(pacs_server: Server, archive: Path, tmp_path: Path) -> None:
     uid = "1.2.3.4.200"
-    names = [{"name": "liver", "model_name": "vggunet"}, {"name": "spleen", "model_name": "vggunet"}]
+    names = [{"name": "spleen", "model_name": "vggunet"}, {"name": "liver", "model_name": "vggunet"}]  # in any order
     answer = pacs_server.infer("vggunet", uid, output="dicom_seg", label_info=names, result_extension=".nii.gz")
     assert answer.status_code == 200, answer.text
     (tmp_path / "seg.dcm").write_bytes(answer.content)
     seg = pydicom.dcmread(tmp_path / "seg.dcm")
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == uid
+    (tmp_path / "mask.nii.gz").write_bytes(pacs_server.infer("vggunet", uid, result_extension=".nii.gz").content)
+    found = [int(number) for number in np.unique(np.asarray(nib.load(tmp_path / "mask.nii.gz").dataobj)) if number]
+    named = {item.SegmentNumber: item.SegmentLabel for item in seg.SegmentSequence}
+    assert {number: named[number] for number in found} == {n: ["", "liver", "spleen"][n] for n in found}
     assert str(seg.PatientID) == PATIENT_ID  # of the same patient, as a derived object must be
 
 

@@ -151,6 +151,21 @@ def test_a_label_of_another_shape_is_refused_and_nothing_stored(server: Server, 
     assert not (folder / "studies" / "label_history" / "fourth").exists()
 
 
+def test_slicer_numbers_the_segments_of_its_list(server: Server, folder: Path, tmp_path: Path) -> None:
+    """The liver's segment was removed, so that the spleen comes as 1."""
+    spleen = (label_array() == 2).astype(np.uint8)
+    label = write_nifti(tmp_path / "label.nii.gz", spleen, affine_of())
+    sent = server.submit("fourth", label, label_info=[{"name": "tumor", "idx": 1}])
+    assert sent.status_code == 422
+    assert "segment 'tumor'; expected liver, spleen" in sent.json()["detail"]
+    assert server.submit("fourth", label, label_info=[{"name": "spleen", "idx": 1}]).status_code == 200
+    stored = nib.load(folder / "studies" / "labels" / "final" / "fourth.nii.gz")
+    np.testing.assert_array_equal(np.asarray(stored.dataobj), 2 * spleen)
+    said = server.get("/datastore/?output=all").json()["objects"]["fourth"]["labels"]["final"]["info"]
+    assert said["label_info"] == [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 2}]
+    (folder / "studies" / "labels" / "final" / "fourth.nii.gz").unlink()  # other tests want it without a label
+
+
 def test_a_label_for_no_study_is_refused(server: Server, folder: Path) -> None:
     answer = server.submit("nobody", folder / "truth" / "axial.nii.gz")
     assert answer.status_code == 404
@@ -190,6 +205,8 @@ def test_the_loop_of_annotation(server: Server, folder: Path, tmp_path: Path) ->
     assert server.post("/train/vggunet", json=SHORT).status_code == 200
     threading.Event().wait(1.0)
     assert server.post("/train/vggunet", json=SHORT).status_code == 429  # two trainings at once
+    stats = server.get("/info/").json()["train_stats"]["vggunet"]
+    assert "total_time" not in stats
     done = server.wait_for("train")
     assert done["status"] == "DONE", done["details"]
     entry = json.loads((model.parent / "retrainings.json").read_text())[-1]
@@ -202,6 +219,10 @@ def test_the_loop_of_annotation(server: Server, folder: Path, tmp_path: Path) ->
     assert mean_dice(before[judged]) == pytest.approx(entry["mean_dice_before"], abs=1e-3)
     assert mean_dice(after) == pytest.approx(entry["mean_dice_after"], abs=1e-3)  # what was judged is what is served
     assert mean_dice(after) > mean_dice(before[judged])
+    stats = server.get("/info/").json()["train_stats"]["vggunet"]
+    assert (stats["epoch"], stats["total_epochs"]) == (SHORT["max_epochs"],) * 2
+    assert stats["best_metric"] == entry["mean_dice_after"]
+    assert "total_time" in stats
 
 
 def mean_dice(mask: np.ndarray) -> float:

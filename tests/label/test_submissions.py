@@ -13,6 +13,8 @@ from phantoms import affine_of, label_array, write_case, write_nifti
 from monai_vggunet.errors import GridMismatchError, LabelContentError
 from monai_vggunet.label.submissions import fitted_label, keep_version
 
+CLASSES = ["background", "liver", "spleen"]
+
 
 @pytest.mark.parametrize("plane", ["axial", "oblique"])
 def test_a_label_stored_along_other_axes_comes_back_onto_the_image(tmp_path: Path, plane: str) -> None:
@@ -23,7 +25,7 @@ def test_a_label_stored_along_other_axes_comes_back_onto_the_image(tmp_path: Pat
     flipped[:3, 3] += affine[:3, 1] * (truth.shape[1] - 1)
     flipped[:3, 1] *= -1
     stored = write_nifti(tmp_path / "stored.nii.gz", truth[:, ::-1].transpose(2, 1, 0), flipped[:, [2, 1, 0, 3]])
-    array, found = fitted_label(stored, case["image"], 3)
+    array, found = fitted_label(stored, case["image"], CLASSES)
     np.testing.assert_array_equal(array, truth)
     np.testing.assert_allclose(found, affine, atol=1e-4)
 
@@ -32,20 +34,29 @@ def test_a_label_of_another_grid_is_refused(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     other = write_nifti(tmp_path / "other.nii.gz", label_array((20, 16, 5)), affine_of())
     with pytest.raises(GridMismatchError, match="not on one grid"):
-        fitted_label(other, case["image"], 3)
+        fitted_label(other, case["image"], CLASSES)
 
 
 def test_a_class_the_model_lacks_is_refused(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     with pytest.raises(LabelContentError, match="expected whole class numbers from 0 to 1"):
-        fitted_label(case["label"], case["image"], 2)
+        fitted_label(case["label"], case["image"], CLASSES[:2])
+
+
+def test_numbers_mean_what_the_client_says(tmp_path: Path) -> None:
+    """3D Slicer numbers the segments of its list: without a liver the spleen comes as 1."""
+    case = write_case(tmp_path, "a")
+    spleen = (label_array() == 2).astype(np.uint8)
+    stored = write_nifti(tmp_path / "stored.nii.gz", spleen, affine_of())
+    array, _ = fitted_label(stored, case["image"], CLASSES, [{"name": "spleen", "idx": 1}])
+    np.testing.assert_array_equal(array, 2 * spleen)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     (tmp_path / "broken.nii.gz").write_bytes(b"no image")
     with pytest.raises(Exception, match="broken"):
-        fitted_label(tmp_path / "broken.nii.gz", case["image"], 3)
+        fitted_label(tmp_path / "broken.nii.gz", case["image"], CLASSES)
 
 
 def test_every_version_is_kept_with_what_changed(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from monailabel.tasks.activelearning.random import Random
 
 from monai_vggunet._version import __version__
 from monai_vggunet.data import load_model_spec
+from monai_vggunet.label.segment_names import descriptions_of
 from monai_vggunet.label.server.clicks import ClickTask
 from monai_vggunet.label.server.datastore import FolderStudies
 from monai_vggunet.label.server.infer import SegmentationTask
@@ -106,7 +107,12 @@ class VGGUNetLabelApp(MONAILabelApp):
                 uri = store.get_image_uri(image)
                 if not uri or not os.path.exists(uri):
                     raise refuse(NOT_FOUND, f"there is no study {image!r}: it was renamed, deleted or never here")
-            return super().infer(request, datastore)
+            result = super().infer(request, datastore)
+            if isinstance(request.get("label_info"), list):
+                # The endpoint's own list: it gives the first entry to the first class that is there.
+                names = load_model_spec(self.model.with_suffix(".json")).class_names
+                request["label_info"][:] = descriptions_of(result["params"]["found"], request["label_info"], names)
+            return result
 
     def _was_uploaded(self, image: str) -> bool:
         """Whether the server itself put this file there: a client may name a study, never a path of this machine."""

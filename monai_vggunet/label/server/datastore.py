@@ -45,24 +45,30 @@ class CheckedLabels(LocalDatastore):
             self._config_ts = os.stat(self._datastore_config_path).st_mtime
 
     @contextmanager
-    def _checked(self, study: str, label: str, tag: str, info: dict[str, Any]) -> Iterator[str]:
-        """Give the label's file on the study's own grid, and keep it as a version of the label."""
+    def _checked(
+        self, study: str, label: str, tag: str, info: dict[str, Any] | None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the label's file on the study's own grid, and what is said of it; keep it as a version of the label."""
+        said = dict(info or {})
         with refusals_as_answers():
             if study not in self.list_images():
                 raise refuse(NOT_FOUND, f"there is no study {study!r} to label")
             image = self.get_image_uri(study)
             if not image or not os.path.exists(image):
                 raise refuse(NOT_FOUND, f"the study {study!r} is gone: its label is not stored")
-            spec = load_model_spec(self.model.with_suffix(".json")) if self.model else None
-            array, affine = fitted_label(label, image, len(spec.class_names) if spec else 256)
+            assert self.model is not None  # set by the app
+            spec = load_model_spec(self.model.with_suffix(".json"))
+            array, affine = fitted_label(label, image, spec.class_names, said.get("label_info"))
+            # The file's numbers are the model's from here on.
+            said["label_info"] = [{"name": name, "idx": n} for n, name in enumerate(spec.class_names) if n]
             # Who sent it, and whatever plain values a client adds; a PACS' identifiers stay out of the history.
-            note = {key: value for key, value in info.items() if key == "client_id" and isinstance(value, PLAIN)}
-            note |= {"tag": str(getattr(tag, "value", tag)), "model": spec.weights_sha256 if spec else None}
+            note = {key: value for key, value in said.items() if key == "client_id" and isinstance(value, PLAIN)}
+            note |= {"tag": str(getattr(tag, "value", tag)), "model": spec.weights_sha256}
             keep_version(Path(self._datastore_path) / HISTORY, study, array, affine, note)
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "label.nii.gz"
                 write_mask(file, array, affine)
-                yield str(file)
+                yield str(file), said
 
 
 class FolderStudies(CheckedLabels):
@@ -70,5 +76,5 @@ class FolderStudies(CheckedLabels):
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Store a label; one that does not fit its study is refused with 422, an unknown study with 404."""
-        with self._checked(image_id, label_filename, label_tag, label_info or {}) as file:
-            return super().save_label(image_id, file, label_tag, label_info)
+        with self._checked(image_id, label_filename, label_tag, label_info) as (file, said):
+            return super().save_label(image_id, file, label_tag, said)

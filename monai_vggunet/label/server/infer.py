@@ -81,6 +81,7 @@ class SegmentationTask(InferTask):
         latencies = {"infer": round(computed - started, 3), "write": round(time.monotonic() - computed, 3)}
         latencies["total"] = round(time.monotonic() - started, 3)
         said = {"label_names": self.labels, "latencies": latencies, "confidence": result.confidence, "centroids": {}}
+        said["found"] = [int(number) for number in np.bincount(result.labels.ravel()).nonzero()[0] if number]
         return file, said
 
     def compute(self, request: Mapping[str, Any]) -> Segmentation:

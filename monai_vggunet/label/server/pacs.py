@@ -116,8 +116,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
             HTTPException: 422 for one that does not fit its study, 404 for an unknown study, 502 when the server does
                 not take it; what was sent is kept as a version of the label all the same.
         """
-        info = dict(label_info or {})
-        with self._checked(image_id, label_filename, label_tag, info) as file:
+        with self._checked(image_id, label_filename, label_tag, label_info) as (file, info):
             if label_tag == DefaultLabelTag.FINAL:
                 info |= {"SeriesInstanceUID": self._send(image_id, file), "Modality": "SEG"}
             return LocalDatastore.save_label(self, image_id, file, label_tag, info)

@@ -11,8 +11,10 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
+from monailabel.utils.async_tasks.task import AsyncTask
 
 from monai_vggunet.errors import ConfigurationError, show_refusals_last
+from monai_vggunet.label.training_stats import note_start, training_stats
 
 __all__ = ["RetrainingTask"]
 
@@ -40,6 +42,12 @@ class RetrainingTask(BundleTrainTask):
         """Return what a client may choose; the split is not among it: validation cases stay the same."""
         return {"device": super().config()["device"], **OPTIONS}
 
+    def stats(self) -> dict[str, Any]:
+        """Return what clients show as bars; asked in the server's own process."""
+        bundle = Path(self.bundle_path)
+        running = AsyncTask.status("train", check_if_running=True)[0] is not None
+        return training_stats(bundle / "models", bundle / "training", running)
+
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train until it is done; runs in a process of its own.
 
@@ -56,6 +64,7 @@ class RetrainingTask(BundleTrainTask):
         fixed = {"val_split": -1, "pretrained": True, "multi_gpu": False, "tracking": "none"}
         fixed |= {"model": request["model"], "device": request.get("device") or "cpu"}
         with _alone(Path(self.bundle_path) / LOCK):
+            note_start(Path(self.bundle_path) / "training", asked["max_epochs"])
             return super().__call__(asked | fixed, datastore)
 
     def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
