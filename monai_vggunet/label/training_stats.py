@@ -34,12 +34,12 @@ def training_stats(
 
     Returns:
         `epoch`, `total_epochs`, `best_metric` (mean Dice of the best model on the validation cases, 0 to 1; missing
-        where none is known), and `total_time`, "H:MM:SS", once the run is over. Empty before the first training. A
-        damaged file counts as a missing one: figures to look at are no reason to answer nothing.
+        where none is known), and `total_time`, "H:MM:SS", while no run goes on. Never empty: clients draw a full bar
+        of nothing. A damaged file counts as a missing one: figures to look at are no reason to answer nothing.
     """
     start, curve = _read(Path(ckpt_dir) / START), Path(ckpt_dir) / "history.json"
     if not isinstance(start, dict):
-        return {}
+        start = {"time": math.inf, "total_epochs": 1}
     fresh = curve.is_file() and curve.stat().st_mtime >= start["time"]  # not the one of the run before
     rows = (_read(curve) or []) if fresh else []
     stats: dict[str, Any] = {"epoch": rows[-1]["epoch"] if rows else 0, "total_epochs": start["total_epochs"]}

@@ -26,6 +26,7 @@ SHAPE = (45, 33, 11)  # an odd number of voxels, which OHIF cannot inflate
 COLORS = {"liver": (221, 130, 101), "spleen": (157, 108, 162)}  # the plug-in's own, by name
 LIMIT_MS = 60_000
 HALF_A_VOXEL = 0.51
+TRAINING = {"max_epochs": 2, "iterations_per_epoch": 3, "batch_size": 4}
 NAMES = np.array(["", "liver", "spleen"])  # of the numbers in the server's mask
 LABELMAP = "window.services.segmentationService.getLabelmapVolume('1')"
 IS_CONNECTED = f"() => {{ try {{ return Boolean({LABELMAP}); }} catch {{ return false; }} }}"
@@ -188,3 +189,32 @@ def test_clicks_arrive_where_they_were_made(page: Any, archive_server: Server, t
     # The plug-in replaces the classes that were clicked and keeps all others.
     expected = np.where(mask == 1, "liver", np.where(clicked == 2, "spleen", ""))
     wait_for_mask(page, affine, expected)
+
+
+def test_a_training_is_started_from_the_viewer_and_shown_there(
+    page: Any, archive_server: Server, tmp_path: Path
+) -> None:
+    """On the label that another client submitted; the options are those of the panel's dialog."""
+    truth = np.asarray(label_array(SHAPE))
+    label = nib.Nifti1Image(truth, np.diag([-1.0, -1.0, 1.0, 1.0]) @ server_mask(archive_server, tmp_path)[1])
+    nib.save(label, tmp_path / "label.nii.gz")
+    assert archive_server.submit(SERIES, tmp_path / "label.nii.gz").status_code == 200
+    page.get_by_text("Options / Configurations").click()
+    page.locator("select[name=selectSection]").select_option("train")
+    for option, number in TRAINING.items():
+        page.locator(f"#trainvggunet{option}").fill(str(number))
+    page.get_by_role("button", name="Confirm", exact=True).click()
+    page.locator("label.tab-label", has_text="Active Learning").click()
+    with page.expect_response(lambda answer: answer.url.endswith("/train/")) as answer:
+        page.get_by_role("button", name="Update Model").click()
+    assert answer.value.status == 200
+    assert json.loads(answer.value.request.post_data) == {"vggunet": TRAINING}
+    assert page.get_by_role("button", name="Stop Training").is_visible()
+    done = archive_server.wait_for("train")
+    assert done["status"] == "DONE", done["details"]
+    page.locator(".settingsTable button").click()  # the panel asks the server again
+    epochs, metric = (
+        archive_server.get("/info/").json()["train_stats"]["vggunet"][k] for k in ("epoch", "best_metric")
+    )
+    assert epochs == TRAINING["max_epochs"]
+    page.locator(f"td[title='{round(100 * metric)}% is current best metric']").wait_for()

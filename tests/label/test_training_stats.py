@@ -16,7 +16,10 @@ def row(epoch: int, dice: float | None) -> dict:
 
 
 def test_before_the_first_training_there_is_nothing(tmp_path: Path) -> None:
-    assert training_stats(tmp_path, tmp_path, False) == {}
+    """An empty answer is drawn as a full bar."""
+    nothing = {"epoch": 0, "total_epochs": 1}
+    assert training_stats(tmp_path, tmp_path, False) == {**nothing, "total_time": "0:00:00"}
+    assert training_stats(tmp_path, tmp_path, True) == nothing
 
 
 def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
@@ -52,4 +55,4 @@ def test_damaged_files_count_as_missing(tmp_path: Path) -> None:
         (tmp_path / name).write_text("{")
     assert training_stats(tmp_path, tmp_path, True) == {"epoch": 0, "total_epochs": 5}
     (tmp_path / "start.json").write_text("{")
-    assert training_stats(tmp_path, tmp_path, True) == {}
+    assert training_stats(tmp_path, tmp_path, True) == {"epoch": 0, "total_epochs": 1}
