@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from dicom_phantoms import BIRTH_DATE, PATIENT_ID, PATIENT_NAME, oblique, write_series
 from label_server import PYTHON, Server, running_server, tiny_model
 from monai.transforms import LoadImage
@@ -74,6 +75,17 @@ def test_a_mask_lies_on_its_series_in_the_world(pacs_server: Server, archive: Pa
     mask = nib.load(tmp_path / "mask.nii.gz")
     assert len(np.unique(np.asarray(mask.dataobj))) > 1
     np.testing.assert_allclose(mask.affine, affine_of_series(archive, uid), atol=1e-3)
+
+
+def test_a_tilted_series_keeps_its_tilt_for_slicer(pacs_server: Server, archive: Path, tmp_path: Path) -> None:
+    """NRRD, which 3D Slicer and OHIF ask for, holds axes that are not at right angles."""
+    uid = "1.2.3.4.300"
+    (tmp_path / "mask.nrrd").write_bytes(pacs_server.infer("vggunet", uid, result_extension=".nrrd").content)
+    volume = SimpleITK.ReadImage(str(tmp_path / "mask.nrrd"))
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(volume.GetDirection()).reshape(3, 3) * volume.GetSpacing()
+    affine[:3, 3] = volume.GetOrigin()
+    np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ affine, affine_of_series(archive, uid), atol=1e-3)
 
 
 def test_ohif_gets_a_dicom_seg(pacs_server: Server, archive: Path, tmp_path: Path) -> None:
