@@ -28,9 +28,12 @@ __all__ = [
     "SeriesSelectionError",
     "VGGUNetError",
     "ViewerMissingError",
+    "reason_behind",
     "refusal_behind",
     "show_refusals_last",
 ]
+
+_WRAPPING = "applying transform"  # how MONAI's words begin
 
 
 class VGGUNetError(Exception):
@@ -138,6 +141,15 @@ def refusal_behind(error: BaseException | None) -> VGGUNetError | None:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
+
+
+def reason_behind(error: BaseException) -> str:
+    """Return the first line of what made a transform fail, without MONAI's "applying transform <...>" around it."""
+    seen: set[int] = set()
+    while str(error).startswith(_WRAPPING) and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__ or error
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def show_refusals_last() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from monai_vggunet.data import image_cases
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.dicom.dicomdir import scan_path
-from monai_vggunet.errors import DatasetError, DicomReadError, refusal_behind
+from monai_vggunet.errors import DatasetError, DicomReadError, reason_behind, refusal_behind
 from monai_vggunet.outputs import content_digest
 from monai_vggunet.transforms import loading
 
@@ -42,7 +42,7 @@ def read_case(
     except RuntimeError as error:
         refusal = refusal_behind(error)
         if refusal is None:
-            raise DatasetError(f"case {case['case']} cannot be read: {str(error).splitlines()[0]}") from error
+            raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
         raise refusal from None
     image = loaded["image"]
     read = {"image": image.as_tensor().numpy(), "affine": np.asarray(image.affine, np.float64)}

@@ -17,7 +17,7 @@ from torch import nn
 
 from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.data.datalist import Case
-from monai_vggunet.errors import ClickError, DatasetError, refusal_behind
+from monai_vggunet.errors import ClickError, DatasetError, reason_behind, refusal_behind
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
 from monai_vggunet.networks import VGG16UNet
@@ -148,8 +148,7 @@ class Segmenter:
             except RuntimeError as error:
                 refusal = refusal_behind(error)
                 if refusal is None:
-                    text = str(error).splitlines()[0]
-                    raise DatasetError(f"case {case['case']} cannot be read: {text}") from error
+                    raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
                 raise refusal from None
 
     def compute(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from monai_vggunet.errors import DatasetError, VGGUNetError, refusal_behind
+from monai_vggunet.errors import DatasetError, VGGUNetError, reason_behind, refusal_behind
 
 
 def _wrapped(inner: Exception) -> RuntimeError:
@@ -25,6 +25,13 @@ def test_a_refusal_is_found_behind_its_wrapping() -> None:
 
 def test_a_crash_is_no_refusal() -> None:
     assert refusal_behind(_wrapped(KeyError("x"))) is None
+
+
+def test_the_reason_is_what_failed_not_what_wrapped_it() -> None:
+    assert reason_behind(_wrapped(ValueError("the file is cut short\nmore"))) == "the file is cut short"
+    assert reason_behind(_wrapped(MemoryError())) == "MemoryError"
+    assert reason_behind(ValueError("plain")) == "plain"
+    assert reason_behind(RuntimeError("applying transform <x>")) == "applying transform <x>"
 
 
 def test_every_refusal_is_also_the_kind_it_refines() -> None:

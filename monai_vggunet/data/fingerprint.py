@@ -16,7 +16,7 @@ from monai_vggunet.data.cases import PICTURE_ENDINGS, Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
-from monai_vggunet.errors import DatasetError, LabelContentError, refusal_behind
+from monai_vggunet.errors import DatasetError, LabelContentError, reason_behind, refusal_behind
 
 __all__ = ["Fingerprint", "compute_fingerprint"]
 
@@ -128,7 +128,7 @@ def _loaded(load: Callable[[Case], Mapping[str, Any]], case: Case) -> Mapping[st
         refusal = refusal_behind(error)
         if refusal is not None:
             raise type(refusal)(f"case {case['case']}: {refusal}") from error
-        raise DatasetError(f"case {case['case']} cannot be read: {str(error).splitlines()[0]}") from error
+        raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
 
 
 def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:

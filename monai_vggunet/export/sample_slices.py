@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.cases import Case
-from monai_vggunet.errors import DatasetError, refusal_behind
+from monai_vggunet.errors import DatasetError, reason_behind, refusal_behind
 from monai_vggunet.inference import VolumeSliceInferer
 from monai_vggunet.inference.guidance import Guidance
 from monai_vggunet.transforms import network_grid_preprocessing
@@ -134,5 +134,5 @@ def _loaded(pipeline: Compose, case: Case) -> dict[str, Any]:
     except RuntimeError as error:
         refusal = refusal_behind(error)
         if refusal is None:
-            raise DatasetError(f"case {case['case']} cannot be read: {str(error).splitlines()[0]}") from error
+            raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
         raise refusal from None

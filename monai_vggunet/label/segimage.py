@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_vggunet.errors import DatasetError, VGGUNetError, refusal_behind
+from monai_vggunet.errors import DatasetError, VGGUNetError, reason_behind, refusal_behind
 from monai_vggunet.outputs import CaseMask, Classes, write_dicom_seg, write_mask
 from monai_vggunet.transforms import loading
 
@@ -106,7 +106,7 @@ def _loaded(label: Any, series: Any, n_classes: int, segments: dict[str, int] | 
     except RuntimeError as error:
         refusal = refusal_behind(error)
         if refusal is None:
-            raise DatasetError(f"{label} cannot be read: {str(error).splitlines()[0]}") from error
+            raise DatasetError(f"{label} cannot be read: {reason_behind(error)}") from error
         raise refusal from None
 
 

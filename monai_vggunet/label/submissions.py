@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_vggunet.errors import LabelContentError, VGGUNetError, refusal_behind
+from monai_vggunet.errors import LabelContentError, VGGUNetError, reason_behind, refusal_behind
 from monai_vggunet.files import sha256_of_file, write_json
 from monai_vggunet.label.segment_names import by_class_number
 from monai_vggunet.outputs import write_mask
@@ -20,6 +20,7 @@ from monai_vggunet.transforms import loading
 __all__ = ["HISTORY", "fitted_label", "keep_version"]
 
 HISTORY = "label_history"
+ENDINGS = (".nii", ".nii.gz", ".nrrd")
 MOST_NUMBERS = 256  # a client may number its segments as it likes
 
 
@@ -38,17 +39,20 @@ def fitted_label(
 
     Raises:
         GridMismatchError: the label was drawn on another grid.
-        LabelContentError: it holds a number that is no class of the model, or of which the description leaves a doubt;
-            or it cannot be read.
+        LabelContentError: it is no NIfTI or NRRD file, or cannot be read; or it holds a number that is no class of the
+            model, or of which the description leaves a doubt.
         VGGUNetError: of another kind, when the image cannot be read.
     """
+    if not str(label).lower().endswith(ENDINGS):
+        kind = "".join(Path(label).suffixes) or "file without an ending"
+        raise LabelContentError(f"the label is a {kind}, which says nothing of its place; expected NIfTI or NRRD")
     try:
         n_numbers = MOST_NUMBERS if described else len(class_names)
         loaded = loading(n_classes=n_numbers)({"image": str(image), "label": str(label)})
     except Exception as error:
         refusal = refusal_behind(error)
         if refusal is None:
-            raise LabelContentError(f"the label cannot be read: {str(error).splitlines()[0]}") from error
+            raise LabelContentError(f"the label cannot be read: {reason_behind(error)}") from error
         raise refusal from None
     array = by_class_number(loaded["label"].as_tensor()[0].numpy(), described, class_names)
     return array, np.asarray(loaded["image"].affine, dtype=np.float64)

@@ -59,6 +59,14 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
         fitted_label(tmp_path / "broken.nii.gz", case["image"], CLASSES)
 
 
+def test_a_label_without_a_place_is_refused(tmp_path: Path) -> None:
+    """As older versions of OHIF send it: voxels alone."""
+    case = write_case(tmp_path, "a")
+    (tmp_path / "label.bin").write_bytes(label_array().tobytes())
+    with pytest.raises(LabelContentError, match=r"a \.bin, which says nothing of its place; expected NIfTI or NRRD"):
+        fitted_label(tmp_path / "label.bin", case["image"], CLASSES)
+
+
 def test_every_version_is_kept_with_what_changed(tmp_path: Path) -> None:
     label, affine = label_array(), affine_of("oblique")
     first = keep_version(tmp_path, "a", label, affine, {"tag": "final"})
