@@ -11,6 +11,7 @@ from monai.utils import CommonKeys
 from scipy import ndimage
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.training.shading import shaded
 from monai_vggunet.transforms.clicks import RADIUS_PIXELS, REACH, draw_clicks
 
 __all__ = ["SimulatedClicks", "largest_error"]
@@ -28,7 +29,9 @@ class SimulatedClicks:
     `max_clicks` times; then it learns with all of them. Such clicks alone are soon ignored, for they never say what
     the image does not. So a share of the samples gets an override first: a click of any class at any place, and the
     disc around it gets this class in the label. A share of the clicks is as seen from a slice nearby: a weaker spot,
-    not quite where the error is, and of an override a smaller disc. Draws are torch's, which follow seed and epoch.
+    not quite where the error is, and of an override a smaller disc. A network that is good errs by a voxel at the
+    border, and would never see clicks in gross errors: a share of the samples with clicks may be shaded, so that it
+    fails there at first. Draws are torch's, which follow seed and epoch.
 
     Args:
         n_classes: number of classes K, background included.
@@ -36,6 +39,7 @@ class SimulatedClicks:
         override_share: share of the others with an override.
         max_clicks: most clicks per sample.
         near_share: share of the clicks that are made in a slice nearby.
+        shaded_share: share of the samples with clicks that are shaded; for MR, whose intensities mean nothing.
 
     Raises:
         ConfigurationError: a share or number out of range.
@@ -51,14 +55,15 @@ class SimulatedClicks:
         override_share: float = 0.5,
         max_clicks: int = 3,
         near_share: float = 0.5,
+        shaded_share: float = 0.0,
     ) -> None:
-        shares = (automatic_share, override_share, near_share)
+        shares = (automatic_share, override_share, near_share, shaded_share)
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise ConfigurationError(f"shares are {', '.join(map(str, shares))}; expected 0 to 1")
         if max_clicks < 1:
             raise ConfigurationError(f"max_clicks is {max_clicks}; expected 1 or more")
         self.n_classes, self.max_clicks = n_classes, max_clicks
-        self.automatic_share, self.override_share, self.near_share = shares
+        self.automatic_share, self.override_share, self.near_share, self.shaded_share = shares
 
     def __call__(self, engine: Engine, batchdata: dict[str, Any]) -> Any:
         """Add the clicks and run the trainer's own iteration."""
@@ -68,8 +73,10 @@ class SimulatedClicks:
         guidance = image.new_zeros((image.shape[0], self.n_classes, *image.shape[-2:]))
         clicked = torch.nonzero(torch.rand(len(image)) >= self.automatic_share)[:, 0].tolist()
         if clicked:
-            label = label.clone()
+            image, label = image.clone(), label.clone()
             for sample in clicked:
+                if torch.rand(()) < self.shaded_share:
+                    image[sample] = shaded(image[sample])
                 if torch.rand(()) < self.override_share:
                     self._override(label[sample, 0], guidance[sample])
             for _ in range(int(torch.randint(1, self.max_clicks + 1, ()))):

@@ -103,6 +103,17 @@ def test_a_click_from_a_slice_nearby_is_a_weaker_spot_near_the_error() -> None:
     assert 0.1 < min(peaks) < 0.5 < max(peaks) < 1.0
 
 
+def test_samples_without_clicks_are_never_shaded() -> None:
+    torch.manual_seed(0)
+    data = batch()
+    seen = run(SimulatedClicks(3, automatic_share=1.0, shaded_share=1.0), data).seen[-1][:, :1]
+    assert torch.equal(seen, data["image"])
+    given = data["image"].clone()
+    seen = run(SimulatedClicks(3, automatic_share=0.0, shaded_share=1.0), data).seen[-1][:, :1]
+    assert not torch.isclose(seen, given).all(3).all(2).any()
+    assert torch.equal(data["image"], given)  # a cached image stays as it is
+
+
 def test_asking_the_network_leaves_its_statistics_alone() -> None:
     """Five looks, one of them in training: the statistics moved once."""
     torch.manual_seed(0)
