@@ -4,8 +4,9 @@
 
 FOLDER holds annotated cases the model has not seen (`images/` and `labels/`, or a `dataset.json`). What the user does
 stands in `simulated_user.py`. The same user also meets an oracle that makes right whatever is wrong near a click, and
-nothing else. With `--shade` the images are dark at one end and bright at the other, as by a coil, so that the automatic
-mask is grossly wrong. Writes the figures of this run into docs/results.md.
+nothing else. With `--shade` the images are dark at one end and bright at the other, as by a coil; from a strength that
+training never saw (e^1.5 is its most) the automatic mask is grossly wrong.
+Writes the figures of this run into docs/results.md.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def main() -> None:
         results.append(result)
         best.append(bound)
         print(f"{case['case']}: Dice {' '.join(f'{dice:.3f}' for dice in results[-1].dice)}")
-    write_section("clicks shaded" if arguments.shade else "clicks", report(results, best, arguments))
+    section = f"clicks shaded {arguments.shade:g}" if arguments.shade else "clicks"
+    write_section(section, report(results, best, arguments))
 
 
 def shaded(case: Case, folder: Path, strength: float) -> Case:
@@ -93,7 +95,7 @@ def in_world(clicks: list[Click], names: list[str], affine: np.ndarray, shape: t
 
 def report(results: list[Corrected], best: list[Corrected], arguments: argparse.Namespace) -> str:
     """Return the section for docs/results.md."""
-    title = "## Clicks in gross errors" if arguments.shade else "## Clicks"
+    title = f"## Clicks in images shaded by e^{arguments.shade:g}" if arguments.shade else "## Clicks"
     shade = f" Images are shaded by e^{arguments.shade:g} from the middle to either end." if arguments.shade else ""
     left = ", ".join(
         f"{100 * np.mean([bound.error_left[n] for bound in best]):.0f} % after {n}"
