@@ -149,7 +149,10 @@ def reason_behind(error: BaseException) -> str:
     while str(error).startswith(_WRAPPING) and id(error) not in seen:
         seen.add(id(error))
         error = error.__cause__ or error.__context__ or error
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    text, kind = str(error).strip(), type(error).__name__
+    if not text or isinstance(error, LookupError):  # "'image'" alone says nothing
+        return f"{kind}: {text}" if text else kind
+    return text.splitlines()[0]
 
 
 def show_refusals_last() -> None:

@@ -1,93 +1,167 @@
-"""Draw docs/slicer_panel.png: the panel of 3D Slicer's extension MONAILabel on our server, with what to press.
+"""Draw docs/slicer_panel.png: the panel of 3D Slicer's extension MONAILabel on a running server, with what to press.
 
-python scripts/make_slicer_picture.py      (needs Chromium)
+python scripts/make_slicer_picture.py [http://127.0.0.1:8000]      (needs a server by scripts/monai_label.sh with a
+                                                                   model that takes clicks, and PySide6-Essentials)
 
-A drawing, not a screenshot: 3D Slicer comes by no package registry. Captions and their order are the extension's
-(of MONAI Label 0.8), the values those of a server that was just started, with the classes liver and spleen.
+3D Slicer comes by no package registry. Its extension does, with MONAI Label: Qt draws the panel from the extension's
+own file, in its own style, and what the server offers is filled in as the extension does.
 """
 
 from __future__ import annotations
 
-import io
-import shutil
+import json
+import os
+import sys
+import urllib.request
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
-from playwright.sync_api import sync_playwright
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-TARGET = Path(__file__).resolve().parents[1] / "docs" / "slicer_panel.png"
-WIDTH, SCALE, COLORS = 470, 1.5, 64
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtUiTools import QUiLoader
 
-STYLE = """
-body { margin: 0; padding: 14px 26px 14px 14px; background: #efefef; font: 13px sans-serif; color: #202020; }
-.row { display: flex; align-items: center; gap: 6px; margin: 5px 0; }
-.row > .grow { flex: 1; }
-.caption { min-width: 132px; }
-.narrow { min-width: 92px; }
-.field, .button, .bar { box-sizing: border-box; height: 25px; line-height: 23px; padding: 0 8px; }
-.field, .button, .bar { border: 1px solid #b4b4b4; }
-.field { background: white; border-radius: 2px; }
-.list::after { content: "\\25be"; float: right; color: #606060; }
-.button { background: linear-gradient(#fdfdfd, #e4e4e4); border-radius: 3px; text-align: center; position: relative; }
-.bar { background: linear-gradient(90deg, #8ab4e8 var(--share), white 0); border-radius: 2px; text-align: center; }
-h2 { font: bold 13px sans-serif; background: #dcdcdc; border: 1px solid #c0c0c0; margin: 10px 0 6px; padding: 4px 8px; }
-h2::before { content: "\\25be\\00a0"; } h2.closed::before { content: "\\25b8\\00a0"; } h2.closed { margin-bottom: 0; }
-.press { outline: 2px solid #e02020; outline-offset: 2px; border-radius: 4px; position: relative; }
-.press b { position: absolute; top: -12px; right: -14px; width: 20px; height: 20px; border-radius: 10px;
-  background: #e02020; color: white; font: bold 12px/20px sans-serif; text-align: center; z-index: 1; }
-.green { color: #1f9d3a; font-size: 16px; } .box { margin-left: 6px; white-space: nowrap; }
-"""
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "docs" / "slicer_panel.png"
+EXTENSION = ROOT / ".label-venv" / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "Resources"
+WIDTH, TITLE, EDGE = 470, 26, 16  # pixels
+ARROW_OPEN, ARROW_CLOSED = "\N{BLACK DOWN-POINTING SMALL TRIANGLE}", "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
+ICONS = {
+    "fetchServerInfoButton": "refresh-icon.png",
+    "segmentationButton": "segment.png",
+    "nextSampleButton": "segment.png",
+    "saveLabelButton": "save.png",
+    "trainingButton": "training.png",
+    "stopTrainingButton": "stop.png",
+    "uploadImageButton": "upload.svg",
+    "importLabelButton": "download.png",
+}
+STEPS = [
+    "serverComboBox",
+    "fetchServerInfoButton",
+    "strategyBox",
+    "nextSampleButton",
+    "segmentationButton",
+    "dgPositiveControlPointPlacementWidget",
+    "seCollapsibleButton",
+    "saveLabelButton",
+    "trainingButton",
+]
+PLAIN = {  # of which the picture shows nothing but a frame, or nothing at all
+    "ctkComboBox": QtWidgets.QComboBox,
+    "ctkPathLineEdit": QtWidgets.QLineEdit,
+    "ctkSliderWidget": QtWidgets.QWidget,
+    "qMRMLWidget": QtWidgets.QWidget,
+    "qSlicerWidget": QtWidgets.QWidget,
+    "qMRMLSegmentEditorWidget": QtWidgets.QWidget,
+}
+COLLAPSED = ("optionsCollapsibleButton", "seCollapsibleButton", "toolsCollapsibleButton")
+HIDDEN = (  # with a model that names its labels
+    "scribblesCollapsibleButton",
+    "dgLabelBackground",
+    "dgNegativeControlPointPlacementWidget",
+)
 
 
-def press(number: int, kind: str, text: str, more: str = "") -> str:
-    return f'<div class="{kind} press {more}">{text}<b>{number}</b></div>'
+class ctkCollapsibleButton(QtWidgets.QWidget):
+    """A section with a title; 3D Slicer's own widgets go by the names in the extension's file."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setContentsMargins(0, TITLE + 6, 0, 4)
+
+    def paintEvent(self, _: QtGui.QPaintEvent) -> None:
+        """Draw the title and its arrow."""
+        painter, bar = QtGui.QPainter(self), QtCore.QRect(0, 0, self.width() - 1, TITLE)
+        painter.fillRect(bar, QtGui.QColor("#d8d8d8"))
+        painter.setPen(QtGui.QColor("#b0b0b0"))
+        painter.drawRect(bar)
+        painter.setPen(QtGui.QColor("black"))
+        arrow = ARROW_CLOSED if self.maximumHeight() <= TITLE + 2 else ARROW_OPEN
+        painter.drawText(bar.adjusted(8, 0, 0, 0), QtCore.Qt.AlignVCenter, f"{arrow}  {self.property('text')}")
 
 
-PANEL = f"""<style>{STYLE}</style>
-<div class="row"><div class="caption">MONAI Label server:</div>{press(1, "field", "http://127.0.0.1:8000", "grow list")}
-  {press(2, "button", '<span class="green">&#8635;</span>')}</div>
-<div class="row"><div class="caption">App Name:</div><div class="field grow list">monai-vggunet</div></div>
-<div class="row"><div class="caption">Master Volume:</div><div class="field grow list">study_03</div>
-  <div class="button">&#8679;</div></div>
-<h2 class="closed">Options</h2>
-<h2>Active Learning</h2>
-<div class="bar" style="--share:0%">0%</div>
-<div class="row">Strategy:</div>
-{press(3, "field", "uncertainty", "list")}
-<div class="row" style="margin-top:10px; gap:22px">{press(4, "button", "Next Sample", "grow")}
-  {press(8, "button", "Submit Label", "grow")}</div>
-<div class="row" style="margin-top:10px"><div class="caption narrow">Model:</div>
-  <div class="field grow list">vggunet</div>
-  {press(9, "button", "Train")}<div style="width:10px"></div><div class="button">Stop</div></div>
-<div class="row"><div class="caption narrow">Status:</div><div class="bar grow" style="--share:0%">0%</div></div>
-<div class="row"><div class="caption narrow">Accuracy:</div><div class="bar grow" style="--share:0%">0%</div></div>
-<h2 class="closed press">Segment Editor<b>7</b></h2>
-<h2>Auto Segmentation</h2>
-<div class="row"><div class="caption narrow">Model:</div><div class="field grow list">vggunet</div>
-  {press(5, "button", "&nbsp;Run&nbsp;")}</div>
-<h2>SmartEdit / Deepgrow</h2>
-<div class="row"><div class="grow">
-  <div class="row"><div class="caption narrow">Model:</div><div class="field grow list">vggunet_clicks</div></div>
-  <div class="row"><div class="caption narrow">Label:</div><div class="field grow list">spleen</div>
-    <div class="box">&#9744; Freeze</div></div>
-  <div class="row"><div class="caption narrow">Landmarks:</div>{press(6, "button", "&#10010; place points")}</div>
-</div><div style="width:14px"></div><div>
-  <div class="button" style="height:55px; line-height:53px">Update</div>
-  <div class="box" style="padding:9px 0">&#9745; Auto</div>
-</div></div>
-<h2 class="closed">Tools</h2>
-"""
+class qSlicerMarkupsPlaceWidget(QtWidgets.QPushButton):
+    """The button after which clicks into the image set points."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__("place", parent)
 
 
 def main() -> None:
-    with sync_playwright() as playwright:
-        program = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": 200}, device_scale_factor=SCALE)
-        page.set_content(PANEL)
-        shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-        browser.close()
-    shot.quantize(COLORS).save(TARGET, optimize=True)
+    url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
+    with urllib.request.urlopen(f"{url}/info/") as answer:
+        info = json.load(answer)
+    QtWidgets.QApplication([])
+    loader = QUiLoader()
+    plain = [type(name, (base,), {}) for name, base in PLAIN.items()]
+    for kind in (ctkCollapsibleButton, qSlicerMarkupsPlaceWidget, *plain):
+        loader.registerCustomWidget(kind)
+    panel = loader.load(str(EXTENSION / "UI" / "MONAILabel.ui"))
+    fill(panel, url, info)
+    panel.setFixedWidth(WIDTH)
+    panel.layout().activate()
+    panel.resize(WIDTH, panel.sizeHint().height())
+    picture = QtGui.QPixmap(panel.width() + 2 * EDGE, panel.height() + 2 * EDGE)
+    picture.fill(panel.palette().window().color())
+    painter = QtGui.QPainter(picture)
+    painter.drawPixmap(EDGE, EDGE, panel.grab())
+    painter.setRenderHint(QtGui.QPainter.Antialiasing)
+    mark(painter, panel, [child(panel, name) for name in STEPS])
+    painter.end()
+    picture.save(str(TARGET))
+
+
+def child(panel: Any, name: str) -> Any:
+    found = panel.findChild(QtWidgets.QWidget, name)
+    if found is None:
+        raise SystemExit(f"this version of the extension has no {name}")
+    return found
+
+
+def fill(panel: Any, url: str, info: dict[str, Any]) -> None:
+    """Fill in what the server offers, and show the sections that belong to it, as the extension does."""
+    models = info["models"]
+    choices = {
+        "serverComboBox": [url],
+        "appComboBox": [info["name"]],
+        "strategyBox": list(info["strategies"]),
+        "trainerBox": list(info["trainers"]),
+        "segmentationModelSelector": [name for name, model in models.items() if model["type"] == "segmentation"],
+        "deepgrowModelSelector": [name for name, model in models.items() if model["type"] == "deepedit"],
+        "labelComboBox": info["labels"],
+    }
+    for name, entries in choices.items():
+        child(panel, name).addItems(entries)
+        child(panel, name).setCurrentIndex(0)
+    for name, icon in ICONS.items():
+        child(panel, name).setIcon(QtGui.QIcon(str(EXTENSION / "Icons" / icon)))
+    child(panel, "dgLabelForeground").setText("Landmarks:")
+    for name in ("segmentationButton", "dgUpdateButton"):
+        child(panel, name).setEnabled(True)
+    for name in HIDDEN:
+        child(panel, name).hide()
+    for name in COLLAPSED:
+        section = child(panel, name)
+        for inner in section.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            inner.hide()
+        section.setFixedHeight(TITLE + 2)
+
+
+def mark(painter: QtGui.QPainter, panel: Any, widgets: list[Any]) -> None:
+    """Draw a ring around each widget, and their numbers on top."""
+    red = QtGui.QColor("#e02020")
+    places = [QtCore.QRect(one.mapTo(panel, QtCore.QPoint(EDGE, EDGE)), one.size()) for one in widgets]
+    painter.setPen(QtGui.QPen(red, 2))
+    for place in places:
+        painter.drawRoundedRect(place.adjusted(-3, -3, 3, 3), 5, 5)
+    for number, place in enumerate(places, 1):
+        badge = QtCore.QRect(place.right() - 8, place.top() - 10, 20, 20)
+        painter.setPen(red)
+        painter.setBrush(red)
+        painter.drawEllipse(badge)
+        painter.setPen(QtGui.QColor("white"))
+        painter.drawText(badge, QtCore.Qt.AlignCenter, str(number))
 
 
 if __name__ == "__main__":

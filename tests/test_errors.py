@@ -30,6 +30,8 @@ def test_a_crash_is_no_refusal() -> None:
 def test_the_reason_is_what_failed_not_what_wrapped_it() -> None:
     assert reason_behind(_wrapped(ValueError("the file is cut short\nmore"))) == "the file is cut short"
     assert reason_behind(_wrapped(MemoryError())) == "MemoryError"
+    assert reason_behind(_wrapped(KeyError("image"))) == "KeyError: 'image'"
+    assert reason_behind(ValueError("\n  below\n")) == "below"
     assert reason_behind(ValueError("plain")) == "plain"
     assert reason_behind(RuntimeError("applying transform <x>")) == "applying transform <x>"
 

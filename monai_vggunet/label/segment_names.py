@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ from monai_vggunet.errors import LabelContentError
 
 __all__ = ["by_class_number", "descriptions_of"]
 
+Entry = tuple[str, int | None]  # a segment's name and idx
+EXPECTED = 'expected a list of {"name": text, "idx": whole number or missing}, one per segment'
+
 
 def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[str]) -> np.ndarray:
     """Return a submitted label in the model's own class numbers.
 
     3D Slicer writes the segments of its list as 1, 2, 3... whatever they are, and sends the list: without the segment
     of class 1, class 2 arrives as 1. Its `idx` also counts segments that were not written; other clients mean the
-    number in the label by it. Both readings are tried; what the numbers contradict is none.
+    number in the label by it. Every way to read the list that fits the label is followed; all must lead to one result.
 
     Args:
         labels: whole numbers of any shape, 0 where there is nothing.
@@ -27,32 +31,42 @@ def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[st
 
     Raises:
         LabelContentError: the description is malformed, names no class of the model where the label has voxels, fits
-            the numbers in neither reading, or in both with different classes.
+            the label in no way, or in two that lead to different classes.
     """
     if not described:
         return labels
     entries = _entries(described)
     present = [int(number) for number in np.unique(labels) if number != 0]
-    by_place = {place: name for place, (name, _) in enumerate(entries, 1)}
-    by_idx = {idx: name for name, idx in entries if idx is not None}
-    readings = [
-        {number: names[number] for number in present} for names in (by_place, by_idx) if names.keys() >= set(present)
+    known = [name.casefold() for name in class_names]
+    ways = [
+        {number: names[number] for number in present}
+        for names in _readings(entries, known[0])
+        if names.keys() >= set(present)
     ]
-    if not readings:
-        listed = ", ".join(repr(name) for name, _ in entries)
-        raise LabelContentError(f"the label holds the numbers {present}, and is described as {listed}: which is which?")
-    if readings[0] != readings[-1]:
-        ways = " or ".join(", ".join(f"{number} for {name!r}" for number, name in way.items()) for way in readings)
-        raise LabelContentError(f"the label's description can be read in two ways ({ways}): list 'background' last")
+    listed = ", ".join(repr(name) for name, _ in entries)
+    if not ways:
+        raise LabelContentError(
+            f"the label holds the numbers {present}, which its description ({listed}) does not explain: describe every "
+            "segment, with its number in the file as idx"
+        )
+    meanings = [[_class_number(way[number], class_names) for number in present] for way in ways]
+    if any(meaning != meanings[0] for meaning in meanings):
+        words = " or ".join(", ".join(f"{number} for {name!r}" for number, name in way.items()) for way in ways)
+        raise LabelContentError(
+            f"the label's description can be read in two ways ({words}): put a segment 'background' last in the list"
+        )
     classes = np.zeros(1 + max(present, default=0), dtype=np.uint8)
-    for number, name in readings[0].items():
-        classes[number] = _class_number(name, class_names)
+    for number, meaning in zip(present, meanings[0]):
+        if meaning is None:
+            expected = ", ".join(class_names[1:])
+            raise LabelContentError(
+                f"the label has voxels of a segment {ways[0][number]!r}; expected {expected}: rename or remove it"
+            )
+        classes[number] = meaning
     return classes[labels.astype(np.int64)]
 
 
-def descriptions_of(
-    found: Sequence[int], described: Sequence[dict[str, Any]], class_names: Sequence[str]
-) -> list[dict[str, Any]]:
+def descriptions_of(found: Sequence[int], described: Any, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Return a client's descriptions of the classes that a mask holds, in the order of their numbers.
 
     MONAI Label gives the first description to the first class that is there: where class 1 is not, class 2 would be
@@ -60,37 +74,57 @@ def descriptions_of(
 
     Args:
         found: numbers of the classes in the mask.
-        described: one entry per class, called as the class is, or else in the order of the classes; a class without
-            an entry gets its name.
+        described: one entry per class, called as the class is, or else in the order of the classes, with or without
+            the background; a class without an entry gets its name.
         class_names: of the model, background first.
+
+    Raises:
+        LabelContentError: the description is malformed.
     """
-    known = [name.casefold() for name in class_names]
-    names = [str(entry.get("name", "")).strip().casefold() for entry in described]
+    names = [name for name, _ in _entries(described)]
+    first = 0 if len(names) == len(class_names) else 1
     chosen = []
     for number in sorted(found):
-        place = names.index(known[number]) if known[number] in names else number - 1
-        fits = place < len(names) and (names[place] == known[number] or names[place] not in known)
+        places = [place for place, name in enumerate(names) if _class_number(name, class_names) == number]
+        place = places[0] if places else number - first
+        fits = places or (place < len(names) and _class_number(names[place], class_names) is None)
         chosen.append(described[place] if fits else {"name": class_names[number]})
     return chosen
 
 
-def _entries(described: Any) -> list[tuple[str, int | None]]:
+def _entries(described: Any) -> list[Entry]:
     """Return name and idx of every segment."""
+    if not isinstance(described, (list, tuple)):
+        raise LabelContentError(f"label_info is of type {type(described).__name__}; {EXPECTED}")
     entries = []
-    for segment in described if isinstance(described, (list, tuple)) else [described]:
+    for segment in described:
         name, idx = (segment.get("name"), segment.get("idx")) if isinstance(segment, dict) else (None, None)
-        if not isinstance(name, str) or not (idx is None or (isinstance(idx, int) and not isinstance(idx, bool))):
-            raise LabelContentError(f'label_info holds {segment!r}; expected a list of {{"name": ..., "idx": ...}}')
+        if not isinstance(name, str):
+            raise LabelContentError(f"label_info holds {segment!r}; {EXPECTED}")
+        if idx is not None and (not isinstance(idx, int) or isinstance(idx, bool)):
+            raise LabelContentError(f"the idx of segment {name!r} is {idx!r}, a {type(idx).__name__}; {EXPECTED}")
         entries.append((name, idx))
+    numbers = [idx for _, idx in entries if idx is not None]
+    if len(set(numbers)) < len(numbers):
+        raise LabelContentError(f"label_info gives segments the idx {numbers}; expected a number for each of its own")
     return entries
 
 
-def _class_number(name: str, class_names: Sequence[str]) -> int:
-    """Return the class of a name; upper and lower case are one where that leaves no doubt."""
+def _readings(entries: list[Entry], background: str) -> list[dict[int, str]]:
+    """Return what each number may mean, one mapping per way to read the list."""
+    by_place = {place: name for place, (name, _) in enumerate(entries, 1)}
+    numbers = [idx for _, idx in entries if idx is not None]
+    if not numbers:
+        from_background = entries[0][0].strip().casefold() in (background, "background")
+        return [by_place, dict(enumerate(by_place.values()))] if from_background else [by_place]
+    by_idx = {idx: name for name, idx in entries if idx is not None}
+    counts = numbers[0] > 0 and all(a < b for a, b in pairwise(numbers))  # as 3D Slicer counts its segments
+    return [by_place, by_idx] if counts else [by_idx]
+
+
+def _class_number(name: str, class_names: Sequence[str]) -> int | None:
+    """Return the class of a name, None if it has none; upper and lower case are one where that leaves no doubt."""
     if name in class_names:
         return list(class_names).index(name)
     alike = [number for number, known in enumerate(class_names) if known.casefold() == name.strip().casefold()]
-    if len(alike) != 1:
-        known = ", ".join(class_names[1:])
-        raise LabelContentError(f"the label has voxels of a segment {name!r}; expected {known}: rename or remove it")
-    return alike[0]
+    return alike[0] if len(alike) == 1 else None

@@ -21,6 +21,7 @@ __all__ = ["HISTORY", "fitted_label", "keep_version"]
 
 HISTORY = "label_history"
 ENDINGS = (".nii", ".nii.gz", ".nrrd")
+LONGEST_HEADER = 1_000_000  # bytes of an NRRD file
 MOST_NUMBERS = 256  # a client may number its segments as it likes
 
 
@@ -44,18 +45,31 @@ def fitted_label(
         VGGUNetError: of another kind, when the image cannot be read.
     """
     if not str(label).lower().endswith(ENDINGS):
-        kind = "".join(Path(label).suffixes) or "file without an ending"
-        raise LabelContentError(f"the label is a {kind}, which says nothing of its place; expected NIfTI or NRRD")
+        kind = Path(label).suffix or "file without an ending"
+        raise LabelContentError(f"the label is a {kind}; expected NIfTI or NRRD ({', '.join(ENDINGS)})")
+    if _numbers_its_own_segments(Path(label)):
+        raise LabelContentError(
+            "the label is a segmentation of 3D Slicer, with numbers of its own: set 'File Extension' to .nii.gz in the "
+            "extension's settings, and submit it again"
+        )
     try:
         n_numbers = MOST_NUMBERS if described else len(class_names)
         loaded = loading(n_classes=n_numbers)({"image": str(image), "label": str(label)})
     except Exception as error:
-        refusal = refusal_behind(error)
-        if refusal is None:
-            raise LabelContentError(f"the label cannot be read: {reason_behind(error)}") from error
-        raise refusal from None
+        refusal = refusal_behind(error) or LabelContentError(f"the label cannot be read: {reason_behind(error)}")
+        # The files' names are the server's own, and tell its user nothing.
+        raise type(refusal)(str(refusal).replace(str(label), "the label").replace(str(image), "the study")) from error
     array = by_class_number(loaded["label"].as_tensor()[0].numpy(), described, class_names)
     return array, np.asarray(loaded["image"].affine, dtype=np.float64)
+
+
+def _numbers_its_own_segments(label: Path) -> bool:
+    """Whether an NRRD file is a segmentation as 3D Slicer saves it, not a plain labelmap."""
+    if label.suffix.lower() != ".nrrd":
+        return False
+    with label.open("rb") as file:
+        header = file.read(LONGEST_HEADER).split(b"\n\n", 1)[0].split(b"\r\n\r\n", 1)[0]
+    return label.name.lower().endswith(".seg.nrrd") or b"Segment0_" in header
 
 
 def keep_version(

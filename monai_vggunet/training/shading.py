@@ -10,7 +10,7 @@ from monai_vggunet.transforms import NormalizeImageNet, denormalize_imagenet
 
 __all__ = ["shaded"]
 
-STRENGTH = (0.5, 1.5)  # natural logarithm of the brightness at one end, against the middle
+STRENGTH = (0.5, 1.5)  # natural logarithm of the brightness at the middle of one side, against the image's middle
 
 
 def shaded(image: torch.Tensor) -> torch.Tensor:

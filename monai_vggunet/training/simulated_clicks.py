@@ -75,7 +75,7 @@ class SimulatedClicks:
         if clicked:
             image, label = image.clone(), label.clone()
             for sample in clicked:
-                if torch.rand(()) < self.shaded_share:
+                if self.shaded_share and torch.rand(()) < self.shaded_share:
                     image[sample] = shaded(image[sample])
                 if torch.rand(()) < self.override_share:
                     self._override(label[sample, 0], guidance[sample])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,3 +98,16 @@ def test_flexible_unet_takes_the_registered_backbone() -> None:
     network = FlexibleUNet(in_channels=3, out_channels=2, backbone="vgg16_bn", pretrained=False).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+
+
+@pytest.mark.parametrize(("modality", "n_guidance", "share"), [("MR", 3, 0.3), ("CT", 3, 0.0), ("MR", 0, None)])
+def test_clicks_are_simulated_where_the_model_takes_them_and_shaded_on_mr(
+    modality: str, n_guidance: int, share: float | None
+) -> None:
+    """Brightness means nothing in MR; in CT it is the tissue."""
+    config = ConfigParser({"update": json.loads((CONFIGS / "train.json").read_text())["train"]["trainer"]})
+    preprocessing = SimpleNamespace(modality=modality, n_guidance=n_guidance)
+    config["model_spec"] = SimpleNamespace(class_names=["background", "a", "b"], preprocessing=preprocessing)
+    config["imports"] = ["$import monai_vggunet"]
+    simulation = config.get_parsed_content("update#iteration_update", eval_expr=True)
+    assert (simulation.shaded_share if simulation else None) == share

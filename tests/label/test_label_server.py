@@ -120,6 +120,8 @@ def test_an_uploaded_volume_is_segmented(server: Server, folder: Path, tmp_path:
         ("other", "axial", {}, 404, "there is no model 'other'"),
         ("vggunet", "axial", {"device": "abacus"}, 422, "there is no device 'abacus'"),
         ("vggunet", "axial", {"result_extension": ".exe"}, 422, "result_extension is '.exe'"),
+        ("vggunet", "axial", {"label_info": ["liver"]}, 422, "label_info holds 'liver'"),
+        ("vggunet", "axial", {"label_info": 5}, 422, "label_info is of type int"),
     ],
 )
 def test_a_wrong_request_is_answered_with_its_reason(
@@ -159,11 +161,27 @@ def test_slicer_numbers_the_segments_of_its_list(server: Server, folder: Path, t
     assert sent.status_code == 422
     assert "segment 'tumor'; expected liver, spleen" in sent.json()["detail"]
     assert server.submit("fourth", label, label_info=[{"name": "spleen", "idx": 1}]).status_code == 200
-    stored = nib.load(folder / "studies" / "labels" / "final" / "fourth.nii.gz")
-    np.testing.assert_array_equal(np.asarray(stored.dataobj), 2 * spleen)
-    said = server.get("/datastore/?output=all").json()["objects"]["fourth"]["labels"]["final"]["info"]
-    assert said["label_info"] == [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 2}]
-    (folder / "studies" / "labels" / "final" / "fourth.nii.gz").unlink()  # other tests want it without a label
+    final = folder / "studies" / "labels" / "final" / "fourth.nii.gz"
+    try:
+        np.testing.assert_array_equal(np.asarray(nib.load(final).dataobj), 2 * spleen)
+        said = server.get("/datastore/?output=all").json()["objects"]["fourth"]["labels"]["final"]["info"]
+        assert said["label_info"] == [{"name": "liver", "idx": 1}, {"name": "spleen", "idx": 2}]
+    finally:
+        final.unlink()  # other tests want the study without a label
+
+
+@pytest.mark.parametrize("params", ["[1]", "5", '"ab"'])
+def test_parameters_that_are_no_object_are_refused(server: Server, folder: Path, params: str) -> None:
+    with (folder / "truth" / "fourth.nii.gz").open("rb") as file:
+        answer = requests.put(
+            f"{server.url}/datastore/label",
+            params={"image": "fourth"},
+            files={"label": ("label.nii.gz", file)},
+            data={"params": params},
+            timeout=60,
+        )
+    assert answer.status_code == 422
+    assert "expected a JSON object" in answer.json()["detail"]
 
 
 def test_a_label_for_no_study_is_refused(server: Server, folder: Path) -> None:

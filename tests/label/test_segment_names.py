@@ -33,6 +33,10 @@ def listed(*segments: Any) -> list[dict[str, Any]]:
         ([0, 1], listed(" Spleen"), [0, 2]),
         ([0, 1, 2], listed("liver", "background"), [0, 1, 0]),
         ([0, 0], listed("liver"), [0, 0]),
+        ([0, 1, 2], listed(("background", 0), ("liver", 1), ("spleen", 2)), [0, 1, 2]),  # idx from 0 is no place
+        ([0, 1], listed(("spleen", 2), ("liver", 1)), [0, 1]),  # nor is one that goes down
+        ([0, 1], listed(("liver", 2), ("Liver", 1)), [0, 1]),
+        ([0, 3], listed("background", "liver", "spleen"), [0, 2]),
     ],
 )
 def test_numbers_become_class_numbers(numbers: list[int], described: Any, expected: list[int]) -> None:
@@ -46,11 +50,15 @@ def test_numbers_become_class_numbers(numbers: list[int], described: Any, expect
     ("numbers", "described", "word"),
     [
         ([1], listed("tumor"), "segment 'tumor'; expected liver, spleen"),
-        ([1, 3], listed("liver", "spleen"), r"numbers \[1, 3\], and is described as 'liver', 'spleen'"),
+        ([1, 3], listed("liver", "spleen"), r"numbers \[1, 3\], which its description \('liver', 'spleen'\)"),
+        ([1, 2], listed("background", "liver", "spleen"), "two ways"),  # counted from 0 or from 1
+        ([3], listed(("liver", 3), ("spleen", 3)), r"the idx \[3, 3\]; expected a number for each"),
         ([2], listed(("liver", 2), ("spleen", 3)), "two ways \\(2 for 'spleen' or 2 for 'liver'\\)"),
-        ([1], "liver", "label_info holds 'liver'"),
+        ([1], "liver", "label_info is of type str; expected a list"),
+        ([1], ["liver"], "label_info holds 'liver'"),
         ([1], [{"idx": 1}], "label_info holds"),
-        ([1], [{"name": "liver", "idx": "1"}], "label_info holds"),
+        ([1], [{"name": "liver", "idx": "1"}], "the idx of segment 'liver' is '1', a str"),
+        ([1], [{"name": "liver", "idx": True}], "is True, a bool"),
     ],
 )
 def test_a_doubt_is_refused(numbers: list[int], described: Any, word: str) -> None:
@@ -74,9 +82,23 @@ def test_two_spellings_of_a_class_leave_a_doubt() -> None:
         ([2], listed("liver"), ["spleen"]),
         ([1], listed("spleen"), ["liver"]),
         ([], listed("liver"), []),
+        ([1], listed("Hintergrund", "Leber", "Milz"), ["Leber"]),
+        ([1, 2], listed("background", "liver", "spleen"), ["liver", "spleen"]),
     ],
 )
 def test_a_class_keeps_its_description_when_another_is_absent(
     found: list[int], described: Any, expected: list[str]
 ) -> None:
     assert [entry["name"] for entry in descriptions_of(found, described, NAMES)] == expected
+
+
+def test_two_spellings_of_a_class_keep_their_own_descriptions() -> None:
+    names = ["background", "Liver", "liver"]
+    described = [{"name": "Liver", "color": 1}, {"name": "liver", "color": 2}]
+    assert descriptions_of([1, 2], described, names) == described
+
+
+@pytest.mark.parametrize("described", [["liver"], [5], [{"color": 1}]])
+def test_what_is_no_description_is_refused(described: Any) -> None:
+    with pytest.raises(LabelContentError, match="label_info holds"):
+        descriptions_of([1], described, NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,36 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from label_server import PYTHON, Server
+from label_server import PYTHON, Server, running_server, tiny_model
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 pytestmark = pytest.mark.label
 STUDY = "oblique"
+EXTENSION = PYTHON.parents[1] / "monailabel" / "plugins" / "slicer" / "MONAILabel"
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of studies of this file's own: labels and trainings stay in it."""
+    root = tmp_path_factory.mktemp("slicer")
+    write_nifti(root / "studies" / f"{STUDY}.nii.gz", ct_array(label_array()), affine_of("oblique"))
+    return root / "studies"
+
+
+@pytest.fixture(scope="module")
+def slicer_server(studies: Path) -> Iterator[Server]:
+    model = tiny_model(studies.parent / "model", n_neighbors=1, n_guidance=3)
+    with running_server(studies, model, studies.parent) as running:
+        yield running
 
 
 @pytest.fixture
-def client(server: Server, tmp_path: Path) -> Any:
-    """MONAI Label's client, which the extension carries too; a client id as it sends by default."""
-    file = next(PYTHON.parents[1].glob("lib/*/site-packages/monailabel/client/client.py"))
-    spec = importlib.util.spec_from_file_location("monailabel_client", file)
+def client(slicer_server: Server, tmp_path: Path) -> Any:
+    """The client of the extension, which comes with MONAI Label; a client id as it sends by default."""
+    spec = importlib.util.spec_from_file_location("slicer_client", EXTENSION / "MONAILabelLib" / "client.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.MONAILabelClient(server.url, str(tmp_path), "user-xyz")
+    return module.MONAILabelClient(slicer_server.url, str(tmp_path), "user-xyz")
 
 
 def options(client: Any, section: str, name: str) -> dict[str, Any]:
@@ -47,7 +63,7 @@ def run(
     return {name: numbers == number for number, name in enumerate(names, 1)}
 
 
-def test_next_sample_run_click_submit_and_train(client: Any, server: Server, folder: Path, tmp_path: Path) -> None:
+def test_next_sample_run_click_submit_and_train(client: Any, slicer_server: Server, tmp_path: Path) -> None:
     info = client.info()
     assert info["labels"] == ["liver", "spleen", "background"]  # its list of segments; "background" is not written
     sample = client.next_sample("first", {})
@@ -78,14 +94,14 @@ def test_next_sample_run_click_submit_and_train(client: Any, server: Server, fol
         time.sleep(0.1)
     else:
         pytest.fail("the training is never said to be running")
-    assert server.wait_for("train")["status"] == "DONE"
+    assert slicer_server.wait_for("train")["status"] == "DONE"
     stats = next(iter(client.info()["train_stats"].values()))  # its bars
     assert (stats["epoch"], stats["total_epochs"]) == (1, 1)
     assert "total_time" in stats
 
 
-def test_a_volume_of_the_users_own_is_segmented_in_a_session(client: Any, folder: Path, tmp_path: Path) -> None:
-    image = shutil.copy(folder / "studies" / f"{STUDY}.nii.gz", tmp_path / "mine.nii.gz")
+def test_a_volume_of_the_users_own_is_segmented_in_a_session(client: Any, studies: Path, tmp_path: Path) -> None:
+    image = shutil.copy(studies / f"{STUDY}.nii.gz", tmp_path / "mine.nii.gz")
     session = client.create_session(str(image))["session_id"]
     assert client.get_session(session)
     mine = run(client, "vggunet", "mine", session)
@@ -94,9 +110,8 @@ def test_a_volume_of_the_users_own_is_segmented_in_a_session(client: Any, folder
     assert run(client, "vggunet_clicks", "mine", session, spleen=[voxel])["spleen"][tuple(voxel)]
 
 
-def test_an_uploaded_volume_becomes_a_study(client: Any, folder: Path, tmp_path: Path) -> None:
+def test_an_uploaded_volume_becomes_a_study(client: Any, tmp_path: Path) -> None:
     image = write_nifti(tmp_path / "new.nii.gz", ct_array(label_array()), affine_of())
     client.upload_image(str(image), "uploaded")
     assert "uploaded" in client.datastore()["objects"]
     assert run(client, "vggunet", "uploaded")["liver"].shape == label_array().shape
-    (folder / "studies" / "uploaded.nii.gz").unlink()

@@ -8,9 +8,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 from phantoms import affine_of, label_array, write_case, write_nifti
 
-from monai_vggunet.errors import GridMismatchError, LabelContentError
+from monai_vggunet.errors import GridMismatchError, ImageReadError, LabelContentError
 from monai_vggunet.label.submissions import fitted_label, keep_version
 
 CLASSES = ["background", "liver", "spleen"]
@@ -55,16 +56,45 @@ def test_numbers_mean_what_the_client_says(tmp_path: Path) -> None:
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     case = write_case(tmp_path, "a")
     (tmp_path / "broken.nii.gz").write_bytes(b"no image")
-    with pytest.raises(Exception, match="broken"):
+    with pytest.raises(ImageReadError, match=r"the label cannot be read as NIfTI .*damaged file"):
         fitted_label(tmp_path / "broken.nii.gz", case["image"], CLASSES)
 
 
-def test_a_label_without_a_place_is_refused(tmp_path: Path) -> None:
-    """As older versions of OHIF send it: voxels alone."""
+@pytest.mark.parametrize("ending", [".bin", ".dcm", ""])
+def test_a_label_of_another_kind_is_refused(tmp_path: Path, ending: str) -> None:
+    """As older versions of OHIF send it: voxels alone. The client's name for it is not repeated."""
+    case, label = write_case(tmp_path, "a"), tmp_path / f"Doe{ending}"
+    label.write_bytes(label_array().tobytes())
+    with pytest.raises(
+        LabelContentError, match=r"the label is a (\.\w+|file without an ending); expected NIfTI"
+    ) as told:
+        fitted_label(label, case["image"], CLASSES)
+    assert "Doe" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["label.seg.nrrd", "label.nrrd"])
+def test_a_segmentation_of_slicer_numbers_its_own_segments(tmp_path: Path, name: str) -> None:
     case = write_case(tmp_path, "a")
-    (tmp_path / "label.bin").write_bytes(label_array().tobytes())
-    with pytest.raises(LabelContentError, match=r"a \.bin, which says nothing of its place; expected NIfTI or NRRD"):
-        fitted_label(tmp_path / "label.bin", case["image"], CLASSES)
+    volume = SimpleITK.ReadImage(case["label"])
+    volume.SetMetaData("Segment0_Name", "spleen")
+    volume.SetMetaData("Segment0_LabelValue", "1")
+    SimpleITK.WriteImage(volume, str(tmp_path / name))
+    with pytest.raises(LabelContentError, match=r"set 'File Extension' to \.nii\.gz"):
+        fitted_label(tmp_path / name, case["image"], CLASSES, [{"name": "liver", "idx": 1}])
+    for key in volume.GetMetaDataKeys():
+        volume.EraseMetaData(key)
+    SimpleITK.WriteImage(volume, str(tmp_path / "plain.nrrd"))
+    assert fitted_label(tmp_path / "plain.nrrd", case["image"], CLASSES)[0].any()
+
+
+def test_a_refusal_names_no_file_of_the_server(tmp_path: Path) -> None:
+    case = write_case(tmp_path, "a")
+    half = write_nifti(tmp_path / "half.nii.gz", np.full(label_array().shape, 0.5, np.float32), affine_of())
+    (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\ntype: int\n\n")
+    for label in (half, tmp_path / "broken.nrrd"):
+        with pytest.raises(LabelContentError) as told:
+            fitted_label(label, case["image"], CLASSES)
+        assert str(tmp_path) not in str(told.value)
 
 
 def test_every_version_is_kept_with_what_changed(tmp_path: Path) -> None:

@@ -107,11 +107,13 @@ class VGGUNetLabelApp(MONAILabelApp):
                 uri = store.get_image_uri(image)
                 if not uri or not os.path.exists(uri):
                     raise refuse(NOT_FOUND, f"there is no study {image!r}: it was renamed, deleted or never here")
+            described, names = request.get("label_info"), load_model_spec(self.model.with_suffix(".json")).class_names
+            if described:
+                descriptions_of([], described, names)  # a malformed one is refused before anything is computed
             result = super().infer(request, datastore)
-            if isinstance(request.get("label_info"), list):
+            if described:
                 # The endpoint's own list: it gives the first entry to the first class that is there.
-                names = load_model_spec(self.model.with_suffix(".json")).class_names
-                request["label_info"][:] = descriptions_of(result["params"]["found"], request["label_info"], names)
+                described[:] = descriptions_of(result["params"]["found"], described, names)
             return result
 
     def _was_uploaded(self, image: str) -> bool:

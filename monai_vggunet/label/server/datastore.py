@@ -13,6 +13,7 @@ from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore
 
 from monai_vggunet.data import load_model_spec
+from monai_vggunet.errors import LabelContentError
 from monai_vggunet.files import write_json
 from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.label.submissions import HISTORY, fitted_label, keep_version
@@ -49,8 +50,10 @@ class CheckedLabels(LocalDatastore):
         self, study: str, label: str, tag: str, info: dict[str, Any] | None
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give the label's file on the study's own grid, and what is said of it; keep it as a version of the label."""
-        said = dict(info or {})
         with refusals_as_answers():
+            if not isinstance(info or {}, dict):
+                raise LabelContentError(f"params is a {type(info).__name__}; expected a JSON object, or nothing")
+            said = dict(info or {})
             if study not in self.list_images():
                 raise refuse(NOT_FOUND, f"there is no study {study!r} to label")
             image = self.get_image_uri(study)

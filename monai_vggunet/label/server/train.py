@@ -11,7 +11,7 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
-from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel.utils.async_tasks.utils import processes
 
 from monai_vggunet.errors import ConfigurationError, show_refusals_last
 from monai_vggunet.label.training_stats import note_start, training_stats
@@ -45,7 +45,7 @@ class RetrainingTask(BundleTrainTask):
     def stats(self) -> dict[str, Any]:
         """Return what clients show as bars; asked in the server's own process."""
         bundle = Path(self.bundle_path)
-        running = AsyncTask.status("train", check_if_running=True)[0] is not None
+        running = next((process.pid for process in processes("train").copy().values()), None)
         return training_stats(bundle / "models", bundle / "training", running)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
