@@ -26,6 +26,7 @@ SHAPE = (45, 33, 11)  # an odd number of voxels, which OHIF cannot inflate
 COLORS = {"liver": (221, 130, 101), "spleen": (157, 108, 162)}  # the plug-in's own, by name
 LIMIT_MS = 60_000
 HALF_A_VOXEL = 0.51
+NO_METRIC = "td[title='not determined']"
 TRAINING = {"max_epochs": 2, "iterations_per_epoch": 3, "batch_size": 4}
 NAMES = np.array(["", "liver", "spleen"])  # of the numbers in the server's mask
 LABELMAP = "window.services.segmentationService.getLabelmapVolume('1')"
@@ -209,7 +210,7 @@ def test_a_training_is_started_from_the_viewer_and_shown_there(
         page.get_by_role("button", name="Update Model").click()
     assert answer.value.status == 200
     assert json.loads(answer.value.request.post_data) == {"vggunet": TRAINING}
-    assert page.get_by_role("button", name="Stop Training").is_visible()
+    page.get_by_role("button", name="Stop Training").wait_for()
     done = archive_server.wait_for("train")
     assert done["status"] == "DONE", done["details"]
     page.locator(".settingsTable button").click()  # the panel asks the server again
