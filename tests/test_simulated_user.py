@@ -15,7 +15,7 @@ from phantoms import write_case
 sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts" / "benchmarks"))
 
 import results_page
-from simulated_user import correct, figures
+from simulated_user import correct, deepest_error, figures
 
 NAMES = ["background", "front", "back"]
 
@@ -74,6 +74,28 @@ class AnswersGuidance(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         self.given = image[0].numpy()
         return image[:, 1:]
+
+
+def test_the_corrector_learns_what_clicks_say() -> None:
+    """Of a mask that always lacks a cube of which the image shows nothing, and that a click tells of."""
+    import clicks_bound
+
+    rng, volumes = np.random.default_rng(0), []
+    for _ in range(6):
+        truth = np.zeros((12, 12, 8), dtype=np.int64)
+        x, y = rng.integers(0, 7, 2)
+        truth[x : x + 5, y : y + 5, 2:7] = 1 + rng.integers(2)
+        log = np.log(np.stack([np.full(truth.shape, 0.8), *np.full((2, *truth.shape), 0.1)])).astype(np.float32)
+        volumes.append({"image": np.zeros(truth.shape, np.float32), "log": log, "truth": truth})
+    torch.manual_seed(0)
+    network = clicks_bound.Corrector(3)
+    assert not clicks_bound.corrected(network, volumes[0], [], NAMES).any()
+    voxel, _ = deepest_error(volumes[0]["truth"] > 0)
+    click = (NAMES[volumes[0]["truth"][voxel]], voxel)
+    assert clicks_bound.corrected(network, volumes[0], [click], NAMES).astype(bool).sum() == 1
+    clicks_bound.train(network, volumes, NAMES, steps=150)
+    left = [clicks_bound.judge(network, volume, NAMES).error_left[1] for volume in volumes]
+    assert np.mean(left) < 0.5
 
 
 def test_deepedit_gets_each_click_in_its_class_and_answers_on_the_volumes_grid() -> None:

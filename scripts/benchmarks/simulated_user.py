@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from monai_vggunet.training import largest_error
 
-__all__ = ["SHOWN", "Click", "Corrected", "correct", "figures", "mean_dice"]
+__all__ = ["SHOWN", "Click", "Corrected", "correct", "deepest_error", "figures", "mean_dice"]
 
 SHOWN = (0, 1, 3, 5, 10)
 CLICKED_SLICES = 3  # the figures in the slices that were clicked are taken after so many clicks
@@ -63,11 +63,9 @@ def correct(
             slices = sorted({click[1][2] for click in clicks})
             here = max(1, int((automatic != truth)[..., slices].sum()))
             result.clicked_error_left = float(wrong[..., slices].sum()) / here
-        region = largest_error(wrong)
-        if n == n_clicks or region is None:
+        voxel, _ = deepest_error(wrong)
+        if n == n_clicks or voxel is None:
             continue
-        depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1]
-        voxel = tuple(int(i) for i in np.unravel_index(depth.argmax(), depth.shape))
         clicks.append((names[truth[voxel]], voxel))
         started = time.monotonic()
         mask = answer(clicks)
@@ -79,6 +77,15 @@ def correct(
             result.changed_elsewhere = max(result.changed_elsewhere, float(changed.mean()))
             result.spoiled_elsewhere = max(result.spoiled_elsewhere, float(spoiled.mean()))
     return result
+
+
+def deepest_error(wrong: np.ndarray) -> tuple[tuple[int, int, int] | None, np.ndarray | None]:
+    """Return where the user clicks, and the region it belongs to; None twice where nothing is wrong."""
+    region = largest_error(wrong)
+    if region is None:
+        return None, None
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1]
+    return tuple(int(i) for i in np.unravel_index(depth.argmax(), depth.shape)), region
 
 
 def mean_dice(mask: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
