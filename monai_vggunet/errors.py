@@ -73,7 +73,7 @@ class ImageReadError(VGGUNetError, OSError):
 
 
 class LabelContentError(VGGUNetError, ValueError):
-    """A label holds values that are no class number of the model."""
+    """A label, or what a client says of its numbers, does not fit the classes of the model."""
 
 
 class ClickError(VGGUNetError, ValueError):

@@ -37,10 +37,9 @@ def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[st
         return labels
     entries = _entries(described)
     present = [int(number) for number in np.unique(labels) if number != 0]
-    known = [name.casefold() for name in class_names]
     ways = [
         {number: names[number] for number in present}
-        for names in _readings(entries, known[0])
+        for names in _readings(entries, class_names[0].casefold())
         if names.keys() >= set(present)
     ]
     listed = ", ".join(repr(name) for name, _ in entries)

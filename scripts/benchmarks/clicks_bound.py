@@ -1,11 +1,11 @@
-"""How much clicks can tell at all: a network that learns from held-out errors what a click says of the voxels around.
+"""What clicks tell a network that may learn from held-out errors: is there more in them than a model makes of them?
 
     python scripts/benchmarks/clicks_bound.py --model models/model.pt --data FOLDER [--volumes 20] [--steps 500]
 
 A click-driven model is trained where it hardly errs, on its own training cases. So this one is given what no model in
 use has: automatic masks and truths of other held-out volumes than those it is judged on. It sees image, automatic
-probabilities and clicks in three dimensions, and puts out a correction. What it removes with a few clicks is about what
-they hold of information; the rest of the errors has nothing to do with them. Nothing of this serves a user.
+probabilities and clicks in three dimensions, and puts out a correction. What it removes is evidence of how much clicks
+tell, not a bound: a larger network, or a longer training, may find more. Nothing of this serves a user.
 Writes the figures of this run into docs/results.md.
 """
 
@@ -163,7 +163,7 @@ def judge(network: Corrector, volume: Volume, names: list[str]) -> Corrected:
 
 def report(results: list[Corrected], n_learned: int, arguments: argparse.Namespace) -> str:
     """Return the section for docs/results.md."""
-    return f"""## Clicks: what they can tell at all
+    return f"""## Clicks: what a corrector learns of held-out errors
 
 A network for nothing but corrections ({len(DILATIONS) + 1} layers in three dimensions, {CHANNELS} channels) learned
 from the errors of {n_learned} held-out volumes and the user's clicks into them, which no model in use could:
