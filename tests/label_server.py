@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+import SimpleITK
 from tiny_model import write_tiny_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -102,6 +104,14 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def ras_affine(volume: SimpleITK.Image) -> np.ndarray:
+    """Return the affine of a volume that SimpleITK read, voxel index to RAS mm."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(volume.GetDirection()).reshape(3, 3) * volume.GetSpacing()
+    affine[:3, 3] = volume.GetOrigin()
+    return np.diag([-1, -1, 1, 1]) @ affine
 
 
 def _fingerprint() -> dict[str, Any]:

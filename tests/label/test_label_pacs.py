@@ -11,7 +11,7 @@ import pydicom
 import pytest
 import SimpleITK
 from dicom_phantoms import BIRTH_DATE, PATIENT_ID, PATIENT_NAME, oblique, write_series
-from label_server import PYTHON, Server, running_server, tiny_model
+from label_server import PYTHON, Server, ras_affine, running_server, tiny_model
 from monai.transforms import LoadImage
 from phantoms import ct_array, label_array, write_nifti
 
@@ -81,11 +81,8 @@ def test_a_tilted_series_keeps_its_tilt_for_slicer(pacs_server: Server, archive:
     """NRRD, which 3D Slicer and OHIF ask for, holds axes that are not at right angles."""
     uid = "1.2.3.4.300"
     (tmp_path / "mask.nrrd").write_bytes(pacs_server.infer("vggunet", uid, result_extension=".nrrd").content)
-    volume = SimpleITK.ReadImage(str(tmp_path / "mask.nrrd"))
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(volume.GetDirection()).reshape(3, 3) * volume.GetSpacing()
-    affine[:3, 3] = volume.GetOrigin()
-    np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ affine, affine_of_series(archive, uid), atol=1e-3)
+    affine = ras_affine(SimpleITK.ReadImage(str(tmp_path / "mask.nrrd")))
+    np.testing.assert_allclose(affine, affine_of_series(archive, uid), atol=1e-3)
 
 
 def test_ohif_gets_a_dicom_seg(pacs_server: Server, archive: Path, tmp_path: Path) -> None:

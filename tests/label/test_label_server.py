@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 import SimpleITK
-from label_server import STUDIES, Server
+from label_server import STUDIES, Server, ras_affine
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 from monai_vggunet.files import sha256_of_file
@@ -30,10 +30,7 @@ def mask_of(answer: requests.Response, folder: Path, ending: str) -> tuple[np.nd
         image = nib.load(file)
         return np.asarray(image.dataobj), image.affine
     volume = SimpleITK.ReadImage(str(file))
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(volume.GetDirection()).reshape(3, 3) * volume.GetSpacing()
-    affine[:3, 3] = volume.GetOrigin()
-    return SimpleITK.GetArrayFromImage(volume).T, np.diag([-1, -1, 1, 1]) @ affine
+    return SimpleITK.GetArrayFromImage(volume).T, ras_affine(volume)
 
 
 def parts_of(answer: requests.Response) -> dict[str, bytes]:
