@@ -10,7 +10,6 @@ import math
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
@@ -20,7 +19,7 @@ from pydicom.tag import Tag
 from monai_vggunet.dicom.pixel_description import contradiction_in_pixels
 from monai_vggunet.dicom.records import FrameRecord, ImageKind
 
-__all__ = ["frames_of", "legible", "varying_values"]
+__all__ = ["frames_of", "legible"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What scanners write into ImageType of images that are no slices of a volume.
@@ -159,26 +158,6 @@ def _frame(
     )
 
 
-def varying_values(header: Any, discriminators: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """Return what a plane's record takes from the elements that differ from slice to slice of a series.
-
-    Args:
-        header: of a file with one plane, without any sequence.
-        discriminators: of a plane whose header is the same but for those elements.
-    """
-    position = _split_numbers(_raw_text(header, "ImagePositionPatient"), 3)
-    number = _raw_text(header, "InstanceNumber")
-    return {
-        "sop_instance_uid": _sop_instance_uid(header),
-        "position_lps_mm": None if position is None else (position[0], position[1], position[2]),
-        "instance_number": number if _INTEGER.fullmatch(number) else "",
-        "discriminators": tuple(
-            (keyword, legible(_raw_text(header, keyword)) if keyword in _VARYING_DISCRIMINATORS else text)
-            for keyword, text in discriminators
-        ),
-    }
-
-
 def _sop_instance_uid(header: Dataset) -> str:
     """Return the object's UID; a file stripped of it still carries it in its file meta information."""
     meta = getattr(header, "file_meta", None) or Dataset()
@@ -281,8 +260,6 @@ def _raw_text(source: Dataset, keyword: str) -> str:
         return str(value).strip()
     return "\\".join(str(part) for part in value)
 
-
-_VARYING_DISCRIMINATORS = frozenset(["TriggerTime", "AcquisitionNumber", "AcquisitionTime"])
 
 _tag_of = cache(Tag)  # pydicom looks a keyword up anew each time, which took most of a header's time
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import stat
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,10 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from monai_vggunet.dicom.frames import frames_of, legible
-from monai_vggunet.dicom.header_memory import HeaderMemory
-from monai_vggunet.dicom.header_stencil import HeaderReader
-from monai_vggunet.dicom.native_pixels import PIXEL_KEYWORDS
-from monai_vggunet.dicom.plain_header import wanted_tags
+from monai_vggunet.dicom.native_pixels import PIXEL_KEYWORDS, layout_in
+from monai_vggunet.dicom.plain_header import PlainHeader, read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
+from monai_vggunet.dicom.stored_pixels import StoredPixels
 
 __all__ = ["hash_identifier", "is_dicom_file", "read_header"]
 
@@ -58,6 +58,7 @@ _KEYWORDS = [
     *PIXEL_KEYWORDS,
 ]
 _TAGS: list[Any] = list(_KEYWORDS)
+_PLAIN_TAGS = wanted_tags(_KEYWORDS)
 _TAG_OF = {keyword: Tag(keyword) for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")}
 
 # PS3.10 7.1: 128 bytes of preamble, then this prefix.
@@ -103,10 +104,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
             return SkippedFile(path, "empty file (0 bytes)", damaged=True)
         if path.name.startswith("._"):
             return SkippedFile(path, "AppleDouble companion file of macOS")
-        plain = _READER.read(path)
-        known = _MEMORY.recall(path, plain, status.st_size) if plain else None
-        if known is not None:
-            return known
+        plain = read_plain_header(path, _PLAIN_TAGS)
         if plain is None and not is_dicom_file(path):
             return SkippedFile(path, "not a DICOM file")
         header = (
@@ -117,9 +115,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
         return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
     try:
         record = _record_of(path, header, status.st_size)
-        if plain and isinstance(record, InstanceRecord):
-            return _MEMORY.remember(plain, status.st_size, record)
-        return record
+        return _with_place_of_pixels(record, plain, status.st_size) if plain else record
     except Exception as error:  # as above; its text is left out, it may quote an identifier
         return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
 
@@ -189,8 +185,14 @@ def _whole_text(header: Dataset, keyword: str) -> str:
     return "" if value is None or value.value is None else str(value.value).strip()
 
 
-_READER = HeaderReader(wanted_tags(_KEYWORDS))
-_MEMORY = HeaderMemory(_text)
+def _with_place_of_pixels(
+    record: InstanceRecord | SkippedFile, plain: PlainHeader, file_bytes: int
+) -> InstanceRecord | SkippedFile:
+    """Add to the record of a file with one plane where its pixels lie, so that the file is looked at once."""
+    if isinstance(record, SkippedFile) or len(record.frames) != 1:
+        return record
+    frame = replace(record.frames[0], stored=StoredPixels(file_bytes, layout_in(plain)))
+    return replace(record, frames=(frame,))
 
 
 def _keep_values_out_of_warnings() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -20,16 +18,10 @@ from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 
 __all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
 
-# Threads hide the latency of disks and network shares, more of them only wait for each other.
+# Helper processes that read headers; more than there are cores hide the latency of disks and network shares.
 DEFAULT_WORKERS = min(8, 2 * (os.cpu_count() or 1))
-# So many files are read one after the other to see whether the time goes into waiting; fewer are not worth a thread.
-_FILES_TO_JUDGE_BY = 16
-# Waiting it is when the clock runs this much faster than the processor's.
-_WAITING = 3.0
-# Headers are read in parcels of so many files.
+# Headers are read in parcels of so many files: few enough that all helpers end together.
 _FILES_PER_PARCEL = 64
-# What a header takes, in a parcel's mean, for which helper processes pay.
-_LONG_SEC = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,7 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
 
     Args:
         path: the folder.
-        num_workers: threads or helper processes that read headers (see `helpers`).
+        num_workers: helper processes that may read headers (see `helpers`).
 
     Raises:
         DicomReadError: if the folder does not exist, is none, or cannot be listed.
@@ -137,36 +129,15 @@ def patient_key(path: str | os.PathLike[str]) -> str:
 
 
 def _read_headers(files: list[Path], num_workers: int) -> list[InstanceRecord | SkippedFile]:
-    """Read headers in the order of the files: by threads where files are slow to come, else here.
-
-    From where they turn out to take long, as those of multi-frame objects do, helper processes read them. A plain
-    header that repeats an earlier one is read in less time than its record takes from process to process.
-    """
-    started_sec, used_sec = time.perf_counter(), time.thread_time()
-    found = _parcel(files[:_FILES_TO_JUDGE_BY])
-    rest = files[_FILES_TO_JUDGE_BY:]
-    elapsed_sec, used_sec = time.perf_counter() - started_sec, time.thread_time() - used_sec
-    if num_workers > 1 and rest and elapsed_sec > _WAITING * used_sec:
-        with ThreadPoolExecutor(num_workers) as pool:
-            return found + list(pool.map(read_header, rest))
-    while rest:
-        started_sec = time.perf_counter()
-        parcel, rest = rest[:_FILES_PER_PARCEL], rest[_FILES_PER_PARCEL:]
-        found += _parcel(parcel)
-        if time.perf_counter() - started_sec > _LONG_SEC * len(parcel):
-            break
-    parcels = [rest[start : start + _FILES_PER_PARCEL] for start in range(0, len(rest), _FILES_PER_PARCEL)]
+    """Read headers in the order of the files, in parcels, by helper processes where that pays."""
+    parcels = [files[start : start + _FILES_PER_PARCEL] for start in range(0, len(files), _FILES_PER_PARCEL)]
     parts: dict[int, list[InstanceRecord | SkippedFile]] = {}
 
     def unpack(which: int, parcel: list[_Packed]) -> None:
         parts[which] = [_unpacked(path, packed) for path, packed in zip(parcels[which], parcel, strict=True)]
 
     spread(_packed_parcel, parcels, unpack, num_workers)
-    return found + [record for which in range(len(parcels)) for record in parts[which]]
-
-
-def _parcel(files: list[Path]) -> list[InstanceRecord | SkippedFile]:
-    return [read_header(file) for file in files]
+    return [record for which in range(len(parcels)) for record in parts[which]]
 
 
 # A record on its way from a helper: its values alone, without the path; as objects they would take twice as long.
@@ -180,7 +151,7 @@ def _packed_parcel(files: list[Path]) -> list[_Packed]:
         record
         if isinstance(record, SkippedFile)
         else (_instance_values(record), [_frame_values(frame) for frame in record.frames])
-        for record in _parcel(files)
+        for record in map(read_header, files)
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import cache
 from struct import Struct
 from typing import Any, NamedTuple
@@ -37,23 +36,15 @@ class PlainElements:
         raw: the elements by tag.
         explicit: whether their value representations were written.
         file_meta: those of group 0002.
-        repeats: a name for all elements that repeat an earlier header's, and the tags of those that need not.
     """
 
-    __slots__ = ("_dataset", "file_meta", "is_explicit", "raw", "repeats")
+    __slots__ = ("_dataset", "file_meta", "is_explicit", "raw")
 
-    def __init__(
-        self,
-        raw: dict[int, RawDataElement],
-        explicit: bool,
-        file_meta: PlainElements | None = None,
-        repeats: tuple[Hashable, tuple[int, ...]] | None = None,
-    ) -> None:
+    def __init__(self, raw: dict[int, RawDataElement], explicit: bool, file_meta: PlainElements | None = None) -> None:
         self.raw = raw
         self.is_explicit = explicit
         self._dataset: Dataset | None = None
         self.file_meta = file_meta
-        self.repeats = repeats
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -85,20 +76,6 @@ class PlainElements:
         """Return an element raw, as `Dataset.get_item` does."""
         raw = self.raw.get(_number(key))
         return raw if raw is not None and raw.value is not None else self._general().get_item(key)
-
-    def content(self, without: frozenset[int]) -> tuple[Any, ...]:
-        """Return tag, value representation and bytes of every element but some: equal only for equal elements.
-
-        Elements that are known to repeat are named by what they repeat instead.
-        """
-        if self.repeats is not None:
-            repeated, loose = self.repeats
-            return (repeated, *((tag, *self.raw[tag][1:4:2]) for tag in loose if tag not in without))
-        return (
-            self.is_explicit,
-            *((tag, raw.VR, raw.value) for tag, raw in self.raw.items() if tag not in without),
-            *(tag for tag in self.raw if tag in without),
-        )
 
     def _general(self) -> Dataset:
         """Put the raw elements into a data set as pydicom does when it has read them."""

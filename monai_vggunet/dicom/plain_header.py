@@ -7,7 +7,7 @@ elements found here are pydicom's raw elements.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -21,10 +21,7 @@ from monai_vggunet.dicom.plain_elements import CHARACTER_SET, PlainElements
 
 __all__ = [
     "PlainHeader",
-    "has_prefix",
-    "header_bytes",
     "parse_plain_header",
-    "parse_tail",
     "read_plain_header",
     "wanted_tags",
 ]
@@ -32,11 +29,11 @@ __all__ = [
 # PS3.10 7.1: 128 bytes of preamble, then the prefix, then group 0002 in explicit VR little endian.
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
-META_START = _PREAMBLE_BYTES + len(_PREFIX)
+_META_START = _PREAMBLE_BYTES + len(_PREFIX)
 _META_GROUP = 0x0002
 
 # Nearly every classic header ends within the first of these; one that exceeds the second has no business to be fast.
-HEADER_BYTES = (1 << 14, 1 << 20)
+_HEADER_BYTES = (1 << 14, 1 << 20)
 
 _IMPLICIT = "1.2.840.10008.1.2"
 _EXPLICIT = "1.2.840.10008.1.2.1"
@@ -49,16 +46,16 @@ _PIXEL_DATA = 0x7FE00010
 _OTHER_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009})  # floating point
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITER_GROUP = 0xFFFE
-UNDEFINED_LENGTH = 0xFFFFFFFF
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 # PS3.5 7.1.2: these have two reserved bytes and a length of four bytes.
-LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-VR_NAMES = {vr: vr.decode() for vr in (*SHORT_VRS, *LONG_VRS)}
+_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_VR_NAMES = {vr: vr.decode() for vr in (*_SHORT_VRS, *_LONG_VRS)}
 
-EXPLICIT_HEAD = Struct("<HH2sH").unpack_from
-IMPLICIT_HEAD = Struct("<HHL").unpack_from
-LONG = Struct("<L").unpack_from
+_EXPLICIT_HEAD = Struct("<HH2sH").unpack_from
+_IMPLICIT_HEAD = Struct("<HHL").unpack_from
+_LONG = Struct("<L").unpack_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +67,12 @@ class PlainHeader:
         transfer_syntax: UID.
         pixel_offset: where the value of PixelData begins in the file; None without PixelData.
         pixel_length: its length in bytes as written; None if it is undefined, as of encapsulated frames.
-        bounds: where each element begins, group 0002 first, and where PixelData or the end does; not known of a header
-            that was read by comparison with an earlier one.
-        n_meta: how many of them are of group 0002.
     """
 
     elements: PlainElements
     transfer_syntax: str
     pixel_offset: int | None
     pixel_length: int | None
-    bounds: Sequence[int] = ()
-    n_meta: int = 0
-
-    @property
-    def meta(self) -> PlainElements:
-        """The elements of group 0002."""
-        assert self.elements.file_meta is not None
-        return self.elements.file_meta
 
 
 def read_plain_header(path: Path, tags: Mapping[int, BaseTag]) -> PlainHeader | None:
@@ -99,20 +85,20 @@ def read_plain_header(path: Path, tags: Mapping[int, BaseTag]) -> PlainHeader | 
     Raises:
         OSError: if the file cannot be read.
     """
-    for count in HEADER_BYTES:
-        data, whole = header_bytes(path, count)
+    for count in _HEADER_BYTES:
+        data, whole = _header_bytes(path, count)
         header = parse_plain_header(data, tags, whole)
-        if header is not None or whole or not has_prefix(data):
+        if header is not None or whole or not _has_prefix(data):
             return header
     return None
 
 
-def has_prefix(data: bytes) -> bool:
+def _has_prefix(data: bytes) -> bool:
     """Whether a file that begins so has preamble and prefix."""
-    return data[_PREAMBLE_BYTES:META_START] == _PREFIX
+    return data[_PREAMBLE_BYTES:_META_START] == _PREFIX
 
 
-def header_bytes(path: Path, count: int) -> tuple[bytes, bool]:
+def _header_bytes(path: Path, count: int) -> tuple[bytes, bool]:
     """Return a file's first bytes, and whether they are all of it.
 
     Raises:
@@ -142,58 +128,41 @@ def parse_plain_header(data: bytes, tags: Mapping[int, BaseTag], whole: bool = T
         tags: elements to keep. One of them in a form that needs a general parser (a sequence) makes the file not plain.
         whole: whether `data` is all of the file; if not, the pixels' element must begin in it.
     """
-    if not has_prefix(data):
+    if not _has_prefix(data):
         return None
     try:
-        bounds: list[int] = []
-        meta, offset = _file_meta(data, bounds)
-        n_meta = len(bounds)
+        meta, offset = _file_meta(data)
         syntax = _uid(meta.get(_TRANSFER_SYNTAX))
         explicit = syntax == _EXPLICIT or syntax.startswith(_ENCAPSULATED)
         if not explicit and syntax != _IMPLICIT:
             return None
-        found, pixels = _walk(data, offset, explicit, tags, bounds)
+        found, pixels = _walk(data, offset, explicit, tags)
     except (_NotPlain, StructError):
         return None
     if pixels is None and not whole:
         return None
     elements = PlainElements(found, explicit, PlainElements(meta, True))
     offset_of_pixels, length = pixels or (None, None)
-    return PlainHeader(elements, syntax, offset_of_pixels, length, bounds, n_meta)
-
-
-def parse_tail(
-    data: bytes, offset: int, explicit: bool, tags: Mapping[int, BaseTag]
-) -> tuple[int | None, int | None] | None:
-    """Return offset and length of PixelData as in `PlainHeader`, from where nothing else that is wanted should follow.
-
-    None if something wanted does, or if a general parser is needed.
-    """
-    try:
-        found, pixels = _walk(data, offset, explicit, tags, [])
-    except (_NotPlain, StructError):
-        return None
-    return None if found else pixels or (None, None)
+    return PlainHeader(elements, syntax, offset_of_pixels, length)
 
 
 class _NotPlain(ValueError):
     """Bytes that need a general parser."""
 
 
-def _file_meta(data: bytes, bounds: list[int]) -> tuple[dict[int, RawDataElement], int]:
-    """Return the elements of group 0002, and where the data set begins; append where each begins to `bounds`."""
+def _file_meta(data: bytes) -> tuple[dict[int, RawDataElement], int]:
+    """Return the elements of group 0002, and where the data set begins."""
     found: dict[int, RawDataElement] = {}
-    offset, end = META_START, len(data)
+    offset, end = _META_START, len(data)
     while offset < end:
-        group, element, vr, length = EXPLICIT_HEAD(data, offset)
+        group, element, vr, length = _EXPLICIT_HEAD(data, offset)
         if group != _META_GROUP:
             break
-        bounds.append(offset)
         start = offset + 8
-        if vr in LONG_VRS:
-            (length,) = LONG(data, start)
+        if vr in _LONG_VRS:
+            (length,) = _LONG(data, start)
             start += 4
-        elif vr not in SHORT_VRS:
+        elif vr not in _SHORT_VRS:
             raise _NotPlain
         offset = start + length
         if offset > end:
@@ -204,32 +173,28 @@ def _file_meta(data: bytes, bounds: list[int]) -> tuple[dict[int, RawDataElement
 
 
 def _walk(
-    data: bytes, offset: int, explicit: bool, tags: Mapping[int, BaseTag], bounds: list[int]
+    data: bytes, offset: int, explicit: bool, tags: Mapping[int, BaseTag]
 ) -> tuple[dict[int, RawDataElement], tuple[int, int | None] | None]:
-    """Go from element to element up to the pixels; return the wanted ones, and offset and length of PixelData.
-
-    Where each element begins, and PixelData or the end, is appended to `bounds`.
-    """
+    """Go from element to element up to the pixels; return the wanted ones, and offset and length of PixelData."""
     found: dict[int, RawDataElement] = {}
     end = len(data)
     while offset < end:
-        bounds.append(offset)
         if explicit:  # `_head` written out: this loop is where the time goes
-            group, element, vr, length = EXPLICIT_HEAD(data, offset)
-            if vr in SHORT_VRS:
+            group, element, vr, length = _EXPLICIT_HEAD(data, offset)
+            if vr in _SHORT_VRS:
                 start = offset + 8
             else:
                 group, element, vr, start, length = _head(data, offset, explicit)
         else:
-            group, element, length = IMPLICIT_HEAD(data, offset)
+            group, element, length = _IMPLICIT_HEAD(data, offset)
             vr, start = None, offset + 8
         tag = group << 16 | element
         if group >= _PIXEL_GROUP or group == _META_GROUP:
             if tag == _PIXEL_DATA:
-                return found, (start, None if length == UNDEFINED_LENGTH else length)
+                return found, (start, None if length == _UNDEFINED_LENGTH else length)
             if tag in _OTHER_PIXEL_DATA or group in (_DELIMITER_GROUP, _META_GROUP):
                 raise _NotPlain
-        if length == UNDEFINED_LENGTH:
+        if length == _UNDEFINED_LENGTH:
             if tag in tags or vr not in (b"SQ", None):
                 raise _NotPlain
             offset = _after_sequence(data, start, explicit)
@@ -240,45 +205,44 @@ def _walk(
         if tag in tags:
             if vr in (b"SQ", b"UN") or (vr is None and dictionary_VR(tag) == "SQ"):
                 raise _NotPlain
-            name = vr and VR_NAMES[vr]
+            name = vr and _VR_NAMES[vr]
             value = data[start:offset] if length else empty_value_for_VR(name, raw=True)
             found[tag] = RawDataElement(tags[tag], name, length, value, start, not explicit, True)  # type: ignore[arg-type]
-    bounds.append(end)
     return found, None
 
 
 def _head(data: bytes, offset: int, explicit: bool) -> tuple[int, int, bytes | None, int, int]:
     """Return group, element, value representation, start and length of the element at an offset."""
     if not explicit:
-        group, element, length = IMPLICIT_HEAD(data, offset)
+        group, element, length = _IMPLICIT_HEAD(data, offset)
         return group, element, None, offset + 8, length
-    group, element, vr, length = EXPLICIT_HEAD(data, offset)
-    if vr in SHORT_VRS:
+    group, element, vr, length = _EXPLICIT_HEAD(data, offset)
+    if vr in _SHORT_VRS:
         return group, element, vr, offset + 8, length
-    if vr in LONG_VRS:
-        return group, element, vr, offset + 12, LONG(data, offset + 8)[0]
+    if vr in _LONG_VRS:
+        return group, element, vr, offset + 12, _LONG(data, offset + 8)[0]
     raise _NotPlain
 
 
 def _after_sequence(data: bytes, offset: int, explicit: bool) -> int:
     """Return where the element after a sequence of undefined length begins."""
     while True:
-        group, element, length = IMPLICIT_HEAD(data, offset)
+        group, element, length = _IMPLICIT_HEAD(data, offset)
         tag, offset = group << 16 | element, offset + 8
         if tag == _SEQUENCE_END:
             return offset
         if tag != _ITEM:
             raise _NotPlain
-        offset = _after_item(data, offset, explicit) if length == UNDEFINED_LENGTH else offset + length
+        offset = _after_item(data, offset, explicit) if length == _UNDEFINED_LENGTH else offset + length
 
 
 def _after_item(data: bytes, offset: int, explicit: bool) -> int:
     """Return where the element after an item of undefined length begins."""
     while True:
-        if IMPLICIT_HEAD(data, offset)[:2] == (_ITEM_END >> 16, _ITEM_END & 0xFFFF):
+        if _IMPLICIT_HEAD(data, offset)[:2] == (_ITEM_END >> 16, _ITEM_END & 0xFFFF):
             return offset + 8
         _, _, vr, start, length = _head(data, offset, explicit)
-        if length != UNDEFINED_LENGTH:
+        if length != _UNDEFINED_LENGTH:
             offset = start + length
         elif vr in (b"SQ", None):
             offset = _after_sequence(data, start, explicit)

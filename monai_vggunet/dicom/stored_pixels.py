@@ -34,10 +34,6 @@ class NativeLayout:
         """Bytes of one frame."""
         return self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize
 
-    def at(self, offset: int) -> NativeLayout:
-        """Return the same layout at another place of a file."""
-        return NativeLayout(self.shape, self.frames, offset, self.dtype, self.high_bit, self.bits_stored)
-
     @property
     def length(self) -> int:
         """Length of PixelData as the file must have it: even, PS3.5 8.1.1."""

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -19,25 +18,8 @@ def test_helper_processes_index_what_the_caller_indexes(tmp_path: Path, monkeypa
     for name in ("START_SEC", "WORTH_STARTING_SEC", "WORTH_ASKING_SEC"):
         monkeypatch.setattr(helpers, name, 0.0)
     monkeypatch.setattr(index, "_FILES_PER_PARCEL", 4)
-    monkeypatch.setattr(index, "_WAITING", 1e9)  # never by threads
-    monkeypatch.setattr(index, "_LONG_SEC", 0.0)  # every header is long
     for _ in range(2):  # helpers that start meanwhile, then helpers that are there
         assert scan_folder(tmp_path, num_workers=2) == expected
         while helpers._idle and not all(helper.has_started() for helper in helpers._idle):
             time.sleep(0.05)
     helpers._end_idle()
-
-
-def test_slow_files_are_read_by_threads_in_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_series(tmp_path, np.zeros((40, 4, 4), np.uint16))
-    expected = scan_folder(tmp_path, num_workers=1)
-    quick, threads = index.read_header, set()
-
-    def slow(path: Path) -> object:
-        time.sleep(0.005)
-        threads.add(threading.get_ident())
-        return quick(path)
-
-    monkeypatch.setattr(index, "read_header", slow)
-    assert scan_folder(tmp_path, num_workers=4) == expected
-    assert len(threads) > 1
