@@ -43,3 +43,20 @@ def print_loudly(number: int) -> int:
     print("a library talks", flush=True)
     os.write(1, b"and so does its C code\n")
     return number
+
+
+def crash(*_: object) -> None:
+    os.abort()
+
+
+def leave(*_: object) -> None:
+    os._exit(0)
+
+
+def leave_once(marker: str) -> int:
+    """Leave at the first call of all; the file says that it was made."""
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return os.getpid()
+    os._exit(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,15 @@ from pydicom.uid import (
 )
 
 from monai_vggunet.dicom.codestream import codestream_size
+from monai_vggunet.dicom.helpers import HelperCrashError, spread_contained
 from monai_vggunet.dicom.native_pixels import without_unused_bits
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
 
-__all__ = ["decode_plane", "decode_planes", "open_pixels"]
+__all__ = ["decode_all", "decode_planes"]
+
+# Frames of one file that are decoded in one call: enough that opening it costs little, few enough to hold.
+_FRAMES_PER_CALL = 16
 
 # Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
 _WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
@@ -40,28 +46,67 @@ _JPEG_END = b"\xff\xd9"
 _LONGEST_REASON = 300
 
 
+def decode_all(
+    files: Sequence[Sequence[FrameRecord]], consume: Callable[[int, int, np.ndarray], None], num_workers: int
+) -> None:
+    """Decode planes where the crash of a codec can be survived, and hand each over as soon as it is there.
+
+    Args:
+        files: the planes of each file.
+        consume: is given the numbers of the file and of the plane in it, and the plane as `decode_planes` returns it,
+            by several threads at once; the plane is valid until it returns.
+        num_workers: helper processes.
+
+    Raises:
+        DicomPixelError: as `decode_planes`, or a codec crashed; the text names the file.
+    """
+    parts = [
+        (number, start, list(frames[start : start + _FRAMES_PER_CALL]))
+        for number, frames in enumerate(files)
+        for start in range(0, len(frames), _FRAMES_PER_CALL)
+    ]
+
+    def hand_over(which: int, planes: list[np.ndarray]) -> None:
+        number, start, _ = parts[which]
+        for index, plane in enumerate(planes, start):
+            consume(number, index, plane)
+
+    try:
+        spread_contained(decode_planes, [frames for _, _, frames in parts], hand_over, num_workers)
+    except HelperCrashError as error:
+        name = parts[error.index][2][0].name
+        raise DicomPixelError(
+            f"pixels of {name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
+            "or remove it"
+        ) from error
+
+
 def decode_planes(frames: list[FrameRecord]) -> list[np.ndarray]:
-    """Decode planes of one file, as `decode_plane` does.
+    """Decode planes of one file, here and now: a codec that crashes ends the process.
 
     Args:
         frames: planes of the same file.
 
     Returns:
-        Arrays (rows, columns): stored values, or float32 of a Modality LUT.
+        Arrays (rows, columns): stored values, which are integers and still to be rescaled, or what a Modality LUT made
+        of them, float32.
 
     Raises:
-        DicomPixelError: as `open_pixels` and `decode_plane`.
+        DicomPixelError: the file cannot be read, holds no pixels of integers, or its pixels are damaged, of another
+            size, or of a kind that no codec here reads.
     """
-    dataset = open_pixels(frames[0].path)
-    return [decode_plane(dataset, frame) for frame in frames]
+    path = frames[0].path
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it") from error
+    dataset = _open_pixels(path, status.st_size, status.st_mtime_ns)
+    return [_decode_plane(dataset, frame) for frame in frames]
 
 
-def open_pixels(path: Path) -> Dataset:
-    """Read a whole file.
-
-    Raises:
-        DicomPixelError: if it cannot be read or holds no pixels of integers.
-    """
+@lru_cache(maxsize=1)  # a file of many frames is asked for again and again
+def _open_pixels(path: Path, size: int, time_ns: int) -> Dataset:
+    """Read a whole file; its size and the time of its last change tell it from another one of its name."""
     try:
         dataset = pydicom.dcmread(path, force=True)
     except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
@@ -76,16 +121,7 @@ def open_pixels(path: Path) -> Dataset:
     return dataset
 
 
-def decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
-    """Decode one plane of a file.
-
-    Returns:
-        Array (rows, columns): stored values, which are integers and still to be rescaled, or what a Modality LUT made
-        of them, float32.
-
-    Raises:
-        DicomPixelError: if its pixels are damaged, of another size, or of a kind that no codec here reads.
-    """
+def _decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     try:
         stored = _stored(dataset, frame)
         used = int(dataset.BitsStored)

@@ -17,7 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from monai_vggunet.dicom.pixel_description import contradiction_in_pixels
+from monai_vggunet.dicom.plain_elements import PlainElements
 from monai_vggunet.dicom.records import FrameRecord, ImageKind
+from monai_vggunet.dicom.stored_pixels import StoredPixels
 
 __all__ = ["frames_of", "legible"]
 
@@ -71,7 +73,11 @@ _DISCRIMINATORS = [
 
 
 def frames_of(
-    path: Path, header: Dataset, sop_class_uid: str, file_bytes: int | None = None
+    path: Path,
+    header: Dataset,
+    sop_class_uid: str,
+    file_bytes: int | None = None,
+    stored: StoredPixels | None = None,
 ) -> tuple[FrameRecord, ...] | str:
     """Return the file's image planes, or the reason (text) why it has none that can be trusted.
 
@@ -80,6 +86,7 @@ def frames_of(
         header: its elements without pixel data.
         sop_class_uid: storage class, which says whether it is a secondary capture.
         file_bytes: size of the file; what a header promises is held against it.
+        stored: where the file's pixels lie, if that is known.
 
     Example:
         >>> import pydicom
@@ -89,7 +96,7 @@ def frames_of(
         [(4, 5)]
     """
     try:
-        return _all_frames(path, header, sop_class_uid, file_bytes)
+        return _all_frames(path, header, sop_class_uid, file_bytes, stored)
     except _UnusableHeader as error:
         return str(error)
 
@@ -98,7 +105,9 @@ class _UnusableHeader(ValueError):
     """A header that describes no plane that can be trusted."""
 
 
-def _all_frames(path: Path, header: Dataset, sop_class_uid: str, file_bytes: int | None) -> tuple[FrameRecord, ...]:
+def _all_frames(
+    path: Path, header: Dataset, sop_class_uid: str, file_bytes: int | None, stored: StoredPixels | None
+) -> tuple[FrameRecord, ...]:
     count = _frame_count(header)
     syntax = _raw_text(getattr(header, "file_meta", None) or Dataset(), "TransferSyntaxUID")
     contradiction = contradiction_in_pixels(header, count, syntax, file_bytes)
@@ -107,7 +116,9 @@ def _all_frames(path: Path, header: Dataset, sop_class_uid: str, file_bytes: int
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups is None:
         # Frames of an object without functional groups (ultrasound, nuclear medicine, ...) share no known geometry.
-        return tuple(_frame(path, header, (header,), index, sop_class_uid, count == 1) for index in range(count))
+        return tuple(
+            _frame(path, header, (header,), index, sop_class_uid, count == 1, stored) for index in range(count)
+        )
     if len(groups) != count:
         raise _UnusableHeader(f"NumberOfFrames is {count}, but {len(groups)} frames are described: a damaged header")
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
@@ -126,7 +137,13 @@ def _frame_count(header: Dataset) -> int:
 
 
 def _frame(
-    path: Path, header: Dataset, sources: tuple[Dataset, ...], index: int, sop_class_uid: str, placed: bool
+    path: Path,
+    header: Dataset,
+    sources: tuple[Dataset, ...],
+    index: int,
+    sop_class_uid: str,
+    placed: bool,
+    stored: StoredPixels | None = None,
 ) -> FrameRecord:
     """Describe one plane from the given sources, the nearest first; `placed` is False if its position is unknown."""
     types = legible(_find(sources, "ImageType")).split("\\")
@@ -155,6 +172,7 @@ def _frame(
         instance_number=number if _INTEGER.fullmatch(number := _raw_text(header, "InstanceNumber")) else "",
         discriminators=tuple((keyword, legible(_find(sources, keyword))) for keyword in _DISCRIMINATORS),
         has_rescale=not (slope is None and intercept is None),
+        stored=stored,
     )
 
 
@@ -227,7 +245,8 @@ def _decimal(text: str) -> float | None:
 def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
     """Return an element's text from the first source that has it, multiple values separated by a backslash."""
     for source in sources:
-        for sequence, inner in _GROUPS.get(keyword, ()):
+        # A plain header holds none of these sequences, and looking for them takes time.
+        for sequence, inner in () if isinstance(source, PlainElements) else _GROUPS.get(keyword, ()):
             group = source.get(sequence)
             text = _raw_text(group[0], inner) if group else ""
             if text:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import stat
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pydicom.tag import Tag
 
 from monai_vggunet.dicom.frames import frames_of, legible
 from monai_vggunet.dicom.native_pixels import PIXEL_KEYWORDS, layout_in
-from monai_vggunet.dicom.plain_header import PlainHeader, read_plain_header, wanted_tags
+from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 from monai_vggunet.dicom.stored_pixels import StoredPixels
 
@@ -114,8 +113,8 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
         return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
     try:
-        record = _record_of(path, header, status.st_size)
-        return _with_place_of_pixels(record, plain, status.st_size) if plain else record
+        stored = StoredPixels(status.st_size, layout_in(plain)) if plain else None
+        return _record_of(path, header, status.st_size, stored)
     except Exception as error:  # as above; its text is left out, it may quote an identifier
         return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
 
@@ -140,7 +139,7 @@ def is_dicom_file(path: Path) -> bool:
     )
 
 
-def _record_of(path: Path, header: Dataset, file_bytes: int) -> InstanceRecord | SkippedFile:
+def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | None) -> InstanceRecord | SkippedFile:
     """Turn a parsed header into a record; a directory, or an image header cut short, into a skipped file."""
     meta = getattr(header, "file_meta", Dataset())
     sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
@@ -151,7 +150,7 @@ def _record_of(path: Path, header: Dataset, file_bytes: int) -> InstanceRecord |
     is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
     if not is_object and not (header.get("Rows") and header.get("Columns")):
         return SkippedFile(path, "no Rows and Columns: cut short, or no image", series_uid, damaged=True)
-    frames = () if is_object else frames_of(path, header, sop_class, file_bytes)
+    frames = () if is_object else frames_of(path, header, sop_class, file_bytes, stored)
     if isinstance(frames, str):
         return SkippedFile(path, frames, series_uid, damaged=True)
     return InstanceRecord(
@@ -183,16 +182,6 @@ def _text(header: Dataset, keyword: str) -> str:
 def _whole_text(header: Dataset, keyword: str) -> str:
     value = header.get(_TAG_OF[keyword])
     return "" if value is None or value.value is None else str(value.value).strip()
-
-
-def _with_place_of_pixels(
-    record: InstanceRecord | SkippedFile, plain: PlainHeader, file_bytes: int
-) -> InstanceRecord | SkippedFile:
-    """Add to the record of a file with one plane where its pixels lie, so that the file is looked at once."""
-    if isinstance(record, SkippedFile) or len(record.frames) != 1:
-        return record
-    frame = replace(record.frames[0], stored=StoredPixels(file_bytes, layout_in(plain)))
-    return replace(record, frames=(frame,))
 
 
 def _keep_values_out_of_warnings() -> None:

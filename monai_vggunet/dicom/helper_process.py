@@ -56,6 +56,12 @@ class Helper:
             self.busy = _receive(self.answers, bytearray()) is None  # then it is never used
         return self.started
 
+    def wait_until_started(self) -> None:
+        """Wait until it is ready for work, or has failed to start."""
+        if not self.started:
+            select.select([self.answers], [], [])
+            self.has_started()
+
     def is_alive(self) -> bool:
         """Whether it can be given work."""
         return not self.busy and self.process.poll() is None

@@ -1,14 +1,16 @@
 """Work spread over helper processes, because header parsing and most codecs hold the interpreter's lock.
 
+Codecs may also crash on damaged data, and take their process with them: what they do is done by helpers alone.
+
 A helper is a fresh Python that is told what to do through a pipe. It is no `multiprocessing` child: nothing of the
-caller's `__main__` runs again, nothing is forked beside running threads. Helpers are started only for work that takes
-long, stay for the next call, leave when idle, and end with the process that started them. Where there can be none (in
-a worker of a data loader, on one core, outside POSIX) the work is done by the caller alone.
+caller's `__main__` runs again, nothing is forked beside running threads. Helpers stay for the next call, leave when
+idle, and end with the process that started them.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import multiprocessing
 import os
 import sys
@@ -22,7 +24,7 @@ from typing import TypeVar
 
 from monai_vggunet.dicom.helper_process import Helper
 
-__all__ = ["HelperCrashError", "available_cores", "spread"]
+__all__ = ["HelperCrashError", "available_cores", "spread", "spread_contained"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +35,7 @@ WORTH_STARTING_SEC = 2 * START_SEC
 # Helpers that are there already are asked for less.
 WORTH_ASKING_SEC = 0.05
 
-
+_log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _idle: list[Helper] = []
 
@@ -45,6 +47,8 @@ def spread(
     num_workers: int,
 ) -> None:
     """Call a function for every item, by helpers where that pays, and hand each result over as soon as it is there.
+
+    The caller does the work alone where it is little, in a worker of a data loader, and on one core.
 
     Args:
         function: a function of a module, so that a helper can import it; items and results must be picklable.
@@ -84,6 +88,43 @@ def spread(
         _release(crew)
 
 
+def spread_contained(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    consume: Callable[[int, Result], None],
+    num_workers: int,
+) -> None:
+    """Call a function for every item as `spread` does, but always in helpers: a crash never ends the caller.
+
+    One helper does what is little, and all there is in a worker of a data loader. Outside of POSIX, and where Python
+    is embedded into another program, there can be no helper; the caller then does the work itself.
+
+    Args:
+        function, items, consume, num_workers: as of `spread`.
+
+    Raises:
+        HelperCrashError: a call crashed its helper, or two helpers went away during it.
+        Exception: the first one that a call raises.
+    """
+    waiting, lost = deque(enumerate(items)), set[int]()
+    while waiting:
+        crew = _ready_crew(num_workers)
+        if not crew:
+            _log.warning("no helper process can be started: pixels are decoded in this one")
+            while waiting:
+                index, item = waiting.popleft()
+                consume(index, function(item))
+            return
+        try:
+            lost_now = _begin(function, waiting, consume, crew, num_workers)
+            lost_now += _by_helpers(function, waiting, consume, crew)
+        finally:
+            _release(crew)
+        if twice := lost.intersection(lost_now):
+            raise HelperCrashError(min(twice))
+        lost.update(lost_now)
+
+
 class HelperCrashError(RuntimeError):
     """A call that a helper process did not survive; `index` is the item's."""
 
@@ -102,11 +143,12 @@ def _by_helpers(
     waiting: deque[tuple[int, Item]],
     consume: Callable[[int, Result], None],
     crew: list[Helper],
-) -> None:
-    """Let helpers work off what is waiting; an item whose helper is gone goes back, for the caller."""
+) -> list[int]:
+    """Let helpers work off what is waiting; return the items whose helper went away, which are waiting again."""
     lost: list[tuple[int, Item]] = []
 
     def drive(helper: Helper) -> None:
+        helper.wait_until_started()
         while helper.is_alive():
             try:
                 index, item = waiting.popleft()
@@ -132,18 +174,57 @@ def _by_helpers(
             waiting.clear()  # given up: each helper finishes what it has in hand
             raise
     waiting.extend(lost)
+    return [index for index, _ in lost]
 
 
-def _possible(num_workers: int) -> bool:
-    """Whether helpers may be started: not from a worker of a data loader, whose siblings are the parallel work."""
+def _ready_crew(num_workers: int) -> list[Helper]:
+    """Return idle helpers, or else a new one; none where there can be none."""
+    crew = _take_idle(max(1, num_workers))
+    if not crew and _can_start():
+        crew = _start(1)
+    for helper in crew:
+        helper.wait_until_started()
+    _release([helper for helper in crew if not helper.is_alive()])
+    return [helper for helper in crew if helper.is_alive()]
+
+
+def _begin(
+    function: Callable[[Item], Result],
+    waiting: deque[tuple[int, Item]],
+    consume: Callable[[int, Result], None],
+    crew: list[Helper],
+    num_workers: int,
+) -> list[int]:
+    """Let the first helper see how long the work takes, and add others where that pays; return what was lost."""
+    if len(crew) >= num_workers or not _possible(num_workers):
+        return []
+    began, n_items = time.monotonic(), len(waiting)
+    while waiting:
+        one = deque([waiting.popleft()])
+        lost = _by_helpers(function, one, consume, crew[:1])
+        waiting.extendleft(one)
+        if lost:
+            return lost
+        elapsed, n_done = time.monotonic() - began, n_items - len(waiting)
+        if elapsed > START_SEC:
+            if elapsed / n_done * len(waiting) > WORTH_STARTING_SEC:
+                crew += _start(num_workers - len(crew))
+            break
+    return []
+
+
+def _can_start() -> bool:
+    """Whether this system and this interpreter can run helpers."""
     return (
-        num_workers > 1
-        and os.name == "posix"
-        and available_cores() > 1
-        and multiprocessing.parent_process() is None
+        os.name == "posix"
         and not getattr(sys, "frozen", False)
         and Path(sys.executable or "").name.startswith("python")  # an application that embeds Python is none
     )
+
+
+def _possible(num_workers: int) -> bool:
+    """Whether several helpers pay: not in a worker of a data loader, whose siblings are the parallel work."""
+    return num_workers > 1 and available_cores() > 1 and multiprocessing.parent_process() is None and _can_start()
 
 
 def _take_idle(num_workers: int) -> list[Helper]:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_vggunet.dicom.decoding import decode_plane, decode_planes, open_pixels
-from monai_vggunet.dicom.helpers import HelperCrashError, spread
+from monai_vggunet.dicom.decoding import decode_all
 from monai_vggunet.dicom.native_pixels import native_layout, read_native, rescale_into
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
@@ -40,8 +39,8 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
     Values are what the scanner means (HU for CT): `slope * stored + intercept`. MONOCHROME1 is a matter of display
     and changes no value (PS3.3 C.7.6.3.1.2); padding values stay as they are.
 
-    Uncompressed files are read by threads. Compressed ones are decoded by helper processes where that pays and is
-    possible (see `helpers`), because codecs hold the interpreter's lock.
+    Uncompressed files are read by threads. Compressed ones are decoded by helper processes (see `helpers`), because
+    codecs hold the interpreter's lock, and crash on some damaged data.
 
     Args:
         frames: planes in the order of the slices.
@@ -88,7 +87,7 @@ def _require_plausible(files: list[_Places]) -> None:
             f"{first.rows} a plane); expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
         )
     if native_layout(first.path, [first]) is None:
-        decode_planes([first])  # refuses a plane that is not of the size claimed
+        decode_all([[first]], lambda *_: None, 1)  # refuses a plane that is not of the size claimed
 
 
 def _size(path: Path) -> int:
@@ -161,26 +160,11 @@ def _unreadable(path: Path, error: OSError) -> DicomPixelError:
 
 
 def _decode_general(general: list[_Places], volume: np.ndarray, num_workers: int) -> None:
-    def put(index: int, frame: FrameRecord, plane: np.ndarray) -> None:
+    def put(number: int, which: int, plane: np.ndarray) -> None:
+        index, frame = general[number][which]
         if plane.dtype == volume.dtype:
             volume[index] = plane
         else:
             rescale_into(volume[index], plane, frame.rescale_slope, frame.rescale_intercept)
 
-    def put_all(which: int, planes: list[np.ndarray]) -> None:
-        for (index, frame), plane in zip(general[which], planes, strict=True):
-            put(index, frame, plane)
-
-    if len(general) == 1:  # a multi-frame file is read once; its frames share it
-        dataset = open_pixels(general[0][0][1].path)
-        for index, frame in general[0]:
-            put(index, frame, decode_plane(dataset, frame))
-        return
-    try:
-        spread(decode_planes, [[frame for _, frame in places] for places in general], put_all, num_workers)
-    except HelperCrashError as error:
-        name = general[error.index][0][1].name
-        raise DicomPixelError(
-            f"pixels of {name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
-            "or remove it"
-        ) from error
+    decode_all([[frame for _, frame in places] for places in general], put, num_workers)

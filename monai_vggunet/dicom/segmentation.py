@@ -5,15 +5,15 @@ BINARY, FRACTIONAL (PS3.3 A.51) and Label Map Segmentation Storage (A.51 as of S
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
+from monai_vggunet.dicom.decoding import decode_all
 from monai_vggunet.dicom.deflated_frames import DEFLATED_IMAGE_FRAMES, inflate_frames
 from monai_vggunet.dicom.frames import frames_of
 from monai_vggunet.dicom.label_grid import ImageGrid, LabelCanvas
@@ -83,7 +83,8 @@ def paint_segments(dataset: Dataset, path: Path, canvas: LabelCanvas, classes: M
     table, limit = _class_table(dataset, path, classes), _threshold(dataset, path)
     wanted = [k for k, number in enumerate(numbers) if number is None or number in classes]
     placements: dict[tuple[object, ...], _Placement] = {}
-    for index, pixels in _decoded(dataset, path, wanted):
+
+    def paint(index: int, pixels: np.ndarray) -> None:
         frame, number = frames[index], numbers[index]
         what = f"frame {index + 1} of {path}" + ("" if number is None else f" (segment {number})")
         place = (frame.position_lps_mm, frame.orientation_lps, frame.pixel_spacing_mm)
@@ -93,6 +94,8 @@ def paint_segments(dataset: Dataset, path: Path, canvas: LabelCanvas, classes: M
             raise DicomPixelError(f"{what} decodes to {pixels.shape}, expected {frame.rows} rows x {frame.columns}")
         drawn = _looked_up(table, pixels, what) if number is None else (pixels >= limit) * np.uint8(classes[number])
         canvas.paint(placements[place].oriented(drawn), placements[place].corner, what)
+
+    _decode(dataset, path, [frames[index] for index in wanted], paint)
 
 
 def _frames(dataset: Dataset, path: Path) -> tuple[FrameRecord, ...]:
@@ -216,33 +219,37 @@ def _mismatch(
 # Pixels
 
 
-def _decoded(dataset: Dataset, path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (frame index, stored values (rows, columns)) for the wanted frames."""
+def _decode(
+    dataset: Dataset, path: Path, frames: Sequence[FrameRecord], consume: Callable[[int, np.ndarray], None]
+) -> None:
+    """Hand over the frame's index and the stored values (rows, columns) of each frame."""
     if "PixelData" not in dataset:
         raise DicomPixelError(f"{path} holds no pixel data: a file cut short, or a header without its pixels")
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         raise DicomPixelError(f"{path} has {dataset.SamplesPerPixel} values per pixel; expected 1")
-    if not wanted:
+    if not _is_deflated(dataset) and dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        # one worker: frames are painted one after the other
+        decode_all([frames], lambda _, which, pixels: consume(frames[which].frame_index, pixels), 1)
         return
+    for index, pixels in _without_codec(dataset, path, [frame.frame_index for frame in frames]):
+        consume(index, pixels)
+
+
+def _is_deflated(dataset: Dataset) -> bool:
+    return bool(dataset.file_meta.TransferSyntaxUID == DEFLATED_IMAGE_FRAMES)
+
+
+def _without_codec(dataset: Dataset, path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
     try:
-        syntax = dataset.file_meta.TransferSyntaxUID
-        if syntax == DEFLATED_IMAGE_FRAMES:
+        if _is_deflated(dataset):
             yield from inflate_frames(dataset, wanted)
-        elif dataset.BitsAllocated == 1 and not syntax.is_encapsulated:
+        elif dataset.BitsAllocated == 1:
             yield from _unpacked(dataset, wanted)
-        else:
-            decoded = iter_pixels(dataset, raw=True, indices=list(wanted), decoding_plugin=_plugin(syntax))
-            yield from zip(wanted, decoded, strict=True)
-    except Exception as error:  # a codec's own kinds, of which there are many
+        elif wanted:
+            yield from zip(wanted, iter_pixels(dataset, raw=True, indices=list(wanted)), strict=True)
+    except Exception as error:  # pydicom's, zlib's and numpy's own kinds, of which there are many
         reason = str(error).splitlines()[0][:_LONGEST_REASON] if str(error) else type(error).__name__
         raise DicomPixelError(f"the pixels of {path} cannot be decoded: {reason}") from error
-
-
-def _plugin(syntax: str) -> str:
-    """Return the codec for a transfer syntax: GDCM, pydicom's first choice, aborts the process on damaged frames."""
-    if syntax in JPEG2000TransferSyntaxes:
-        return "pylibjpeg"
-    return "pyjpegls" if syntax in JPEGLSTransferSyntaxes else ""
 
 
 def _unpacked(dataset: Dataset, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:

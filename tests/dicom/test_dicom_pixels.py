@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import gdcm
+import helper_tasks
 import numpy as np
 import pydicom
 import pytest
@@ -365,10 +366,10 @@ def test_volume_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeyp
         read(tmp_path)
 
 
-def test_helper_processes_decode_what_the_caller_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helper_processes_decode_what_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = np.abs(stored_values(slices=40, rows=64, columns=48)).astype(np.uint16)
     write_series(tmp_path, stored, transfer_syntax=JPEGLSLossless)
-    for name in ("START_SEC", "WORTH_STARTING_SEC", "WORTH_ASKING_SEC"):
+    for name in ("START_SEC", "WORTH_STARTING_SEC"):
         monkeypatch.setattr(helpers, name, 0.0)
     for _ in range(2):  # helpers that start meanwhile, then helpers that are there
         np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored))
@@ -379,15 +380,24 @@ def test_helper_processes_decode_what_the_caller_decodes(tmp_path: Path, monkeyp
     helpers._end_idle()
 
 
-def test_crash_of_a_codec_in_a_helper_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_series(tmp_path, np.abs(stored_values()).astype(np.uint16), transfer_syntax=RLELossless)
+def test_a_file_of_another_content_under_the_same_name_is_decoded_anew(tmp_path: Path) -> None:
+    for factor in (1, 2):
+        stored = (np.abs(stored_values()) * factor).astype(np.uint16)
+        write_series(tmp_path, stored, transfer_syntax=RLELossless)
+        np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored))
 
-    def crash(*_: object) -> None:
-        raise helpers.HelperCrashError(2)
 
-    monkeypatch.setattr("monai_vggunet.dicom.pixels.spread", crash)
-    with pytest.raises(DicomPixelError, match=r"pixels of IM_.* cannot be decoded: the codec crashed"):
-        read(tmp_path)
+@pytest.mark.parametrize("slices", [1, 4])
+def test_a_codec_that_crashes_on_any_file_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int
+) -> None:
+    stored = np.abs(stored_values(slices=slices)).astype(np.uint16)
+    write_series(tmp_path, stored, transfer_syntax=RLELossless)
+    with monkeypatch.context() as patch:
+        patch.setattr("monai_vggunet.dicom.decoding.decode_planes", helper_tasks.crash)
+        with pytest.raises(DicomPixelError, match=r"pixels of IM_.* cannot be decoded: the codec crashed"):
+            read(tmp_path)
+    np.testing.assert_array_equal(read(tmp_path).array, as_volume(stored))
 
 
 def test_decoded_values_that_do_not_fit_into_bits_stored_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import helper_tasks
@@ -114,6 +115,60 @@ def test_a_helper_that_cannot_start_does_no_harm(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("monai_vggunet.dicom.helper_process._CHILD", "raise SystemExit(3)")
     assert call(helper_tasks.refuse_seven, [1] * 40) == dict.fromkeys(range(40), 1)
     assert not [helper for helper in helpers._idle if helper.is_alive()]
+
+
+def contained(function: Callable[[Any], Any], items: list[Any], num_workers: int = 2) -> dict[int, Any]:
+    results: dict[int, Any] = {}
+    helpers.spread_contained(function, items, results.__setitem__, num_workers)
+    return results
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("count", [1, 12])
+def test_contained_work_is_never_done_by_the_caller(count: int, num_workers: int) -> None:
+    results = contained(helper_tasks.square_and_process, list(range(count)), num_workers)
+    assert [results[index][0] for index in range(count)] == [number * number for number in range(count)]
+    assert os.getpid() not in {process for _, process in results.values()}
+
+
+def test_a_crash_on_the_first_item_is_survived() -> None:
+    with pytest.raises(helpers.HelperCrashError, match="crashed on item 0"):
+        contained(helper_tasks.crash, [1])
+    assert contained(helper_tasks.refuse_seven, [1, 2, 3]) == {0: 1, 1: 2, 2: 3}
+
+
+def test_an_exception_of_contained_work_is_raised() -> None:
+    with pytest.raises(ValueError, match="seven is refused"):
+        contained(helper_tasks.refuse_seven, [7])
+
+
+def test_contained_work_of_a_helper_that_is_gone_is_done_by_another_once(tmp_path: Path) -> None:
+    assert os.getpid() not in contained(helper_tasks.leave_once, [str(tmp_path / "left")] * 3).values()
+    with pytest.raises(helpers.HelperCrashError, match="crashed on item 0"):
+        contained(helper_tasks.leave, [1])
+
+
+def _contained_in_child(answers: Any) -> None:
+    results = contained(helper_tasks.square_and_process, list(range(5)))
+    answers.put(os.getpid() in {process for _, process in results.values()})
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_contained_work_in_a_daemonic_worker_has_a_helper_too(method: str) -> None:
+    context = multiprocessing.get_context(method)
+    answers = context.Queue()
+    process = context.Process(target=_contained_in_child, args=(answers,), daemon=True)
+    process.start()
+    assert answers.get(timeout=60) is False
+    process.join(10)
+
+
+def test_contained_work_is_done_here_where_no_helper_can_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("monai_vggunet.dicom.helper_process._CHILD", "raise SystemExit(3)")
+    assert contained(helper_tasks.refuse_seven, [1] * 3) == dict.fromkeys(range(3), 1)
+    assert "no helper process can be started" in caplog.text
 
 
 def test_helpers_end_when_told() -> None:
