@@ -66,7 +66,7 @@ def segment(
     output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results")],
     inputs: Annotated[list[Path] | None, typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")] = None,
     model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
-    engine: Annotated[str, typer.Option(help="auto, torch, compile, openvino or onnx")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch, openvino or onnx")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8")] = "auto",
     kinds: Annotated[str, typer.Option("--output", help=OUTPUT_HELP, show_default=False)] = "",
     seg_type: Annotated[str, typer.Option(help="of dicom_seg: binary, labelmap or fractional")] = "binary",

@@ -8,18 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import urlparse
 
 import torch
+from torch import nn
 from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 
 from monai_vggunet.errors import ConfigurationError, PretrainedWeightsError
 
-if TYPE_CHECKING:
-    from .vgg_encoder import VGG16Encoder
-
-__all__ = ["adapt_first_filter", "load_encoder_weights"]
+__all__ = ["StagedEncoder", "adapt_first_filter", "load_encoder_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +30,28 @@ OPTIONAL_SUFFIX = "num_batches_tracked"
 KEYS_SHOWN = 4
 
 
+class StagedEncoder(Protocol):
+    """What is filled: an encoder whose stages keep the numbers of torchvision's layers, as `VGG16Encoder`.
+
+    Attributes:
+        stages: one `nn.Sequential` each.
+        batch_norm: whether it is `vgg16_bn`.
+        in_channels: of the image.
+    """
+
+    stages: nn.ModuleList
+    batch_norm: bool
+    in_channels: int
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `torch.nn.Module`."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any:
+        """See `torch.nn.Module`."""
+
+
 def load_encoder_weights(
-    encoder: VGG16Encoder, source: bool | str | PathLike[str] | None, stages: int | None = None
+    encoder: StagedEncoder, source: bool | str | PathLike[str] | None, stages: int | None = None
 ) -> str:
     """Load pretrained weights into a VGG16 encoder.
 
@@ -57,6 +75,7 @@ def load_encoder_weights(
         ConfigurationError: when `stages` is no number of stages.
 
     Example:
+        >>> from monai_vggunet.networks import VGG16Encoder
         >>> load_encoder_weights(VGG16Encoder(), None)
         'scratch'
     """
@@ -160,7 +179,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     return {key.removeprefix("features."): value for key, value in content.items() if not key.startswith("classifier.")}
 
 
-def _fill(encoder: VGG16Encoder, found: dict[str, torch.Tensor], path: Path, stages: int | None) -> None:
+def _fill(encoder: StagedEncoder, found: dict[str, torch.Tensor], path: Path, stages: int | None) -> None:
     """Copy the weights of the first `stages` stages, or refuse and say which keys do not fit."""
     own = _keys_by_stage(encoder)
     loaded = encoder.stages[: stages or len(own)]
@@ -193,7 +212,7 @@ def _fill(encoder: VGG16Encoder, found: dict[str, torch.Tensor], path: Path, sta
     encoder.load_state_dict({full_names[key]: found[key] for key in wanted if key in found}, strict=False)
 
 
-def _keys_by_stage(encoder: VGG16Encoder) -> list[dict[str, str]]:
+def _keys_by_stage(encoder: StagedEncoder) -> list[dict[str, str]]:
     """Per stage: torchvision's key, as "7.weight", to the encoder's own, "stages.1.7.weight"."""
     return [
         {key: f"stages.{number}.{key}" for key in stage.state_dict()} for number, stage in enumerate(encoder.stages)
@@ -207,7 +226,7 @@ def _listed(kind: str, keys: list[str]) -> str:
     return f"{len(keys)} {kind} ({', '.join(keys[:KEYS_SHOWN])}{more})"
 
 
-def _hint(encoder: VGG16Encoder, found: dict[str, torch.Tensor], own: list[dict[str, str]]) -> str:
+def _hint(encoder: StagedEncoder, found: dict[str, torch.Tensor], own: list[dict[str, str]]) -> str:
     """The likeliest remedy."""
     file_has_norm = any(key.endswith("running_mean") for key in found)
     if file_has_norm and not encoder.batch_norm:

@@ -124,7 +124,6 @@ def speed(model: Path, arguments: argparse.Namespace) -> None:
             engines[f"{engine} {precision}"] = EngineChoice(spec, engine, precision, model).prepare(network, device)
     else:
         engines["torch fp16"] = TorchEngine(network, device, "fp16")
-        engines["compile bf16"] = TorchEngine(network, device, "bf16", compiled=True)
     for name, engine in engines.items():
         inferer = VolumeSliceInferer(spec, crop_body=False, batch_size=batch)
         runs[name] = lambda inferer=inferer, engine=engine: inferer(volume, engine)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 __all__ = ["ENGINES", "PRECISIONS", "Engine", "pad_to_smallest"]
 
-ENGINES = ("auto", "torch", "compile", "openvino", "onnx")
+ENGINES = ("auto", "torch", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 SMALLEST_SIDE = 32  # of an exported graph, which does not pad by itself
 
@@ -18,7 +18,7 @@ class Engine(ABC):
     """A network made ready to run on one device in one precision.
 
     Attributes:
-        name: `torch`, `compile`, `openvino` or `onnx`.
+        name: `torch`, `openvino` or `onnx`.
         precision: `fp32`, `bf16`, `fp16` or `int8`.
         description: both with the library's version, for the log and the record.
     """

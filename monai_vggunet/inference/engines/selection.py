@@ -34,8 +34,8 @@ class EngineChoice:
 
     Args:
         spec: of the model.
-        engine: `torch`, `compile`, `openvino`, `onnx`, or `auto`: on CUDA torch; on a CPU whichever of torch and the
-            exports beside the model is fastest on this machine, timed on one slice. An int8 export counts, for it was
+        engine: `torch`, `openvino`, `onnx`, or `auto`: on CUDA torch; on a CPU whichever of torch and the exports
+            beside the model is fastest on this machine, timed on one slice. An int8 export counts, for it was
             written only because its Dice held.
         precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`; `auto` leaves it to engine and device.
         model_file: the `model.pt` beside which exports lie; None knows none.
@@ -71,8 +71,8 @@ class EngineChoice:
             ConfigurationError: a precision that the engine does not have.
         """
         device = torch.device(device)
-        if self.engine in ("torch", "compile"):
-            chosen: Engine = TorchEngine(network, device, self.precision, self.engine == "compile")
+        if self.engine == "torch":
+            chosen: Engine = TorchEngine(network, device, self.precision)
         elif self.engine == "openvino":
             chosen = self._openvino(network)
         elif self.engine == "onnx":
@@ -159,7 +159,7 @@ class EngineChoice:
 
 
 def _seconds(engine: Engine, sample: torch.Tensor) -> float:
-    engine(sample)  # the first call compiles
+    engine(sample)  # the first call prepares
     taken = []
     for _ in range(TRIALS):
         started = time.perf_counter()

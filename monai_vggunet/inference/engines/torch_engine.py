@@ -16,32 +16,26 @@ NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", None: "fp32"}
 
 
 class TorchEngine(Engine):
-    """Eager PyTorch, or `torch.compile`.
-
-    On a CPU compiling takes about half a minute and gains nothing over the folded eager network (measured), so it is
-    done on request alone.
+    """Eager PyTorch.
 
     Args:
         network: in float32, left as it is.
         device: where it runs.
         precision: see `autocast_dtype`.
-        compiled: use `torch.compile`; it needs a C++ compiler, on CUDA Triton.
 
     Raises:
         ConfigurationError: int8, which this engine does not have.
     """
 
-    def __init__(
-        self, network: nn.Module, device: torch.device | str, precision: str = "auto", compiled: bool = False
-    ) -> None:
+    def __init__(self, network: nn.Module, device: torch.device | str, precision: str = "auto") -> None:
         if precision == "int8":
             raise ConfigurationError("engine torch has no int8; quantize the model and use engine openvino or auto")
-        self.name, self.version = "compile" if compiled else "torch", torch.__version__
+        self.name, self.version = "torch", torch.__version__
         self.device = torch.device(device)
         self.precision = NAMES[autocast_dtype(self.device, precision)]
         self.forward = AutocastInferer(precision)
-        folded = fold_batch_norm(network).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = torch.compile(folded, dynamic=False) if compiled else folded
+        folded = fold_batch_norm(network)
+        self.network = folded.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(self, slices: torch.Tensor) -> torch.Tensor:
         """See `Engine.run`."""
