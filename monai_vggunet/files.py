@@ -1,4 +1,8 @@
-"""Files that are either whole or not there: written to a temporary name beside the target, then renamed."""
+"""Files that are either whole or not there: written to a temporary name beside the target, then renamed.
+
+A temporary file is locked by whoever writes it. The lock ends with the process, however it ends, so what a killed one
+left is told from what is being written now, and goes when the same file is written again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,12 @@ from typing import Any
 
 from monai_vggunet.errors import OutputWriteError
 
-__all__ = ["atomic_path", "sha256_of_file", "write_json"]
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: temporary files of killed processes stay there
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["atomic_path", "remove_stale_temporaries", "sha256_of_file", "write_json"]
 
 _READ_BLOCK = 1 << 20  # bytes; large enough that hashing is bound by the disk
 
@@ -22,6 +31,8 @@ _READ_BLOCK = 1 << 20  # bytes; large enough that hashing is bound by the disk
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
     """Give a temporary path in the target's folder; on success it becomes the target, on any error it is removed.
+
+    A temporary file of the same target that a killed process left is removed first.
 
     Args:
         path: the final file. Its folder is made when missing.
@@ -31,14 +42,12 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
         OutputWriteError: the folder cannot be made or written, or the disk is full.
     """
     target = Path(path)
-    ending = "".join(target.suffixes[-2:]) if suffix is None else suffix
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name.split('.')[0]}-", suffix=ending, dir=target.parent)
-        os.close(handle)
+        remove_stale_temporaries(target, suffix)
+        handle, temporary = _locked_temporary(target, suffix)
     except OSError as error:
         raise _not_written(target, error) from error
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -52,6 +61,30 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        os.close(handle)  # and with it the lock
+
+
+def remove_stale_temporaries(path: str | os.PathLike[str], suffix: str | None = None) -> None:
+    """Remove what killed processes left of a file's temporary names; what is being written now stays.
+
+    Args:
+        path: the final file.
+        suffix: as of `atomic_path`.
+    """
+    target = Path(path)
+    beginning, ending = _temporary_name(target, suffix)
+    if not target.parent.is_dir():
+        return
+    with os.scandir(target.parent) as entries:
+        left = [e.path for e in entries if e.name.startswith(beginning) and e.name.endswith(ending)]
+    for name in left:
+        with suppress(OSError):  # of another user, or gone meanwhile
+            handle = os.open(name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if _lock(handle):
+                    os.unlink(name)
+            finally:
+                os.close(handle)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -72,6 +105,33 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
         while block := file.read(_READ_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _temporary_name(target: Path, suffix: str | None) -> tuple[str, str]:
+    """Return the beginning and the ending of the temporary names of a file."""
+    return f".{target.name.split('.')[0]}-", "".join(target.suffixes[-2:]) if suffix is None else suffix
+
+
+def _locked_temporary(target: Path, suffix: str | None) -> tuple[int, Path]:
+    """Make a temporary file and lock it; return the descriptor that holds the lock, and the path."""
+    beginning, ending = _temporary_name(target, suffix)
+    while True:
+        handle, name = tempfile.mkstemp(prefix=beginning, suffix=ending, dir=target.parent)
+        _lock(handle)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # before the lock was there, another process took the file for a killed one's
+
+
+def _lock(handle: int) -> bool:
+    """Lock a file for as long as it is open; False when another process holds its lock, or there are no locks here."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _finite(content: Any) -> Any:

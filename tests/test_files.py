@@ -5,14 +5,18 @@ import hashlib
 import json
 import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from monai_vggunet import files
 from monai_vggunet.errors import OutputWriteError
-from monai_vggunet.files import atomic_path, sha256_of_file, write_json
+from monai_vggunet.files import atomic_path, remove_stale_temporaries, sha256_of_file, write_json
 
 
 @contextmanager
@@ -148,3 +152,90 @@ def test_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
     content = os.urandom(3_000_000)  # several blocks
     (tmp_path / "a").write_bytes(content)
     assert sha256_of_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+WRITER = """
+import sys
+from monai_vggunet.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half of the ne")
+    print(temporary, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Another process in the middle of writing a file, and its temporary path."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process, Path(process.stdout.readline().strip())
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("name", ["model.pt", "mask.nii.gz", "history.json"])
+def test_temporary_file_of_a_killed_process_goes_when_the_file_is_written_again(tmp_path: Path, name: str) -> None:
+    with writing(tmp_path / name) as (process, temporary):
+        process.send_signal(signal.SIGKILL)
+    assert temporary.is_file()
+    with atomic_path(tmp_path / name) as again:
+        assert sorted(tmp_path.iterdir()) == [again]
+        again.write_bytes(b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_temporary_file_of_a_living_process_stays(tmp_path: Path) -> None:
+    target = tmp_path / "model.pt"
+    with writing(target) as (process, temporary):
+        remove_stale_temporaries(target)
+        with atomic_path(target) as other:
+            other.write_bytes(b"ours")
+        assert temporary.is_file()
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    assert target.read_bytes() == b"half of the ne"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_only_the_files_own_temporary_names_are_stale(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("model-1.pt", ".model.pt", ".model-1.json", ".models-1.pt", "model.pt")]
+    for path in [*kept, tmp_path / ".model-abcdefgh.pt"]:
+        path.write_bytes(b"")
+    (tmp_path / "elsewhere").write_bytes(b"")
+    (tmp_path / ".model-link.pt").symlink_to(tmp_path / "elsewhere")
+    remove_stale_temporaries(tmp_path / "model.pt")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "elsewhere", tmp_path / ".model-link.pt"])
+    remove_stale_temporaries(tmp_path / "missing" / "model.pt")
+
+
+def test_temporary_file_removed_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its making and its locking another process can take it for a killed one's."""
+    lock, taken = files._lock, []
+
+    def taken_first(handle: int) -> bool:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()
+        return lock(handle)
+
+    monkeypatch.setattr(files, "_lock", taken_first)
+    with atomic_path(tmp_path / "model.pt") as temporary:
+        assert temporary.is_file()
+        assert temporary not in taken
+        temporary.write_bytes(b"whole")
+    assert (tmp_path / "model.pt").read_bytes() == b"whole"
+
+
+def test_without_locks_nothing_is_taken_for_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    (tmp_path / ".model-abcdefgh.pt").write_bytes(b"")
+    with atomic_path(tmp_path / "model.pt") as temporary:
+        temporary.write_bytes(b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".model-abcdefgh.pt", "model.pt"]
