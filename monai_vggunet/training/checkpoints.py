@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -250,11 +251,19 @@ def _torch_save(content: Any, path: Path) -> None:
 
 
 def _torch_save_open(content: Any, path: Path) -> str:
-    """Save with torch and return the file's hash; torch reports a full disk as a RuntimeError."""
+    """Save with torch and return the file's hash; torch reports a full disk as a RuntimeError.
+
+    Given a path, torch writes its name, here a temporary one, into the file; given an open file it does not, and the
+    same content makes the same file.
+    """
     try:
-        torch.save(content, path)
+        with path.open("wb") as file:
+            torch.save(content, file)
     except RuntimeError as error:
-        raise OSError(28, f"torch could not write it ({error})") from error
+        system = error.__context__  # what the system said; torch then stumbles over what was not written
+        if isinstance(system, OSError):
+            raise OSError(system.errno, system.strerror) from error
+        raise OSError(errno.ENOSPC, f"torch could not write it ({error})") from error
     return sha256_of_file(path)
 
 

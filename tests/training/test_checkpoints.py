@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from torch import nn
 
 from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.errors import ModelMismatchError, OutputWriteError
+from monai_vggunet.files import sha256_of_file
 from monai_vggunet.training import (
     EpochSampler,
     EpochSeedHandler,
@@ -386,11 +387,19 @@ def test_origin_of_the_first_weights_is_recorded(tmp_path):
     assert load_model_spec(tmp_path / "model.json").pretrained == "imagenet"
 
 
+def stumbled_over(error: OSError) -> RuntimeError:
+    """What torch raises when the file it writes to raised."""
+    stumble = RuntimeError("unexpected pos 704 vs 598")
+    stumble.__context__ = error
+    return stumble
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
         (RuntimeError("PytorchStreamWriter failed writing file data/0"), "torch could not write it .*data/0"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (stumbled_over(OSError(errno.EFBIG, "File too large")), "File too large"),
     ],
 )
 @pytest.mark.parametrize("name", ["model.pt", "last.pt"])
@@ -399,11 +408,11 @@ def test_full_disk_ends_the_run_with_the_former_files_intact(tmp_path, monkeypat
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     save = torch.save
 
-    def fill_the_disk(content: Any, path: Path) -> None:
-        if path.name.startswith(f".{name.removesuffix('.pt')}-"):
-            path.write_bytes(b"half of it")
+    def fill_the_disk(content: Any, file: BinaryIO) -> None:
+        if Path(file.name).name.startswith(f".{name.removesuffix('.pt')}-"):
+            file.write(b"half of it")
             raise error
-        save(content, path)
+        save(content, file)
 
     run = make_run(tmp_path)
     run.saver.attach(run.trainer, run.evaluator)
@@ -602,6 +611,13 @@ def test_error_in_a_step_reaches_the_caller(tmp_path):
 
     train_until(tmp_path, Events.ITERATION_COMPLETED(once=2), fail, (ValueError, "a step went wrong"))
     assert signal.getsignal(signal.SIGINT) is former
+
+
+def test_two_runs_alike_leave_the_same_files(tmp_path, uninterrupted):
+    """`model.json` holds the hash of `model.pt`, so it can be compared across machines."""
+    train(tmp_path)
+    for name in ("model.pt", "model.json", "last.pt"):
+        assert sha256_of_file(tmp_path / name) == sha256_of_file(uninterrupted[0] / name), name
 
 
 def test_saved_weights_load_into_their_network(tmp_path):
