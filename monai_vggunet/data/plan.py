@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.fingerprint import Fingerprint
 from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, load_model_spec
+from monai_vggunet.memory import available_memory
 
 __all__ = ["plan_batch_size", "plan_model"]
 
@@ -97,7 +97,7 @@ def plan_batch_size(spec: ModelSpec, device: torch.device | str = "cpu") -> int:
     """Return how many slices of the crop size fit into one training step, an even number within bounds."""
     kind = torch.device(device).type
     pixels = STEP_PIXELS.get(kind, STEP_PIXELS["cpu"])
-    free = torch.cuda.mem_get_info()[0] if kind == "cuda" else psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info()[0] if kind == "cuda" else available_memory()
     while pixels * BYTES_PER_PIXEL > free / 2 and pixels > 1:
         pixels //= 2
     rows, columns = spec.preprocessing.roi_size

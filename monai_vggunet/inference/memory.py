@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import psutil
 import torch
+
+from monai_vggunet.memory import available_memory
 
 __all__ = ["Tiling", "plan_tiling"]
 
@@ -47,7 +48,7 @@ def plan_tiling(rows: int, columns: int, device: torch.device | str, max_slice_p
     """
     device = torch.device(device)
     pixels = rows * columns
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
     fitting = int(free * SHARE_OF_FREE) // BYTES_PER_PIXEL
     if pixels > (fitting if max_slice_pixels is None else max_slice_pixels):
         window = WINDOW_SIDE

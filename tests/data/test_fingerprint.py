@@ -306,9 +306,9 @@ def test_batch_is_even_and_within_bounds(roi: tuple[int, int]) -> None:
 
 def test_batch_shrinks_with_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = plan_model(FINGERPRINT, overrides={"roi_size": (64, 64)})
-    monkeypatch.setattr(plan.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 40}))
+    monkeypatch.setattr(plan, "available_memory", lambda: 1 << 40)
     assert plan_batch_size(spec, "cpu") == 16
-    monkeypatch.setattr(plan.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 29}))
+    monkeypatch.setattr(plan, "available_memory", lambda: 1 << 29)
     assert plan_batch_size(spec, "cpu") == 8
 
 
