@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 from nibabel.spatialimages import HeaderDataError
 
+from monai_vggunet.data.nifti_file import read_nifti_file
 from monai_vggunet.errors import ImageContentError, ImageReadError
 
 __all__ = ["NiftiVolumeReader"]
@@ -40,10 +40,17 @@ class NiftiVolumeReader(ImageReader):
     The metadata hold `affine`, `original_affine`, `spatial_shape`, `space`, `original_channel_dim`, `dim_info` (which
     axis the scanner stacked) and `findings` (see `finding_lines`).
 
+    Args:
+        may_be_blank: whether nearly empty content is plausible, as that of a label: see `read_nifti_file`.
+
     Raises:
-        ImageReadError: in `get_data`, for a file that is missing, truncated or damaged.
+        ImageReadError: in `get_data`, for a file that is missing, truncated or damaged, or promises what cannot be.
         ImageContentError: in `get_data`, for contradictory transforms, or values that are no scalars.
     """
+
+    def __init__(self, may_be_blank: bool = False) -> None:
+        super().__init__()
+        self.may_be_blank = may_be_blank
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether it is one file with a NIfTI ending; lists, which become channels, are left to MONAI's reader."""
@@ -64,22 +71,12 @@ class NiftiVolumeReader(ImageReader):
         """Return the array `(X, Y)`, `(X, Y, Z)` or `(X, Y, Z, channels)` and its metadata."""
         if not img.is_file():
             raise ImageReadError(f"{img} does not exist; expected a NIfTI file")
-        try:
-            image = nibabel.load(img)
-            header: Any = image.header.as_byteswapped("<")
-            kind = header.get_data_dtype()
-            if kind.fields or kind.kind not in "iuf":
-                raise ImageContentError(f"{img.name} holds values of type {kind}; expected numbers, one per voxel")
-            array = image.get_fdata(dtype=np.float32, caching="unchanged")  # type: ignore[attr-defined]
-        except ImageContentError:
-            raise
-        except Exception as error:  # nibabel, gzip and zlib raise all kinds on damaged files
-            raise ImageReadError(
-                f"{img} cannot be read as NIfTI ({type(error).__name__}): a truncated or damaged file; restore it"
-            ) from error
+        file = read_nifti_file(img, self.may_be_blank)
+        header, array = file.header, file.array
         while array.ndim > 3 and array.shape[-1] == 1:
             array = array[..., 0]
         affine, findings = _affine_of(header, img.name, array.shape)
+        findings = [*file.findings, *findings]
         for finding in findings:
             _log.warning("%s", finding)
         meta = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 from monai.utils import MetaKeys, SpaceKeys
 
-from monai_vggunet.data.cases import DICOM_ENDINGS
+from monai_vggunet.data.cases import DICOM_ENDINGS, NIFTI_ENDINGS
+from monai_vggunet.data.nifti_file import promised_voxels
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.dicom.annotations import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.geometry import lps_to_ras
@@ -29,6 +31,7 @@ __all__ = ["LoadLabeld"]
 # slice nearer to another one's place than to its own: geometry cannot tell which a contour or frame means.
 _DISPLACED = re.compile(r"affine displaces slices by up to (\S+) mm")
 _AMBIGUOUS_SLICES = 0.5
+_FEW_VOXELS = 1 << 24  # whatever holds no more is read; where the grids differ is said then, in mm
 
 
 class LoadLabeld(LoadImaged):
@@ -57,7 +60,7 @@ class LoadLabeld(LoadImaged):
         on_overlap: OverlapPolicy = "higher",
         allow_missing_keys: bool = False,
     ) -> None:
-        nifti = NiftiVolumeReader()
+        nifti = NiftiVolumeReader(may_be_blank=True)
         super().__init__(keys, nifti, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         self.reference_key, self.segments, self.on_overlap = reference_key, dict(segments or {}), on_overlap
 
@@ -65,7 +68,12 @@ class LoadLabeld(LoadImaged):
         """Load every key."""
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self._drawn(d[key], d[self.reference_key]) if _is_dicom(d[key]) else self._loader(d[key], reader)
+            image = d[self.reference_key]
+            if _is_dicom(d[key]):
+                d[key] = self._drawn(d[key], image)
+                continue
+            _require_no_more_voxels(d[key], image)
+            d[key] = self._loader(d[key], reader)
         return d
 
     def _drawn(self, path: str, image: MetaTensor) -> MetaTensor:
@@ -79,6 +87,19 @@ class LoadLabeld(LoadImaged):
             "filename_or_obj": str(annotation.path),
         }
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(annotation.array[None])), meta=meta)
+
+
+def _require_no_more_voxels(label: Any, image: MetaTensor) -> None:
+    """Refuse a label that promises far more voxels than its image has, before they are inflated."""
+    path = Path(label) if isinstance(label, (str, Path)) else Path()
+    if not path.name.lower().endswith(NIFTI_ENDINGS):
+        return
+    promised, there = promised_voxels(path), math.prod(image.shape[1:])
+    if promised > max(there, _FEW_VOXELS):
+        raise GridMismatchError(
+            f"label {path} promises {promised:,} voxels, its image {source_name(image)} has {there:,}: it was drawn on "
+            "another grid, or its header is damaged"
+        )
 
 
 def _grid_of(image: MetaTensor) -> ImageGrid:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from annotation_phantoms import contour, series, write_rtstruct, write_seg
+from bombs import nifti_bomb
 from dicom_phantoms import AXIAL, CORONAL, SAGITTAL, oblique
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import LoadImaged
 from phantoms import ct_array, label_array, write_nifti
 
-from monai_vggunet.data import Datalist, ModelSpec, Preprocessing, compute_fingerprint
+from monai_vggunet.data import Datalist, ModelSpec, Preprocessing, compute_fingerprint, nifti_reader
 from monai_vggunet.errors import DicomReadError, GridMismatchError, LabelContentError, refusal_behind
 from monai_vggunet.transforms import LoadLabeld, inference_preprocessing, loading, training_preprocessing
 
@@ -181,3 +182,16 @@ def test_labels_are_loaded_by_a_load_imaged_at_the_top_level() -> None:
     """MONAI Label and MONAI Deploy look for such there."""
     steps = loading().transforms
     assert [type(step).__name__ for step in steps if isinstance(step, LoadImaged)] == ["LoadImaged", "LoadLabeld"]
+
+
+def test_a_label_that_promises_more_voxels_than_its_image_has_is_not_inflated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = write_case(tmp_path)
+    bomb = nifti_bomb(tmp_path / "label.nii.gz", (1000, 1000, 1000), 1 << 30, "uint8")
+    monkeypatch.setattr(nifti_reader, "read_nifti_file", lambda *_: pytest.fail("the label was read"))
+    with pytest.raises(RuntimeError) as caught:
+        loading()(case | {"label": str(bomb)})
+    refusal = refusal_behind(caught.value)
+    assert isinstance(refusal, GridMismatchError)
+    assert re.search(r"promises 1,000,000,000 voxels, its image .* has 1,920", str(refusal))

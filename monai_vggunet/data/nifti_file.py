@@ -1,0 +1,140 @@
+"""A NIfTI file's voxels, and no more of it: what the header promises is judged before anything is inflated."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+
+from monai_vggunet.data.promise import MOST_TIMES_DEFLATED, Promise
+from monai_vggunet.errors import ImageContentError, ImageReadError
+
+__all__ = ["NiftiFile", "promised_voxels", "read_nifti_file"]
+
+# Header extensions stand before the voxels; the longest in use, the XML of CIFTI-2, has some megabytes.
+LARGEST_OFFSET = 1 << 26
+
+_HEADERS = (Nifti1Header, Nifti2Header)
+_BLOCK = 1 << 20  # bytes inflated at once
+
+
+@dataclass(frozen=True)
+class NiftiFile:
+    """What was read of a file.
+
+    Attributes:
+        header: nibabel's, little endian, without the file's extensions.
+        array: float32, scaled, of the shape that the header says.
+        findings: what a user should know, in plain words.
+    """
+
+    header: Any
+    array: np.ndarray
+    findings: tuple[str, ...]
+
+
+def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
+    """Read a `.nii` or `.nii.gz` file.
+
+    No more is allocated and inflated than the header promises, and that only if the file can hold it, memory too, and
+    an image can be like that. A compressed file's checksum is verified. Extensions of the header are passed over.
+
+    Args:
+        path: the file.
+        may_be_blank: whether nearly empty content is plausible, as that of a label.
+
+    Raises:
+        ImageReadError: no NIfTI file, truncated, damaged, or promising what cannot be.
+        ImageContentError: its values are no scalars.
+    """
+    try:
+        file_bytes = path.stat().st_size
+        with _opened(path) as stream:
+            header = _header_in(stream)
+            _require_scalars(header, path.name)
+            promise = _promise_of(header)
+            if not 0 <= promise.offset <= LARGEST_OFFSET:
+                raise ImageReadError(
+                    f"{path} says that its voxels begin at byte {promise.offset:,}; expected one up to "
+                    f"{LARGEST_OFFSET:,}: a damaged header, restore the file"
+                )
+            doubt = promise.doubt(file_bytes, MOST_TIMES_DEFLATED if _is_compressed(path) else 1, may_be_blank)
+            if doubt:
+                raise ImageReadError(f"{path} {doubt}")
+            array = np.asanyarray(ArrayProxy(stream, header), dtype=np.float32)
+            more = bool(stream.read(1)) if _is_compressed(path) else file_bytes > promise.end
+    except (ImageReadError, ImageContentError):
+        raise
+    except Exception as error:  # nibabel, gzip and zlib raise all kinds on damaged files
+        raise ImageReadError(
+            f"{path} cannot be read as NIfTI ({type(error).__name__}): a truncated or damaged file; restore it"
+        ) from error
+    findings = [f"{path.name}: there are more data behind the voxels that the header promises; they are left out"]
+    return NiftiFile(header.as_byteswapped("<"), array, tuple(findings if more else ()))
+
+
+def promised_voxels(path: Path) -> int:
+    """Return how many voxels a file's header promises; 0 if it has no header that could promise any."""
+    try:
+        with _opened(path) as stream:
+            return _promise_of(_header_in(stream)).voxels
+    except Exception:  # whoever reads it says what is wrong with it
+        return 0
+
+
+class _GzipFile(gzip.GzipFile):
+    """A gzip file that fills a buffer block by block: Python's own inflates all of it beside the buffer first."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer; return how many bytes there were."""
+        view, done = memoryview(buffer).cast("B"), 0
+        while done < len(view):
+            block = self.read(min(_BLOCK, len(view) - done))
+            if not block:
+                break
+            view[done : done + len(block)] = block
+            done += len(block)
+        return done
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _opened(path: Path) -> Any:
+    return _GzipFile(path, "rb") if _is_compressed(path) else path.open("rb")
+
+
+def _header_in(stream: io.BufferedIOBase) -> Any:
+    """Return the header that a stream begins with, without its extensions.
+
+    Raises:
+        ValueError: there is none.
+        HeaderDataError: it is damaged.
+    """
+    start = stream.read(max(kind.sizeof_hdr for kind in _HEADERS))
+    for kind in _HEADERS:
+        if kind.may_contain_header(start):
+            return kind(start[: kind.sizeof_hdr])
+    raise ValueError("no header of NIfTI-1 or NIfTI-2")
+
+
+def _require_scalars(header: Any, name: str) -> None:
+    kind = header.get_data_dtype()
+    if kind.fields or kind.kind not in "iuf":
+        raise ImageContentError(f"{name} holds values of type {kind}; expected numbers, one per voxel")
+    if "scl_slope" in header and np.isinf(float(header["scl_slope"])):  # NaN is how nibabel writes "not scaled"
+        raise ImageContentError(f"{name} has an infinite scl_slope: a damaged header; restore the file")
+
+
+def _promise_of(header: Any) -> Promise:
+    scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
+    shape, value_bytes = header.get_data_shape(), header.get_data_dtype().itemsize
+    return Promise(tuple(map(int, shape)), value_bytes, int(header.get_data_offset()), scaled)
