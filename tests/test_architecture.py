@@ -38,7 +38,7 @@ STAGES = [
 # nothing of ours but the ground floor and dicom's plain records
 SELF_CONTAINED = {"networks", "losses", "outputs", "pacs"}
 # outputs also rereads the source's headers: where multi-frame objects keep their positions is known in one place alone
-PLAIN_RECORDS = {"dicom.records", "dicom.headers"}
+PLAIN_RECORDS = {"dicom.records", "dicom.headers", "dicom.bounded_reading"}
 MAX_LINES = 300
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

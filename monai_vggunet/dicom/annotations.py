@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from monai_vggunet.dicom.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.headers import is_dicom_file
 from monai_vggunet.dicom.label_grid import ImageGrid, LabelCanvas
 from monai_vggunet.dicom.rtstruct import (
@@ -51,6 +51,7 @@ _DAMAGE = (
     NotImplementedError,
     OSError,
     OverflowError,
+    RecursionError,
     TypeError,
     ValueError,
     struct.error,
@@ -174,7 +175,7 @@ def _kind_of(file: Path) -> str:
     try:
         if not is_dicom_file(file):
             return ""
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"], force=True)
+        header = read_dicom(file, before_pixels=True, tags=["SOPClassUID"])
     except Exception:  # a folder may hold anything
         return ""
     return UID(_sop_class(header)).name if _sop_class(header) in _CLASSES else ""
@@ -185,7 +186,9 @@ def _read(file: Path) -> Dataset:
         raise DicomReadError(f"{file} does not exist; expected a DICOM SEG or RTSTRUCT")
     try:
         readable = is_dicom_file(file)
-        dataset = pydicom.dcmread(file, force=True) if readable else Dataset()
+        dataset = read_dicom(file) if readable else Dataset()
+    except TooLargeError as error:
+        raise DicomReadError(f"{file} cannot be read: {error}; a damaged file") from error
     except Exception as error:  # a parser meets every kind of damage
         raise DicomReadError(f"{file} cannot be read: {type(error).__name__}; a damaged file") from error
     if not readable:

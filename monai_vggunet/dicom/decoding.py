@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import apply_modality_lut, pixel_array
@@ -20,6 +19,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from monai_vggunet.dicom.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.codestream import codestream_size
 from monai_vggunet.dicom.helpers import HelperCrashError, spread_contained
 from monai_vggunet.dicom.native_pixels import without_unused_bits
@@ -108,7 +108,9 @@ def decode_planes(frames: list[FrameRecord]) -> list[np.ndarray]:
 def _open_pixels(path: Path, size: int, time_ns: int) -> Dataset:
     """Read a whole file; its size and the time of its last change tell it from another one of its name."""
     try:
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = read_dicom(path)
+    except TooLargeError as error:
+        raise DicomPixelError(f"{path.name} cannot be read: {error}; a damaged file; restore or remove it") from error
     except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
         raise DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it") from error
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from monai_vggunet.dicom.bounded_reading import read_dicom, read_file_meta
 from monai_vggunet.dicom.headers import is_dicom_file
 from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
 from monai_vggunet.dicom.records import SkippedFile
@@ -44,7 +44,7 @@ def is_dicomdir(path: Path) -> bool:
     try:
         if not path.is_file() or not is_dicom_file(path):
             return False
-        meta = pydicom.filereader.read_file_meta_info(path)
+        meta = read_file_meta(path)
         return str(meta.get("MediaStorageSOPClassUID", "")) == MediaStorageDirectoryStorage
     except Exception:  # whatever is wrong with it: no directory that can be used
         return False
@@ -63,7 +63,7 @@ def files_of_dicomdir(path: Path) -> tuple[list[Path], list[SkippedFile]]:
         DicomReadError: if it cannot be read or lists no file.
     """
     try:
-        records = list(pydicom.dcmread(path).get("DirectoryRecordSequence") or [])
+        records = list(read_dicom(path).get("DirectoryRecordSequence") or [])
         listed = [_file_id(record) for record in records if "ReferencedFileID" in record]
     except Exception as error:  # pydicom raises all kinds on damaged files
         raise DicomReadError(

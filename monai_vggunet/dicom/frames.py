@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def frames_of(
     path: Path,
     header: Dataset,
     sop_class_uid: str,
-    file_bytes: int | None = None,
+    file_bytes: int,
     stored: StoredPixels | None = None,
 ) -> tuple[FrameRecord, ...] | str:
     """Return the file's image planes, or the reason (text) why it has none that can be trusted.
@@ -92,7 +93,7 @@ def frames_of(
         >>> import pydicom
         >>> header = pydicom.Dataset()
         >>> header.Rows, header.Columns = 4, 5
-        >>> [(frame.rows, frame.columns) for frame in frames_of(Path("a.dcm"), header, "")]
+        >>> [(frame.rows, frame.columns) for frame in frames_of(Path("a.dcm"), header, "", 1000)]
         [(4, 5)]
     """
     try:
@@ -106,7 +107,7 @@ class _UnusableHeader(ValueError):
 
 
 def _all_frames(
-    path: Path, header: Dataset, sop_class_uid: str, file_bytes: int | None, stored: StoredPixels | None
+    path: Path, header: Dataset, sop_class_uid: str, file_bytes: int, stored: StoredPixels | None
 ) -> tuple[FrameRecord, ...]:
     count = _frame_count(header)
     syntax = _raw_text(getattr(header, "file_meta", None) or Dataset(), "TransferSyntaxUID")
@@ -116,9 +117,8 @@ def _all_frames(
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups is None:
         # Frames of an object without functional groups (ultrasound, nuclear medicine, ...) share no known geometry.
-        return tuple(
-            _frame(path, header, (header,), index, sop_class_uid, count == 1, stored) for index in range(count)
-        )
+        first = _frame(path, header, (header,), 0, sop_class_uid, count == 1, stored)
+        return (first, *(replace(first, frame_index=index) for index in range(1, count)))
     if len(groups) != count:
         raise _UnusableHeader(f"NumberOfFrames is {count}, but {len(groups)} frames are described: a damaged header")
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]

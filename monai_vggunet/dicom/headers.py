@@ -9,10 +9,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from monai_vggunet.dicom.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.frames import frames_of, legible
 from monai_vggunet.dicom.native_pixels import PIXEL_KEYWORDS, layout_in
 from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
@@ -106,10 +106,10 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
         plain = read_plain_header(path, _PLAIN_TAGS)
         if plain is None and not is_dicom_file(path):
             return SkippedFile(path, "not a DICOM file")
-        header = (
-            plain.elements if plain else pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-        )
+        header = plain.elements if plain else read_dicom(path, before_pixels=True, tags=_TAGS)
         series_uid = _text(header, "SeriesInstanceUID")
+    except TooLargeError as error:
+        return SkippedFile(path, f"unreadable: {error}", damaged=True)
     except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
         return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydicom.uid import (
@@ -11,7 +12,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-__all__ = ["contradiction_in_pixels"]
+__all__ = ["contradiction_in_pixels", "promised_pixel_bytes"]
 
 _UNCOMPRESSED = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
 # A file cut short is found, and named as such, when its pixels are read; one that promises several times its own size
@@ -24,17 +25,20 @@ _MOST_TIMES_ENCODED = 10_000
 # PS3.5 A.4: each frame is an item of its own, with a tag and a length.
 _ITEM_BYTES = 8
 
+# The longest series in one object, of perfusion or diffusion, have some ten thousand; each becomes a record in memory.
+_MOST_FRAMES = 1 << 17
+
 _LARGEST_BITS = 64
 
 
-def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str, file_bytes: int | None) -> str:
+def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str, file_bytes: int) -> str:
     """Say how a header's description of its pixels contradicts itself or the file's size; nothing if it does not.
 
     Args:
         header: data set, or what answers as one; elements that it lacks are not judged.
         frame_count: NumberOfFrames.
         transfer_syntax: UID; empty if the file names none.
-        file_bytes: size of the whole file; None if it is not known, and then not judged.
+        file_bytes: size of the whole file.
 
     Example:
         >>> import pydicom
@@ -46,18 +50,35 @@ def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str,
     rows, columns = _word(header, "Rows") or 0, _word(header, "Columns") or 0
     allocated, samples = _word(header, "BitsAllocated"), _word(header, "SamplesPerPixel") or 1
     contradiction = _contradictory_bits(header, allocated)
-    if contradiction or file_bytes is None:
+    if contradiction:
         return contradiction
-    size = -(-rows * columns * samples * (allocated or 1) * frame_count // 8)
+    size = _bytes_of(rows * columns * samples * (allocated or 1) * frame_count)
     most, least = file_bytes * _MOST_TIMES_ENCODED, frame_count * _ITEM_BYTES
     if transfer_syntax in _UNCOMPRESSED:
         most, least = file_bytes * _MOST_TIMES_UNCOMPRESSED, 0
     elif transfer_syntax == DeflatedExplicitVRLittleEndian:
         most, least = file_bytes * _MOST_TIMES_DEFLATED, 0
-    if size <= most and least <= file_bytes:
-        return ""
-    described = f"{frame_count} frame(s) of {columns} x {rows} x {samples * (allocated or 1)} bits, {size:,} bytes"
-    return f"{described}, in a file of {file_bytes:,}: a damaged header"
+    if size > most or least > file_bytes:
+        described = f"{frame_count} frame(s) of {columns} x {rows} x {samples * (allocated or 1)} bits, {size:,} bytes"
+        return f"{described}, in a file of {file_bytes:,}: a damaged header"
+    if frame_count > _MOST_FRAMES:
+        return f"NumberOfFrames is {frame_count:,}, expected up to {_MOST_FRAMES:,}: a damaged header"
+    return ""
+
+
+def promised_pixel_bytes(header: Any) -> int:
+    """Return how many bytes the pixels take uncompressed, as a header describes them; 0 if it describes none.
+
+    Raises:
+        ValueError: if a number in it is none.
+    """
+    numbers = [_word(header, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
+    samples, frames = _word(header, "SamplesPerPixel") or 1, int(header.get("NumberOfFrames") or 1)
+    return _bytes_of(math.prod(number or 0 for number in numbers) * samples * frames)
+
+
+def _bytes_of(bits: int) -> int:
+    return -(-bits // 8)
 
 
 def _contradictory_bits(header: Any, allocated: int | None) -> str:

@@ -112,7 +112,7 @@ def _frames(dataset: Dataset, path: Path) -> tuple[FrameRecord, ...]:
         )
     if not (dataset.get("Rows") and dataset.get("Columns")):
         raise DicomReadError(f"{path} has no Rows and Columns: a damaged object")
-    frames = frames_of(path, dataset, "")
+    frames = frames_of(path, dataset, "", path.stat().st_size)
     if isinstance(frames, str):
         raise DicomReadError(f"{path}: {frames}")
     for number, frame in enumerate(frames, start=1):

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
-
+from monai_vggunet.dicom.bounded_reading import read_dicom
 from monai_vggunet.dicom.dicomdir import case_folders, scan_path
 from monai_vggunet.dicom.geometry import group_by_position, volume_geometry
 from monai_vggunet.dicom.index import DicomIndex
@@ -172,7 +171,5 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
 
 
 def _patient_of(series: Series) -> dict[str, str]:
-    header = pydicom.dcmread(
-        series.instances[0].path, stop_before_pixels=True, specific_tags=list(_PHI.values()), force=True
-    )
+    header = read_dicom(series.instances[0].path, before_pixels=True, tags=list(_PHI.values()))
     return {name: str(header.get(keyword, "")) for name, keyword in _PHI.items()}

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_vggunet.dicom.bounded_reading import read_dicom
 from monai_vggunet.errors import DatasetError, VGGUNetError, reason_behind, refusal_behind
 from monai_vggunet.outputs import CaseMask, Classes, write_dicom_seg, write_mask
 from monai_vggunet.transforms import loading
@@ -88,9 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             classes = _classes(json.loads(Path(given.inputMetadata).read_text(encoding="utf-8")))
             label_to_seg(given.inputImageList, given.inputDICOMDirectory, given.outputDICOM, classes)
         else:
-            from pydicom import dcmread
-
-            described = dcmread(given.inputDICOM, stop_before_pixels=True).get("SegmentSequence") or []
+            described = read_dicom(Path(given.inputDICOM), before_pixels=True).get("SegmentSequence") or []
             numbers = {str(item.SegmentNumber): int(item.SegmentNumber) for item in described}
             target = Path(given.outputDirectory) / MASK
             seg_to_label(given.inputDICOM, given.inputDICOMDirectory, target, numbers)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 
+from monai_vggunet.dicom.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers import read_header
 from monai_vggunet.dicom.records import FrameRecord, InstanceRecord
 from monai_vggunet.errors import DicomReadError, GridMismatchError
@@ -134,9 +134,7 @@ def find_source_series(
                 "has changed since; restore it and run again"
             )
         planes.append(SourcePlane(instance, instance.frames[int(number) - 1]))
-    header = pydicom.dcmread(
-        planes[0].instance.path, stop_before_pixels=True, specific_tags=list(HEADER_KEYWORDS), force=True
-    )
+    header = read_dicom(planes[0].instance.path, before_pixels=True, tags=HEADER_KEYWORDS)
     series = SourceSeries(tuple(planes), header)
     _require_grid(series, shape, np.asarray(affine, dtype=np.float64), what)
     return series
