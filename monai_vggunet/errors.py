@@ -22,6 +22,7 @@ __all__ = [
     "OutputWriteError",
     "PacsAccessError",
     "PacsError",
+    "PacsLimitError",
     "PacsStoreError",
     "PacsUnavailableError",
     "PretrainedWeightsError",
@@ -118,6 +119,10 @@ class PacsError(VGGUNetError, OSError):
 
 class PacsAccessError(PacsError):
     """A PACS wants credentials, or other ones."""
+
+
+class PacsLimitError(PacsError):
+    """A PACS sends more, or more slowly, than is taken: stopped."""
 
 
 class PacsUnavailableError(PacsError):

@@ -19,7 +19,7 @@ from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 from monai_vggunet.dicom.stored_pixels import StoredPixels
 
-__all__ = ["hash_identifier", "is_dicom_file", "read_header"]
+__all__ = ["hash_identifier", "is_dicom_file", "keep_values_out_of_warnings", "read_header"]
 
 _KEYWORDS = [
     "ImageType",
@@ -94,7 +94,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     Returns:
         The record, or a `SkippedFile` with the reason; no content of a file makes this raise.
     """
-    _keep_values_out_of_warnings()
+    keep_values_out_of_warnings()
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -184,7 +184,7 @@ def _whole_text(header: Dataset, keyword: str) -> str:
     return "" if value is None or value.value is None else str(value.value).strip()
 
 
-def _keep_values_out_of_warnings() -> None:
+def keep_values_out_of_warnings() -> None:
     """Silence pydicom's warnings about values for this process, and their copies in its log: they quote the values.
 
     In a damaged file a UID may run on into the patient's name. A filter that is set and left is safe with threads, as

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from monai_vggunet.errors import ConfigurationError, PacsAccessError, PacsError, PacsUnavailableError
+from monai_vggunet.errors import (
+    ConfigurationError,
+    PacsAccessError,
+    PacsError,
+    PacsUnavailableError,
+    refusal_behind,
+)
 from monai_vggunet.pacs.access import Credentials, check_url
+from monai_vggunet.pacs.bounds import MOST_LISTING_BYTES, MOST_OBJECT_BYTES, Patience
+from monai_vggunet.pacs.http_status import named_status
 from monai_vggunet.pacs.retries import Retries, Stopped
 
 __all__ = ["EXTRA", "DicomWebServer"]
@@ -17,8 +27,6 @@ EXTRA = 'install the extra: pip install "monai-vggunet[dicomweb]"'
 CONNECT_TIMEOUT_SEC = 15.0
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}  # what may pass; any other refusal would come again
 REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-CHUNK_BYTES = 1 << 20
-LONGEST_EPILOGUE = 256  # bytes after the closing delimiter; usually two
 
 Result = TypeVar("Result")
 
@@ -32,10 +40,13 @@ class DicomWebServer:
         timeout_sec: longest silence of the server.
         retries: patience.
         allow_plain_http: see `check_url`.
+        most_object_bytes: of one instance.
 
     Attributes:
-        client: the `dicomweb_client.DICOMwebClient`.
+        client: the `dicomweb_client.DICOMwebClient`, for searching and storing.
+        session: the one that it uses.
         host: for messages.
+        timeouts_sec: to connect, and of each silence.
 
     Raises:
         ConfigurationError: a URL that cannot be used, or the extra `dicomweb` is not installed.
@@ -48,42 +59,58 @@ class DicomWebServer:
         timeout_sec: float = 60.0,
         retries: Retries | None = None,
         allow_plain_http: bool = False,
+        most_object_bytes: int = MOST_OBJECT_BYTES,
     ) -> None:
         credentials = credentials or Credentials()
         self.url = check_url(url, credentials.given, allow_plain_http)
         self.host = str(urlsplit(self.url).hostname)
         self.retries = retries or Retries()
         self.timeout_sec = timeout_sec
+        self.timeouts_sec = (min(CONNECT_TIMEOUT_SEC, timeout_sec), timeout_sec)
+        self.most_object_bytes = most_object_bytes
         try:
-            import requests
             from dicomweb_client import DICOMwebClient
+
+            from monai_vggunet.pacs.archive_session import ArchiveSession
         except ImportError as error:
             raise ConfigurationError(f"reading from or storing to a DICOMweb server needs more: {EXTRA}") from error
-        session = requests.Session()
-        session.auth = credentials
-        session.hooks["response"].append(_demand_the_end)
+        self.session = ArchiveSession(self.url, credentials, timeout_sec, self.retries.check)
         self.client = DICOMwebClient(
             self.url,
-            session=session,
-            chunk_size=CHUNK_BYTES,
+            session=self.session,
             permissive_uid=True,  # hospitals' UIDs break rules that do not matter here
-            timeout=(min(CONNECT_TIMEOUT_SEC, timeout_sec), timeout_sec),
+            timeout=self.timeouts_sec,
         )
         self.client.set_http_retry_params(retry=False)  # they leave out broken connections
 
+    @contextmanager
+    def patience(self, times: float) -> Iterator[None]:
+        """Let all answers within come from one patience as well, of so many times the longest silence."""
+        self.session.study = Patience(self.host, times * self.timeout_sec)
+        try:
+            yield
+        finally:
+            self.session.study = None
+
     def ask(
-        self, action: Callable[[], Result], what: str, may_pass: Callable[[Exception], bool] | None = None
+        self,
+        action: Callable[[], Result],
+        what: str,
+        may_pass: Callable[[Exception], bool] | None = None,
+        most_bytes: int = MOST_LISTING_BYTES,
     ) -> Result:
         """Return what a call of the client returns, tried again where that may help.
 
         Args:
-            action: calls `client`.
+            action: calls `client` or `session`.
             what: the intention, for messages: "list the series of the study".
             may_pass: a stricter judgement than `is_transient`.
+            most_bytes: of each answer.
 
         Raises:
             PacsAccessError: the server wants other credentials.
             PacsUnavailableError: no attempt brought an answer.
+            PacsLimitError: more comes, or more slowly, than is taken.
             PacsError: any other refusal or failure. No text quotes the server or a URL.
         """
         attempts = 0
@@ -91,6 +118,7 @@ class DicomWebServer:
         def attempt() -> Result:
             nonlocal attempts
             attempts += 1
+            self.session.most_bytes = most_bytes
             return self._in_plain_words(action, what)
 
         try:
@@ -107,6 +135,9 @@ class DicomWebServer:
         except (PacsError, Stopped):
             raise
         except requests.RequestException as error:
+            refusal = refusal_behind(error)  # raised below urllib3, which takes it for a broken connection
+            if refusal is not None:
+                raise refusal from None
             raise self._explain(error, what) from error
         except OSError:  # the disk here
             raise
@@ -124,18 +155,22 @@ class DicomWebServer:
             status = error.response.status_code
             if status in REFUSED:
                 return PacsAccessError(
-                    f"{self.host} refused access ({_named(status)}), {asked}: set MONAI_VGGUNET_DICOMWEB_TOKEN, or "
-                    "_USER and _PASSWORD, to credentials that may do this (for another server of --store: "
+                    f"{self.host} refused access ({named_status(status)}), {asked}: set MONAI_VGGUNET_DICOMWEB_TOKEN, "
+                    "or _USER and _PASSWORD, to credentials that may do this (for another server of --store: "
                     "MONAI_VGGUNET_STORE_...)"
                 )
             if status in TRANSIENT:
-                return PacsUnavailableError(f"{self.host} answered {_named(status)}, {asked}", status)
-            return PacsError(f"{self.host} answered {_named(status)}, {asked}", status)
+                return PacsUnavailableError(f"{self.host} answered {named_status(status)}, {asked}", status)
+            return PacsError(f"{self.host} answered {named_status(status)}, {asked}", status)
         if isinstance(error, requests.exceptions.SSLError):
             return PacsError(
                 f"no encrypted connection to {self.host}: its certificate or protocol is not accepted here. Name the "
                 "hospital's certificates in REQUESTS_CA_BUNDLE"
             )
+        if isinstance(error, requests.TooManyRedirects):
+            return PacsError(f"{self.host} sends us round in circles, {asked}: check its URL")
+        if _is_no_http(error):
+            return PacsError(f"{self.host} does not answer as a web server does, {asked}: check its URL and port")
         if isinstance(error, requests.Timeout):
             return PacsUnavailableError(f"{self.host} did not answer within {self.timeout_sec:g} s, {asked}")
         if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
@@ -148,33 +183,10 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, PacsUnavailableError)
 
 
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
-def _demand_the_end(response: Any, *_: Any, **__: Any) -> None:
-    """Make a multipart answer that ends before its closing delimiter (RFC 2046) a broken connection.
-
-    Without a stated length, as Orthanc answers, a server that dies would otherwise seem to have said all it had to
-    say: the last instance would lack its end, and those after it would be missing.
-    """
-    kind, _, parameters = response.headers.get("Content-Type", "").partition(";")
-    boundary = next((p.partition("=")[2].strip(' "') for p in parameters.split(";") if "boundary=" in p), "")
-    if kind.strip().lower() != "multipart/related" or not boundary:
-        return
-    end, whole = f"--{boundary}--".encode(), response.iter_content
-
-    def until_the_end(*args: Any, **options: Any) -> Iterator[bytes]:
-        from requests import ConnectionError as Broken
-
-        tail = b""
-        for chunk in whole(*args, **options):
-            tail = (tail + chunk)[-len(end) - LONGEST_EPILOGUE :]
-            yield chunk
-        if end not in tail:
-            raise Broken("the answer ended before its closing delimiter")
-
-    response.iter_content = until_the_end
+def _is_no_http(error: BaseException | None) -> bool:
+    """Whether behind a failure there is an answer that is not HTTP, or breaks its bounds: it would come again."""
+    while error is not None:
+        if isinstance(error, http.client.HTTPException):
+            return not isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead))
+        error = error.__cause__ or error.__context__
+    return False

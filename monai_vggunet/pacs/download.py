@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from monai_vggunet.errors import OutputWriteError, PacsError, PacsUnavailableError
+from monai_vggunet.errors import PacsError, PacsLimitError, PacsUnavailableError
+from monai_vggunet.pacs.arrival import ArrivedFile, disk, receive
+from monai_vggunet.pacs.bounds import MOST_FRAMING_BYTES, MOST_LISTED, STUDY_PATIENCE
 from monai_vggunet.pacs.dicomweb import DicomWebServer, is_transient
+from monai_vggunet.pacs.listing import ListedSeries, list_instances, list_series
+from monai_vggunet.pacs.retrieve import retrieve
+from monai_vggunet.pacs.server_text import server_text
 
 __all__ = ["NO_IMAGES", "download_study"]
 
@@ -24,19 +27,9 @@ NO_IMAGES = {
     "OAM", "OSS", "PLAN", "POS", "PR", "REG", "RESP", "RTDOSE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN",
     "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "VA", "XAPROTOCOL",
 }  # fmt: skip
-PAGE = 500  # entries asked for at once
-MODALITY, DESCRIPTION, STUDY, SERIES, INSTANCE = "00080060", "0008103E", "0020000D", "0020000E", "00080018"
-N_INSTANCES = "00201209"  # NumberOfSeriesRelatedInstances
-AS_STORED = (("application/dicom", "*"),)  # whatever transfer syntax: nothing is decoded on the way
+MOST_NAMED = 20  # series that a message lists
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Series:
-    uid: str
-    modality: str
-    n_instances: int | None
 
 
 def download_study(
@@ -49,8 +42,8 @@ def download_study(
 ) -> int:
     """Bring a study's images, or one series, into one folder as the archive holds them; all or an error.
 
-    A series comes as one stream, an instance at a time in memory. When it breaks, what is missing is asked for
-    instance by instance.
+    A series comes as one stream, straight onto the disk. When it breaks, what is missing is asked for instance by
+    instance. What comes is bounded by what was listed, in size and in time (see `bounds`).
 
     Args:
         server: where from.
@@ -64,16 +57,18 @@ def download_study(
         How many instances came.
 
     Raises:
+        PacsLimitError: there is no end to what comes, or it comes too slowly.
         PacsError: the study or series is unknown or holds no image, the server refuses, breaks or lacks instances.
         OutputWriteError: the folder cannot be written.
         Stopped: the run is being ended.
     """
-    wanted = _wanted(_list_series(server, study_uid), study_uid, series_uid, modality)
-    counts = [_count(server, study_uid, one) for one in wanted]
-    _log.info("downloading %d instances of %d series", sum(counts), len(wanted))
-    with tqdm(total=sum(counts), desc="downloading", unit="instance", disable=not show_progress) as bar:
-        for one, count in zip(wanted, counts):
-            _SeriesDownload(server, study_uid, one.uid, count, Path(folder), bar.update).run()
+    with server.patience(STUDY_PATIENCE):
+        wanted = _wanted(list_series(server, study_uid), study_uid, series_uid, modality, server.host)
+        counts = [_count(server, study_uid, one) for one in wanted]
+        _log.info("downloading %d instances of %d series", sum(counts), len(wanted))
+        with tqdm(total=sum(counts), desc="downloading", unit="instance", disable=not show_progress) as bar:
+            for one, count in zip(wanted, counts):
+                _SeriesDownload(server, study_uid, one.uid, count, Path(folder), bar.update).run()
     return sum(counts)
 
 
@@ -85,11 +80,15 @@ class _SeriesDownload:
     ) -> None:
         self.server, self.study, self.series, self.count = server, study, series, count
         self.folder, self.tick = folder, tick
-        self.came: set[str] = set()
+        self.path = f"studies/{study}/series/{series}"
+        self.came: dict[str, ArrivedFile] = {}
 
     def run(self) -> None:
+        most_bytes = self.count * self.server.most_object_bytes + MOST_FRAMING_BYTES
         try:
-            self.server.ask(self._stream, "send a series", lambda error: is_transient(error) and not self.came)
+            self.server.ask(
+                self._stream, "send a series", lambda error: is_transient(error) and not self.came, most_bytes
+            )
         except PacsUnavailableError as error:
             if not self.came:
                 raise
@@ -97,128 +96,101 @@ class _SeriesDownload:
         if len(self.came) < self.count:
             self._fetch_missing()
         if len(self.came) != self.count:
-            raise PacsError(
-                f"{self.server.host} sent {len(self.came)} of the {self.count} instances that it lists for series "
-                f"{self.series}: a part of a series is not segmented. Ask who runs it, or wait until it is archived"
-            )
+            raise self._miscounted(len(self.came), "Ask who runs it, or wait until it is archived")
 
     def _stream(self) -> None:
-        for dataset in self.server.client.iter_series(self.study, self.series, media_types=AS_STORED):
-            self._keep(dataset)
+        for number, pieces in enumerate(retrieve(self.server, self.path), 1):
+            if number > self.count:
+                raise self._miscounted(number, "What follows is not read. Ask who runs it")
+            self._keep(pieces)
 
     def _fetch_missing(self) -> None:
-        listed = _pages(
-            self.server,
-            lambda **page: self.server.client.search_for_instances(self.study, self.series, **page),
-            "list the instances of a series",
-            INSTANCE,
-        )
-        for uid in sorted(_text(entry, INSTANCE) for entry in listed):
-            if uid in self.came:
-                continue
+        listed = list_instances(self.server, self.study, self.series, self.count)
+        for uid in sorted(set(listed) - set(self.came)):
             try:
-                self._keep(
-                    self.server.ask(
-                        lambda uid=uid: self.server.client.retrieve_instance(  # type: ignore[misc]
-                            self.study, self.series, uid, media_types=AS_STORED
-                        ),
-                        "send an instance",
-                    )
+                self.server.ask(
+                    lambda uid=uid: self._fetch(uid),  # type: ignore[misc]
+                    "send an instance",
+                    most_bytes=self.server.most_object_bytes + MOST_FRAMING_BYTES,
                 )
             except PacsError as error:
-                if error.status not in (404, 410):  # listed and not there: told below, with how many are missing
+                if error.status not in (
+                    404,
+                    410,
+                ):  # listed and not there: the caller tells how many are missing
                     raise
 
-    def _keep(self, dataset: Any) -> None:
+    def _fetch(self, uid: str) -> None:
+        for number, pieces in enumerate(retrieve(self.server, f"{self.path}/instances/{uid}"), 1):
+            if number > 1:
+                raise self._another("several instances, asked for one")
+            self._keep(pieces, uid)
+
+    def _keep(self, pieces: Iterator[bytes], wanted_uid: str | None = None) -> None:
         """Write one instance; nothing of another patient, study or series may slip in."""
-        self.server.retries.check()
-        uid = str(dataset.get("SOPInstanceUID", ""))
-        found = (str(dataset.get("StudyInstanceUID", "")), str(dataset.get("SeriesInstanceUID", "")))
-        if found != (self.study, self.series) or not uid:
-            raise PacsError(
-                f"{self.server.host} sent an instance of another study or series than the one that was asked for "
-                f"({self.series}): nothing of this study is segmented. Tell who runs it"
-            )
-        path = self.folder / f"{hashlib.sha256(uid.encode()).hexdigest()[:32]}.dcm"
+        arriving = self.folder / "arriving"
         try:
-            dataset.save_as(path)
-        except OSError as error:
-            raise OutputWriteError(
-                f"a download cannot be written to {self.folder}: {error.strerror or error}. Free disk space, or name "
-                "another folder for temporary files in TMPDIR"
-            ) from error
-        if uid not in self.came:
-            self.came.add(uid)
-            self.tick()
+            file = receive(pieces, arriving, self.server.host, self.server.most_object_bytes)
+            self._check(file, wanted_uid)
+            if file.instance_uid in self.came:
+                return
+            with disk(self.folder):
+                os.replace(arriving, self.folder / f"{hashlib.sha256(file.instance_uid.encode()).hexdigest()[:32]}.dcm")
+        finally:
+            arriving.unlink(missing_ok=True)
+        self.came[file.instance_uid] = file
+        self.tick()
+
+    def _check(self, file: ArrivedFile, wanted_uid: str | None) -> None:
+        if (file.study_uid, file.series_uid) != (self.study, self.series) or not file.instance_uid:
+            raise self._another("an instance of another study or series than the one that was asked for")
+        if wanted_uid is not None and file.instance_uid != wanted_uid:
+            raise self._another("another instance than the one that was asked for")
+        for other in self.came.values():
+            if file.patient_hash != other.patient_hash:
+                raise self._another("instances of more than one patient")
+            break
+        same = self.came.get(file.instance_uid)
+        if same and same.sha256 != file.sha256:
+            raise self._another("an instance twice, with different content")
+
+    def _another(self, what: str) -> PacsError:
+        return PacsError(
+            f"{self.server.host} sent {what} ({self.series}): nothing of this study is segmented. Tell who runs it"
+        )
+
+    def _miscounted(self, came: int, remedy: str) -> PacsError:
+        return PacsError(
+            f"{self.server.host} sent {came} of the {self.count} instances that it lists for series {self.series}: a "
+            f"part of a series is not segmented. {remedy}"
+        )
 
 
-def _list_series(server: DicomWebServer, study_uid: str) -> list[_Series]:
-    found = _pages(
-        server,
-        lambda **page: server.client.search_for_series(study_uid, fields=[MODALITY, N_INSTANCES], **page),
-        "list the series of a study",
-        SERIES,
-    )
-    if not found:
-        raise PacsError(f"{server.host} knows no study {study_uid}: check the UID, and that you may see it")
-    counts = [_text(entry, N_INSTANCES) for entry in found]
-    return [
-        _Series(_text(entry, SERIES), _text(entry, MODALITY), int(count) if count.isdigit() else None)
-        for entry, count in zip(found, counts)
-    ]
-
-
-def _wanted(found: Iterable[_Series], study_uid: str, series_uid: str | None, modality: str | None) -> list[_Series]:
-    listed = sorted(found, key=lambda series: series.uid)
+def _wanted(
+    listed: Sequence[ListedSeries], study_uid: str, series_uid: str | None, modality: str | None, host: str
+) -> list[ListedSeries]:
+    if not listed:
+        raise PacsError(f"{host} knows no study {study_uid}: check the UID, and that you may see it")
     if series_uid is not None:
         wanted = [series for series in listed if series.uid == series_uid]
     else:
         wanted = [s for s in listed if s.modality not in NO_IMAGES and modality in (None, s.modality or modality)]
     if not wanted:
         asked = f"no series {series_uid}" if series_uid else f"no {modality or 'image'} series"
-        there = ", ".join(f"{series.uid} ({series.modality or 'no modality'})" for series in listed)
-        raise PacsError(f"study {study_uid} holds {asked}; it holds {there}")
+        there = [f"{series.uid} ({server_text(series.modality) or 'no modality'})" for series in listed[:MOST_NAMED]]
+        more = [f"{len(listed) - MOST_NAMED} more"] if len(listed) > MOST_NAMED else []
+        raise PacsError(f"study {study_uid} holds {asked}; it holds {', '.join(there + more)}")
     return wanted
 
 
-def _count(server: DicomWebServer, study_uid: str, series: _Series) -> int:
+def _count(server: DicomWebServer, study_uid: str, series: ListedSeries) -> int:
     """Return how many instances a series has; a server that does not say is asked for the list of them."""
-    if series.n_instances is not None:
-        return series.n_instances
-    return len(
-        _pages(
-            server,
-            lambda **page: server.client.search_for_instances(study_uid, series.uid, **page),
-            "list the instances of a series",
-            INSTANCE,
+    count = series.n_instances
+    if count is None:
+        return len(list_instances(server, study_uid, series.uid))
+    if count > MOST_LISTED:
+        raise PacsLimitError(
+            f"{server.host} lists {count} instances of series {series.uid}, expected at most {MOST_LISTED}: nothing of "
+            "it is segmented. Ask who runs it"
         )
-    )
-
-
-def _pages(
-    server: DicomWebServer, search: Callable[..., Sequence[Mapping[str, Any]]], what: str, key: str
-) -> list[Mapping[str, Any]]:
-    """Return all entries of a QIDO search, page by page; a server that ignores offsets does not keep us forever."""
-    found: dict[str, Mapping[str, Any]] = {}
-
-    def page(offset: int) -> dict[str, Mapping[str, Any]]:
-        return {_uid(entry, key): entry for entry in search(limit=PAGE, offset=offset)}
-
-    while True:
-        before = len(found)
-        found |= server.ask(partial(page, before), what)
-        if len(found) == before:
-            return list(found.values())
-
-
-def _uid(entry: Mapping[str, Any], tag: str) -> str:
-    uid = _text(entry, tag)
-    if not uid:
-        raise ValueError(f"an entry without {tag}")
-    return uid
-
-
-def _text(entry: Mapping[str, Any], tag: str) -> str:
-    """Return an element's first value in the DICOM JSON model (PS3.18 F.2); empty without one."""
-    values = entry.get(tag, {}).get("Value") or [""]
-    return str(values[0])
+    return count

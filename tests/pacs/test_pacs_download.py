@@ -21,6 +21,7 @@ from pydicom.uid import JPEG2000Lossless
 from monai_vggunet.errors import OutputWriteError, PacsAccessError, PacsError, PacsUnavailableError
 from monai_vggunet.pacs import DicomWebServer, Retries, Stopped, download_study
 from monai_vggunet.pacs.access import Credentials
+from monai_vggunet.pacs.retrieve import retrieve
 
 pytestmark = pytest.mark.pacs
 
@@ -172,21 +173,23 @@ def test_a_stream_that_breaks_is_completed_instance_by_instance(
     assert len(fetched) < 6
 
 
-def test_a_server_that_dies_half_way_is_an_error(folder: Path, connect: Connect, tmp_path: Path) -> None:
+def test_a_server_that_dies_half_way_is_an_error(
+    folder: Path, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if why_no_orthanc():
         pytest.skip(why_no_orthanc())
     dying = Orthanc()
     try:
         dying.upload(write_series(tmp_path / "large", stored_values(40, 512, 512)))  # more than a socket's buffers hold
         server = connect(dying.dicomweb, Credentials(user=USER, password=PASSWORD))
-        ask = server.client.iter_series
 
-        def killed_on_the_way(study: str, series: str, **options: Any) -> Iterator[pydicom.Dataset]:
-            for dataset in ask(study, series, **options):
-                dying.kill()
-                yield dataset
+        def killed_on_the_way(*asked: Any) -> Iterator[Iterator[bytes]]:
+            for number, pieces in enumerate(retrieve(*asked)):
+                if number == 1:
+                    dying.kill()
+                yield pieces
 
-        server.client.iter_series = killed_on_the_way  # type: ignore[method-assign]
+        monkeypatch.setattr("monai_vggunet.pacs.download.retrieve", killed_on_the_way)
         with pytest.raises(PacsUnavailableError, match="failed or broke, asked to list the instances"):
             bring(server, folder)
     finally:

@@ -1,0 +1,141 @@
+"""One DICOM file as it arrives: onto the disk within bounds, and only then looked at, for whose it says that it is."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from monai_vggunet.dicom.headers import hash_identifier, keep_values_out_of_warnings
+from monai_vggunet.errors import OutputWriteError, PacsError, PacsLimitError
+
+__all__ = ["MOST_OBJECT_VARIABLE", "ArrivedFile", "disk", "receive"]
+
+MOST_OBJECT_VARIABLE = "MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB"
+
+LEAST_FREE_BYTES = 1 << 28  # of the disk, or a twentieth of a small one: other programs need some too
+_SMALL_PART = 20
+_IDENTITY = [Tag(name) for name in ("SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID")]
+_META_START = 128 + 4 + 12  # preamble, prefix, and the element that says how long the meta information is, PS3.10 7.1
+_DEFLATED_START = 1 << 20  # bytes that are inflated: a file may inflate to a thousand times its size
+
+
+@dataclass(frozen=True)
+class ArrivedFile:
+    """A DICOM file and whose it says that it is.
+
+    Attributes:
+        path: where it lies.
+        sha256: of its content.
+        instance_uid, series_uid, study_uid: empty where it does not say.
+        patient_hash: of the PatientID; empty without one.
+    """
+
+    path: Path
+    sha256: str
+    instance_uid: str
+    series_uid: str
+    study_uid: str
+    patient_hash: str
+
+
+def receive(pieces: Iterable[bytes], path: Path, host: str, most_bytes: int) -> ArrivedFile:
+    """Write a file as it comes, and read whose it is.
+
+    Args:
+        pieces: of the file.
+        path: is written, also when this fails.
+        host: for messages.
+        most_bytes: of the file.
+
+    Raises:
+        PacsLimitError: it is larger.
+        PacsError: it is no DICOM that can be read.
+        OutputWriteError: the disk takes no more.
+    """
+    digest = _write(pieces, path, host, most_bytes)
+    keep_values_out_of_warnings()
+    try:
+        header = _header(path)
+        instance, patient, study, series = (_text(header, tag) for tag in _IDENTITY)
+    except Exception as error:  # a parser meets every kind of damage; its text may quote the file
+        raise PacsError(
+            f"{host} sent something that is no DICOM that can be read ({type(error).__name__}): is the URL that of the "
+            "DICOMweb service?"
+        ) from error
+    return ArrivedFile(path, digest, instance, series, study, hash_identifier(patient))
+
+
+def _write(pieces: Iterable[bytes], path: Path, host: str, most_bytes: int) -> str:
+    """Write a file; return its SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    with disk(path.parent):
+        file = path.open("wb", buffering=0)
+    with file:
+        for piece in pieces:
+            digest.update(piece)
+            size += len(piece)
+            if size > most_bytes:
+                raise PacsLimitError(
+                    f"{host} sent an instance of more than {most_bytes} bytes: stopped. Where instances are that "
+                    f"large, set {MOST_OBJECT_VARIABLE} to how many megabytes one may have"
+                )
+            with disk(path.parent):
+                _require_room(path.parent)
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[file.write(rest) :]
+    return digest.hexdigest()
+
+
+@contextmanager
+def disk(folder: Path) -> Iterator[None]:
+    """Say what the disk does not take. Broken connections are `OSError` too: nothing is to be received within.
+
+    Raises:
+        OutputWriteError: it does not take something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputWriteError(
+            f"a download cannot be written to {folder}: {error.strerror or error}. Free disk space, or name another "
+            "folder for temporary files in TMPDIR"
+        ) from error
+
+
+def _require_room(folder: Path) -> None:
+    disk = shutil.disk_usage(folder)
+    if disk.free < min(LEAST_FREE_BYTES, disk.total // _SMALL_PART):
+        raise OSError(errno.ENOSPC, f"only {disk.free >> 20} MiB are left on the disk")
+
+
+def _header(path: Path) -> Dataset:
+    """Return the elements up to the SeriesInstanceUID; of a deflated file, by inflating no more than its start."""
+    if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        with path.open("rb") as file:
+            return read_partial(file, stop_when=_is_behind_identity, specific_tags=_IDENTITY)
+    with path.open("rb") as file:
+        file.seek(_META_START + int(read_file_meta_info(path).FileMetaInformationGroupLength))
+        start = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_DEFLATED_START), _DEFLATED_START)
+    return read_dataset(BytesIO(start), is_implicit_VR=False, is_little_endian=True, stop_when=_is_behind_identity)
+
+
+def _text(header: Dataset, tag: BaseTag) -> str:
+    element = header.get(tag)
+    return "" if element is None or element.value is None else str(element.value).strip()
+
+
+def _is_behind_identity(tag: BaseTag, *_: object) -> bool:
+    return tag > _IDENTITY[-1]

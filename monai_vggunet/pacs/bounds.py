@@ -1,0 +1,136 @@
+"""How much is taken from an archive and how long it may keep us waiting: no answer of it is endless."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from monai_vggunet.errors import PacsLimitError
+
+__all__ = [
+    "ANSWER_PATIENCE",
+    "MOST_FRAMING_BYTES",
+    "MOST_LISTED",
+    "MOST_LISTING_BYTES",
+    "MOST_OBJECT_BYTES",
+    "MOST_PAGES",
+    "MOST_STORE_ANSWER_BYTES",
+    "STUDY_PATIENCE",
+    "Answer",
+    "Patience",
+    "waiting",
+]
+
+SLOWEST_BYTES_PER_SEC = 1 << 16  # half a megabit per second: no line to a PACS is slower
+ANSWER_PATIENCE = 3  # times the longest silence, for one answer; what comes at that speed adds to it
+STUDY_PATIENCE = 20  # the same for all answers of a study together
+MOST_LISTING_BYTES = 1 << 24  # of one page of a search; 5000 entries of 3 kB where a server knows no pages
+MOST_STORE_ANSWER_BYTES = 1 << 20  # it tells of one object
+MOST_OBJECT_BYTES = 1 << 30  # of one instance: an enhanced CT of 2000 slices
+MOST_LISTED = 100_000  # series of a study, or instances of a series: ten times the largest perfusion CT
+MOST_PAGES = 1000  # of a search: a hundred entries each make the most that may be listed
+MOST_FRAMING_BYTES = 1 << 22  # of HTTP itself without a byte of content: heads, chunk sizes, trailers
+
+
+@dataclass
+class Patience:
+    """How long a server may keep us waiting: an allowance, and more as long as content comes fast enough.
+
+    Only the time that is spent waiting for it counts, not what we do with what it sent.
+
+    Attributes:
+        host: for messages.
+        allowance_sec: to begin with.
+        waited_sec: so far.
+        content_bytes: that came, or that it took.
+    """
+
+    host: str
+    allowance_sec: float
+    waited_sec: float = 0.0
+    content_bytes: int = 0
+
+    def left_sec(self) -> float:
+        """Return how long it may still take.
+
+        Raises:
+            PacsLimitError: no longer.
+        """
+        left = self.allowance_sec + self.content_bytes / SLOWEST_BYTES_PER_SEC - self.waited_sec
+        if left <= 0:
+            raise PacsLimitError(
+                f"{self.host} is too slow: {self.content_bytes} bytes in {self.waited_sec:.3g} s, expected at least "
+                f"{SLOWEST_BYTES_PER_SEC >> 10} KiB a second after {self.allowance_sec:g} s. Where the line is that "
+                "slow, raise --pacs-timeout"
+            )
+        return left
+
+
+@contextmanager
+def waiting(patiences: Iterable[Patience]) -> Iterator[None]:
+    """Count the time within as waiting."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        for patience in patiences:
+            patience.waited_sec += time.monotonic() - started
+
+
+class Answer:
+    """One answer of a server on its way, from its status line to its last byte.
+
+    Args:
+        host: for messages.
+        most_bytes: of its body, compression undone.
+        patiences: its own, and that of the study it belongs to.
+        check: raises once the run is being ended.
+    """
+
+    def __init__(self, host: str, most_bytes: int, patiences: Sequence[Patience], check: Callable[[], None]) -> None:
+        self.host, self.most_bytes, self.patiences, self.check = host, most_bytes, patiences, check
+        self._raw = self._body = self._framing = self._credited = 0
+
+    def left_sec(self) -> float:
+        """Return how long the next bytes may take.
+
+        Raises:
+            PacsLimitError: the server was given time enough.
+            Stopped: the run is being ended.
+        """
+        self.check()
+        return min(patience.left_sec() for patience in self.patiences)
+
+    def came(self, n_bytes: int) -> None:
+        """Count bytes from the network.
+
+        Raises:
+            PacsLimitError: there is no end to what is no content.
+        """
+        self._raw += n_bytes
+        self._framing += n_bytes
+        if self._framing > MOST_FRAMING_BYTES:
+            raise PacsLimitError(
+                f"{self.host} sent {self._framing} bytes of HTTP heads or chunk sizes without content: stopped. "
+                "Ask who runs it"
+            )
+
+    def delivered(self, n_bytes: int) -> None:
+        """Count bytes of the body, compression undone.
+
+        Raises:
+            PacsLimitError: there are more than are taken.
+        """
+        self._framing = 0
+        self._body += n_bytes
+        if self._body > self.most_bytes:
+            raise PacsLimitError(
+                f"{self.host} sent more than {self.most_bytes} bytes in one answer: stopped, the rest is not read. "
+                "Is the URL that of the DICOMweb service?"
+            )
+        progress = min(self._raw, self._body) - self._credited  # neither framing nor blown-up nothing is progress
+        self._credited += progress
+        for patience in self.patiences:
+            patience.content_bytes += progress
