@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from monai_vggunet.data.cases import annotated_cases, image_cases
 from monai_vggunet.data.datalist import Datalist, evaluation_datalist, load_datalist, read_datalist
-from monai_vggunet.data.fingerprint import Fingerprint, compute_fingerprint
+from monai_vggunet.data.fingerprint import Fingerprint, class_weights, compute_fingerprint
 from monai_vggunet.data.model_spec import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
-from monai_vggunet.data.plan import plan_batch_size, plan_model
+from monai_vggunet.data.plan import cases_per_step, plan_batch_size, plan_model
 from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
+from monai_vggunet.data.switches import is_on
 
 __all__ = [
     "Datalist",
@@ -20,9 +21,12 @@ __all__ = [
     "Preprocessing",
     "acquisition_plane",
     "annotated_cases",
+    "cases_per_step",
+    "class_weights",
     "compute_fingerprint",
     "evaluation_datalist",
     "image_cases",
+    "is_on",
     "load_datalist",
     "load_model_spec",
     "plan_batch_size",

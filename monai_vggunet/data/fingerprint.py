@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from monai_vggunet.data.cases import PICTURE_ENDINGS, Case
 from monai_vggunet.data.datalist import Datalist
-from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE
+from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, reason_behind, refusal_behind
 
-__all__ = ["Fingerprint", "compute_fingerprint"]
+__all__ = ["Fingerprint", "class_weights", "compute_fingerprint"]
 
 FOREGROUND_SAMPLES = 10_000  # voxels per case: enough for percentiles to within a few HU
 FOREGROUND_PERCENTILES = (0.5, 50.0, 99.5)
@@ -81,6 +81,11 @@ class Fingerprint:
             f"intensity inside the classes: {low:.4g} to {high:.4g}, median {middle:.4g}\n"
             f"classes (median volume): {classes}"
         )
+
+
+def class_weights(spec: ModelSpec) -> list[float]:
+    """Return the cross-entropy's weight of each class: see `Fingerprint.class_weights`."""
+    return Fingerprint(**spec.fingerprint).class_weights
 
 
 def compute_fingerprint(

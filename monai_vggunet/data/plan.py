@@ -9,14 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.fingerprint import Fingerprint
 from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, load_model_spec
+from monai_vggunet.data.switches import is_on
 from monai_vggunet.memory import available_memory
 
-__all__ = ["plan_batch_size", "plan_model"]
+__all__ = ["cases_per_step", "plan_batch_size", "plan_model"]
 
 WINDOW_MARGIN = 0.25  # the window reaches this share of the foreground's range beyond it on both sides
 MIN_WINDOW_HU = 200.0  # a narrower window would amplify noise and leave no contrast around the organs
@@ -37,7 +39,7 @@ def plan_model(
     overrides: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
     class_codes: Mapping[str, Any] | None = None,
-    clicks: bool = False,
+    clicks: bool | str = False,
     start_from: str | os.PathLike[str] | None = None,
 ) -> ModelSpec:
     """Decide preprocessing and network from the fingerprint; what the user states wins.
@@ -48,8 +50,8 @@ def plan_model(
         overrides: attributes of `Preprocessing` by name.
         network: arguments of `VGG16UNet` other than its channels.
         class_codes: what the classes mean: see `resolve_class_codes`.
-        clicks: plan a model that can be corrected by clicks: each slice alone, and a channel of clicks per class. With
-            one class that fills the three channels of VGG16's stem.
+        clicks: plan a model that can be corrected by clicks (see `is_on`): each slice alone, and a channel of clicks
+            per class. With one class that fills the three channels of VGG16's stem.
         start_from: `model.pt` of a trained model that training goes on with (see `monai_vggunet.training.start_from`):
             images are prepared as it saw them, and the network is the same.
 
@@ -68,7 +70,7 @@ def plan_model(
         channels=_channel_mode(fingerprint),
         image_channels=fingerprint.image_channels,
     )
-    if clicks:
+    if is_on(clicks, "clicks"):
         preprocessing = preprocessing.overridden({"n_guidance": len(fingerprint.class_names)})
         if fingerprint.image_channels == 1:
             preprocessing = preprocessing.overridden({"channels": "neighbors", "n_neighbors": 1})
@@ -94,7 +96,10 @@ def plan_model(
 
 
 def plan_batch_size(spec: ModelSpec, device: torch.device | str = "cpu") -> int:
-    """Return how many slices of the crop size fit into one training step, an even number within bounds."""
+    """Return how many slices of the crop size fit into one training step, an even number within bounds.
+
+    Under `torchrun` that is the least of what the processes find: they see the free memory at different moments.
+    """
     kind = torch.device(device).type
     pixels = STEP_PIXELS.get(kind, STEP_PIXELS["cpu"])
     free = torch.cuda.mem_get_info()[0] if kind == "cuda" else available_memory()
@@ -102,7 +107,13 @@ def plan_batch_size(spec: ModelSpec, device: torch.device | str = "cpu") -> int:
         pixels //= 2
     rows, columns = spec.preprocessing.roi_size
     low, high = BATCH_RANGE
-    return min(high, max(low, pixels // (rows * columns) // 2 * 2))
+    batch_size = min(high, max(low, pixels // (rows * columns) // 2 * 2))
+    return int(idist.all_reduce(batch_size, op="MIN"))
+
+
+def cases_per_step(batch_size: int, samples_per_case: int) -> int:
+    """Return how many cases make one training step of `batch_size` slices, at least one."""
+    return max(1, batch_size // samples_per_case)
 
 
 def _window(fingerprint: Fingerprint) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from monai.inferers import SimpleInferer
 
 from monai_vggunet.errors import ConfigurationError
 
-__all__ = ["AutocastInferer", "autocast_dtype", "describe_device", "describe_hardware", "own_device"]
+__all__ = ["AutocastInferer", "autocast_dtype", "describe_device", "describe_hardware", "own_device", "trainer_amp"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 
@@ -33,6 +33,11 @@ def autocast_dtype(device: torch.device | str, precision: str = "auto") -> torch
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else None
+
+
+def trainer_amp(device: torch.device | str, precision: str = "auto") -> bool:
+    """Return `amp` of MONAI's `SupervisedTrainer`, which knows CUDA alone; on a CPU `AutocastInferer` does it."""
+    return torch.device(device).type == "cuda" and precision != "fp32"
 
 
 def describe_device(device: torch.device | str, precision: str = "auto") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_vggunet.training.checkpoints import RunCheckpoint, load_weights, log_weights, save_model
+from monai_vggunet.training.defaults import default_lr, default_workers
 from monai_vggunet.training.evaluation_report import EvaluationReportHandler
 from monai_vggunet.training.lr_schedule import LearningRateHandler, make_lr_schedule
 from monai_vggunet.training.metrics import (
@@ -19,8 +20,9 @@ from monai_vggunet.training.param_groups import parameter_groups
 from monai_vggunet.training.progress import TrainingProgressHandler
 from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandler
 from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
-from monai_vggunet.training.simulated_clicks import SimulatedClicks, largest_error
-from monai_vggunet.training.warm_start import start_from
+from monai_vggunet.training.simulated_clicks import SimulatedClicks, largest_error, simulated_clicks
+from monai_vggunet.training.validation import mean_dice, validation_sampler
+from monai_vggunet.training.warm_start import initial_network, start_from
 from monai_vggunet.training.weight_average import WeightAverageHandler
 
 __all__ = [
@@ -39,13 +41,19 @@ __all__ = [
     "TrainingProgressHandler",
     "WeightAverageHandler",
     "class_means",
+    "default_lr",
+    "default_workers",
     "dice_metric",
+    "initial_network",
     "largest_error",
     "load_weights",
     "log_weights",
     "make_lr_schedule",
+    "mean_dice",
     "parameter_groups",
     "save_model",
+    "simulated_clicks",
     "start_from",
     "surface_metrics",
+    "validation_sampler",
 ]

@@ -23,6 +23,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_vggunet.data import is_on
 from monai_vggunet.data.model_spec import ModelSpec, load_model_spec
 from monai_vggunet.errors import ModelMismatchError, OutputWriteError
 from monai_vggunet.files import atomic_path, sha256_of_file
@@ -50,7 +51,7 @@ class RunCheckpoint:
         network: whose weights become `model.pt` (the averaged one, where weights are averaged).
         spec: written as `model.json`.
         settings: whatever else makes this run this run (cases, seed, batch size); plain JSON values.
-        resume: go on from `last.pt` when it belongs to this run.
+        resume: go on from `last.pt` when it belongs to this run; see `is_on`.
 
     Raises:
         OutputWriteError: when the folder cannot be written.
@@ -63,10 +64,11 @@ class RunCheckpoint:
         network: nn.Module,
         spec: ModelSpec,
         settings: Mapping[str, Any] | None = None,
-        resume: bool = True,
+        resume: bool | str = True,
     ) -> None:
         self.folder = Path(ckpt_dir)
-        self.objects, self.network, self.spec, self.resume = dict(objects), network, spec, resume
+        self.objects, self.network, self.spec = dict(objects), network, spec
+        self.resume = is_on(resume, "resume")
         text = json.dumps([spec.digest, dict(settings or {})], sort_keys=True, default=str)
         self.run_id = hashlib.sha256(text.encode()).hexdigest()
         self.is_finished = False

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
+from monai_vggunet.data import is_on
 from monai_vggunet.files import write_json
 from monai_vggunet.networks.autocast import describe_device
 from monai_vggunet.training.metrics import class_means
@@ -31,7 +32,7 @@ class TrainingProgressHandler:
         history: file of the curve: one entry per epoch with loss, metrics, learning rates and seconds of training.
         evaluator: MONAI evaluator whose metrics belong to the epoch.
         precision: see `autocast_dtype`, for the line that says what computes.
-        bar: show the bar.
+        bar: show the bar; see `is_on`.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class TrainingProgressHandler:
         history: str | os.PathLike[str],
         evaluator: Engine | None = None,
         precision: str = "auto",
-        bar: bool = True,
+        bar: bool | str = True,
     ) -> None:
-        self.history, self.evaluator, self.precision, self.bar = Path(history), evaluator, precision, bar
+        self.history, self.evaluator, self.precision = Path(history), evaluator, precision
+        self.bar = is_on(bar, "show_bar")
         self._losses: list[float] = []
         self._epoch_started = self._steps_started = 0.0
         self._told = False

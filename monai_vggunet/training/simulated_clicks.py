@@ -10,14 +10,16 @@ from ignite.engine import Engine
 from monai.utils import CommonKeys
 from scipy import ndimage
 
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.training.shading import shaded
 from monai_vggunet.transforms.clicks import RADIUS_PIXELS, REACH, draw_clicks
 
-__all__ = ["SimulatedClicks", "largest_error"]
+__all__ = ["SimulatedClicks", "largest_error", "simulated_clicks"]
 
 INNER_SHARE = 0.5  # a click lands where the distance to the error's border is at least this share of the largest
 OVERRIDE_RADIUS = (2, 6)  # pixels, smallest and one more than the largest
+SHADED_SHARE_MR = 0.3  # of the samples with clicks; see docs/results.md
 DRIFT = 0.35  # what the error's place has moved from slice to slice: standard deviation, pixels per pixel of distance
 
 
@@ -125,6 +127,19 @@ class SimulatedClicks:
         click = np.array([[number, row, column, 0]])
         spot = draw_clicks(click, [1], guidance.shape[-2:], self.n_classes, step=distance)
         torch.maximum(guidance, spot[0].to(guidance), out=guidance)
+
+
+def simulated_clicks(spec: ModelSpec) -> SimulatedClicks | None:
+    """Return the trainer's iteration for a model that takes clicks; None, MONAI's own, for one that takes none.
+
+    Slices are shaded on MR alone: in CT brightness is the tissue.
+    """
+    preprocessing = spec.preprocessing
+    if not preprocessing.n_guidance:
+        return None
+    return SimulatedClicks(
+        len(spec.class_names), shaded_share=SHADED_SHARE_MR if preprocessing.modality == "MR" else 0.0
+    )
 
 
 def largest_error(wrong: np.ndarray) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Start a training from a trained model instead of from an encoder's weights: with more cases, or now with clicks."""
+"""The network a training begins with: an encoder's weights, or a trained model that learns more cases, or clicks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,34 @@ from torch import nn
 
 from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.data.model_spec import UNSEEN
+from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ModelMismatchError
+from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training.checkpoints import load_weights
 
-__all__ = ["start_from"]
+__all__ = ["initial_network", "start_from"]
+
+
+def initial_network(
+    spec: ModelSpec,
+    pretrained: bool | str | os.PathLike[str] | None = "auto",
+    model: str | os.PathLike[str] | None = None,
+) -> nn.Module:
+    """Build the network of a model that is to be trained, with its first weights.
+
+    Args:
+        spec: of the model.
+        pretrained: "scratch" or off (see `is_on`) for none, or what `VGG16UNet` takes.
+        model: of a trained model, instead: see `start_from`.
+
+    Raises:
+        PretrainedWeightsError: the weights are not at hand or do not fit.
+        ModelMismatchError: as of `start_from`.
+    """
+    source = SWITCH_WORDS.get(str(pretrained).lower(), pretrained)
+    if model is not None or source == "scratch":
+        source = None
+    return start_from(VGG16UNet(**spec.network, pretrained=source), spec, model)
 
 
 def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str] | None) -> nn.Module:

@@ -29,6 +29,7 @@ from monai.transforms import (
 )
 
 from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
+from monai_vggunet.data.switches import is_on
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.clicks import KeepClicksd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
@@ -52,7 +53,7 @@ MR_PERCENTILES = (0.5, 99.5)
 def inference_preprocessing(
     spec: ModelSpec,
     with_label: bool = False,
-    reslice: bool = False,
+    reslice: bool | str = False,
     reader_options: Mapping[str, Any] | None = None,
     segments: Mapping[str, int] | None = None,
 ) -> Compose:
@@ -61,7 +62,7 @@ def inference_preprocessing(
     Args:
         spec: of the model.
         with_label: also load `label`, for evaluation on the source's grid.
-        reslice: segment a series of another plane across its slices.
+        reslice: segment a series of another plane across its slices; see `is_on`.
         reader_options: arguments of `DicomSeriesReader`.
         segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
 
@@ -74,7 +75,7 @@ def inference_preprocessing(
             *loading_steps(with_label, channels, classes, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *([KeepClicksd("image", spec.class_names)] if spec.preprocessing.n_guidance else []),
-            *_to_network_grid(spec.preprocessing, with_label=False, reslice=reslice),
+            *_to_network_grid(spec.preprocessing, with_label=False, reslice=is_on(reslice, "reslice")),
         ]
     )
 

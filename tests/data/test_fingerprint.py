@@ -312,6 +312,19 @@ def test_batch_shrinks_with_the_memory_that_is_free(monkeypatch: pytest.MonkeyPa
     assert plan_batch_size(spec, "cpu") == 8
 
 
+def test_processes_agree_on_the_least_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sees the free memory at its own moment."""
+    asked = []
+
+    def least_of_all(number: int, op: str) -> int:
+        asked.append((number, op))
+        return 4
+
+    monkeypatch.setattr(plan.idist, "all_reduce", least_of_all)
+    assert plan_batch_size(plan_model(FINGERPRINT), "cpu") == 4
+    assert [op for _, op in asked] == ["MIN"]
+
+
 def test_summary_tells_what_a_user_wants_to_see() -> None:
     text = FINGERPRINT.summary()
     assert "4 training cases, CT, axial slices" in text

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.models import vgg16_bn
 
 from monai_vggunet import VGG16UNet
 from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.errors import ModelMismatchError
-from monai_vggunet.training import save_model, start_from
+from monai_vggunet.training import initial_network, save_model, start_from
 
 NAMES = ["background", "liver"]
 
@@ -49,6 +50,24 @@ def test_the_same_kind_of_model_goes_on(trained: tuple[Path, VGG16UNet]) -> None
     network = start_from(VGG16UNet(**spec().network), spec(), path).eval()
     image = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(network(image), former(image))
+
+
+def test_a_trained_model_wins_over_pretrained_weights(trained: tuple[Path, VGG16UNet]) -> None:
+    path, former = trained
+    network = initial_network(spec(), pretrained="imagenet", model=path)
+    assert torch.equal(network.head.weight, former.head.weight)
+    assert network.pretrained_source == "scratch"
+
+
+@pytest.mark.parametrize("pretrained", [None, False, "scratch", "false", "no"])
+def test_no_pretrained_weights_where_none_are_wanted(pretrained: object) -> None:
+    assert initial_network(spec(), pretrained).pretrained_source == "scratch"
+
+
+def test_pretrained_weights_come_from_the_file_that_is_named(tmp_path: Path) -> None:
+    torch.save(vgg16_bn(weights=None).features.state_dict(), tmp_path / "vgg.pth")
+    network = initial_network(spec(), str(tmp_path / "vgg.pth"))
+    assert network.pretrained_source == "file:vgg.pth"
 
 
 def test_without_a_model_nothing_changes() -> None:

@@ -1,0 +1,21 @@
+"""What training makes of validation: each process judges its share of the cases, and one figure decides."""
+
+from __future__ import annotations
+
+import ignite.distributed as idist
+from ignite.engine import Engine
+from torch.utils.data import Dataset, DistributedSampler
+
+__all__ = ["mean_dice", "validation_sampler"]
+
+METRIC = "val_mean_dice"
+
+
+def mean_dice(evaluator: Engine) -> float:
+    """Return the mean Dice of the validation that has just ended, for a handler that waits for it to rise."""
+    return float(evaluator.state.metrics[METRIC])
+
+
+def validation_sampler(dataset: Dataset) -> DistributedSampler | None:
+    """Return the sampler of this process's share of the cases under `torchrun`; None where there is one process."""
+    return DistributedSampler(dataset, shuffle=False) if idist.get_world_size() > 1 else None
