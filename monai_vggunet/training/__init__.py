@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_vggunet.training.checkpoints import RunCheckpoint, load_weights, log_weights, save_model
+from monai_vggunet.training.checkpoints import RunCheckpoint
 from monai_vggunet.training.defaults import default_lr, default_workers
 from monai_vggunet.training.evaluation_report import EvaluationReportHandler
 from monai_vggunet.training.lr_schedule import LearningRateHandler, make_lr_schedule
@@ -16,9 +16,11 @@ from monai_vggunet.training.metrics import (
     dice_metric,
     surface_metrics,
 )
+from monai_vggunet.training.model_files import load_weights, log_weights, save_model
 from monai_vggunet.training.param_groups import parameter_groups
 from monai_vggunet.training.progress import TrainingProgressHandler
 from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandler
+from monai_vggunet.training.run_settings import run_settings
 from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
 from monai_vggunet.training.simulated_clicks import SimulatedClicks, largest_error, simulated_clicks
 from monai_vggunet.training.validation import mean_dice, validation_sampler
@@ -51,6 +53,7 @@ __all__ = [
     "make_lr_schedule",
     "mean_dice",
     "parameter_groups",
+    "run_settings",
     "save_model",
     "simulated_clicks",
     "start_from",

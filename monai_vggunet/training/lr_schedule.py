@@ -76,7 +76,7 @@ def make_lr_schedule(
         raise ConfigurationError(
             f"got warmup_epochs={warmup_epochs}, expected 0 or more and fewer than max_epochs={max_epochs}"
         )
-    return EpochCurveLR(optimizer, _curve(name, max_epochs, warmup_epochs))
+    return EpochCurveLR(optimizer, _curve(name, max_epochs, warmup_epochs), spans_run=name != "constant")
 
 
 class EpochCurveLR(LambdaLR):
@@ -88,9 +88,11 @@ class EpochCurveLR(LambdaLR):
     Args:
         optimizer: the optimizer.
         curve: epochs done (from 0) to the factor.
+        spans_run: whether the curve depends on the length of the run.
     """
 
-    def __init__(self, optimizer: Optimizer, curve: Callable[[int], float]) -> None:
+    def __init__(self, optimizer: Optimizer, curve: Callable[[int], float], spans_run: bool = False) -> None:
+        self.spans_run = spans_run
         super().__init__(optimizer, curve)
 
     def get_lr(self) -> list[Any]:

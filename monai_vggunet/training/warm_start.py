@@ -14,7 +14,7 @@ from monai_vggunet.data.model_spec import UNSEEN
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.networks import VGG16UNet
-from monai_vggunet.training.checkpoints import load_weights
+from monai_vggunet.training.model_files import load_weights
 
 __all__ = ["initial_network", "start_from"]
 

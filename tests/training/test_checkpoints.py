@@ -7,9 +7,12 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -26,7 +29,7 @@ from monai.transforms import AsDiscreted, Compose, RandGaussianNoised
 from torch import nn
 
 from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
-from monai_vggunet.errors import ModelMismatchError, OutputWriteError
+from monai_vggunet.errors import ConfigurationError, ModelMismatchError, OutputWriteError
 from monai_vggunet.files import sha256_of_file
 from monai_vggunet.training import (
     EpochSampler,
@@ -42,6 +45,8 @@ from monai_vggunet.training import (
     make_lr_schedule,
     save_model,
 )
+from monai_vggunet.training.run_folder import set_aside
+from monai_vggunet.training.run_settings import changed_settings
 
 EPOCHS, STEPS = 4, 3
 
@@ -75,14 +80,22 @@ def make_cases(count: int, seed: int) -> list[dict[str, torch.Tensor]]:
     return [{"image": image, "label": label} for image, label in zip(images, labels)]
 
 
-def make_run(folder: Path, patience: int = 100, score: Callable | None = None, **checkpoint: Any) -> SimpleNamespace:
+def make_run(
+    folder: Path,
+    patience: int = 100,
+    score: Callable | None = None,
+    epochs: int = EPOCHS,
+    schedule: str = "plateau",
+    first: Path | None = None,
+    **checkpoint: Any,
+) -> SimpleNamespace:
     """A training as `train.json` declares it, small: draws by epoch, averaged weights, validation, early stopping."""
     torch.manual_seed(1)
-    network = make_network()
+    network = make_network() if first is None else load_weights(make_network(), first)
     training = Dataset(make_cases(5, 1), Compose([RandGaussianNoised("image", prob=0.7, std=0.2)]))
     loader = DataLoader(training, batch_size=2, sampler=EpochSampler(training, 2 * STEPS, seed=0))
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.02)
-    schedule = make_lr_schedule("plateau", optimizer, EPOCHS, patience=0)
+    lr_schedule = make_lr_schedule(schedule, optimizer, epochs, patience=0)
     ema = WeightAverageHandler(network, momentum=0.1, momentum_warmup=0.5, warmup_iters=6, handle_buffers="update")
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
@@ -93,7 +106,7 @@ def make_run(folder: Path, patience: int = 100, score: Callable | None = None, *
     )
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         train_data_loader=loader,
         network=network,
         loss_function=lambda logits, label: nn.functional.cross_entropy(logits, label[:, 0].long()),
@@ -101,7 +114,7 @@ def make_run(folder: Path, patience: int = 100, score: Callable | None = None, *
         train_handlers=[
             EpochSeedHandler(0, loader),
             ema,
-            LearningRateHandler(schedule, "val_mean_dice", evaluator),
+            LearningRateHandler(lr_schedule, "val_mean_dice", evaluator),
             ValidationHandler(1, evaluator),
         ],
     )
@@ -111,7 +124,7 @@ def make_run(folder: Path, patience: int = 100, score: Callable | None = None, *
         "network": network,
         "ema": ema.ema_model,
         "optimizer": optimizer,
-        "lr_scheduler": schedule,
+        "lr_scheduler": lr_schedule,
         "early_stop": early_stop,
     }
     saver = RunCheckpoint(folder, objects, ema.ema_model, make_spec(), **{"settings": {"seed": 0}, **checkpoint})
@@ -272,14 +285,14 @@ def test_first_run_is_unfinished_until_its_end(tmp_path):
     assert run.saver.is_finished
 
 
-@pytest.mark.parametrize("change", [{"settings": {"seed": 1}}, {"resume": False}])
-def test_files_of_another_run_are_moved_not_overwritten(tmp_path, change):
+@pytest.mark.parametrize("resume", [False, "false", "no", 0])
+def test_files_of_another_run_are_moved_not_overwritten(tmp_path, resume):
     train(tmp_path)
     for name in ("history.json", "datalist.json"):
         (tmp_path / name).write_text(f"the former {name}")
     (tmp_path / "notes.txt").write_text("the user's own")
     former = weights(tmp_path / "last.pt")
-    run = make_run(tmp_path, **change)
+    run = make_run(tmp_path, resume=resume)
     run.saver.attach(run.trainer, run.evaluator)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
     (moved,) = (tmp_path / "previous").iterdir()
@@ -289,6 +302,198 @@ def test_files_of_another_run_are_moved_not_overwritten(tmp_path, change):
     assert (moved / "datalist.json").read_text() == "the former datalist.json"
     assert not run.saver.is_finished
     assert run.trainer.state.epoch == 0
+
+
+def test_runs_set_aside_within_a_second_are_all_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda form: "20260101-000000")
+    for number in range(3):
+        (tmp_path / "last.pt").write_text(str(number))
+        set_aside(tmp_path)
+    kept = sorted((tmp_path / "previous").glob("*/last.pt"))
+    assert [path.read_text() for path in kept] == ["0", "1", "2"]
+
+
+def test_word_that_is_neither_on_nor_off_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="--resume is 'flase'; expected True or False"):
+        make_run(tmp_path, resume="flase")
+
+
+@pytest.mark.parametrize("iteration", [2 * STEPS + 1, None], ids=["interrupted", "finished"])
+def test_changed_setting_is_refused_and_named(tmp_path, every_epoch, iteration):
+    settings = {"weight_decay": 0.0001, "label_smoothing": 0.0, "training cases": "3 (sha256:0123456789abcdef)"}
+    if iteration is None:
+        train(tmp_path, settings=settings)
+    else:
+        train_until(tmp_path, Events.ITERATION_COMPLETED(once=iteration), kill, (Killed, "killed"), settings=settings)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    now = {"weight_decay": 0.5, "label_smoothing": 0, "flip_prob": 0.1, "training cases": "2 (sha256:fedcba9876543210)"}
+    with pytest.raises(ConfigurationError, match=r"last\.pt holds a run with other settings than these") as caught:
+        train(tmp_path, settings=now)
+    lines = str(caught.value).splitlines()
+    assert lines[1:-1] == [
+        "  --weight_decay: 0.0001 before, 0.5 now",
+        "  --flip_prob: not given before, 0.1 now",
+        "  training cases: 3 (sha256:0123456789ab...) before, 2 (sha256:fedcba987654...) now",
+    ]
+    assert "With the former values it goes on. To start anew, pass --resume False" in lines[-1]
+    assert lines[-1].endswith(f"(its files are moved to {tmp_path / 'previous'}) or another --ckpt_dir")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert train(tmp_path, settings=settings).trainer.state.epoch == EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("spec", "line"),
+    [
+        ({"network": {"dropout": 0.1}}, "--network_options#dropout: not given before, 0.1 now"),
+        ({"spacing_mm": (2.0, 2.0)}, "--overrides#spacing_mm: [1.0, 1.0] before, [2.0, 2.0] now"),
+        ({"n_guidance": 2}, "--clicks: False before, True now"),
+        ({"class_names": ["rest", "ring"]}, "names of the classes: ['rest', 'disk'] before, ['rest', 'ring'] now"),
+    ],
+)
+def test_change_of_what_is_planned_is_named_by_its_option(tmp_path, spec, line):
+    arguments: dict[str, Any] = {"objects": {}, "network": make_network()}
+    former, names = make_spec(), {"class_names", "network"}
+    preprocessing = replace(former.preprocessing, **{k: v for k, v in spec.items() if k not in names})
+    now = replace(former, preprocessing=preprocessing, **{k: v for k, v in spec.items() if k in names})
+    settings = [RunCheckpoint(tmp_path, spec=each, **arguments).settings for each in (former, now)]
+    assert changed_settings(*settings) == [line]
+
+
+def test_number_of_processes_is_part_of_a_run(tmp_path, monkeypatch):
+    train(tmp_path)
+    monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
+    with pytest.raises(ConfigurationError, match=r"\n  number of processes: 1 before, 2 now\n"):
+        train(tmp_path)
+
+
+def test_checkpoint_of_an_earlier_version_is_refused(tmp_path):
+    torch.save({"run_id": "0", "epoch": 1, "objects": {}}, tmp_path / "last.pt")
+    with pytest.raises(ConfigurationError, match=r"last\.pt is of an earlier version.* pass --resume False .*previous"):
+        train(tmp_path)
+    assert train(tmp_path, resume=False).trainer.state.epoch == EPOCHS
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "constant"])
+def test_finished_run_can_be_prolonged_to_what_a_longer_one_gives(tmp_path, caplog, schedule):
+    train(tmp_path / "a", epochs=2, schedule=schedule)
+    with caplog.at_level(logging.INFO):
+        prolonged = train(tmp_path / "a", schedule=schedule)
+    assert "last.pt holds epoch 2 of 4 of this run: going on" in caplog.text
+    assert "max_epochs was" not in caplog.text
+    assert_same_result(tmp_path / "a", prolonged, (tmp_path / "b", train(tmp_path / "b", schedule=schedule)))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_prolonging_a_run_says_where_the_schedule_spans_it(tmp_path, caplog, schedule):
+    train(tmp_path, epochs=2, schedule=schedule)
+    assert train(tmp_path, schedule=schedule).trainer.state.epoch == EPOCHS
+    assert "max_epochs was 2: the schedule spans the run, so its rates are now those of one of 4 epochs" in caplog.text
+
+
+def test_shortened_run_is_finished(tmp_path):
+    train(tmp_path)
+    assert train(tmp_path, epochs=3).saver.is_finished
+
+
+def test_run_that_stopped_early_goes_on_with_more_patience(tmp_path):
+    def no_better(engine: Any) -> float:
+        return 0.5
+
+    assert train(tmp_path, patience=1, score=no_better).trainer.state.epoch == 2
+    assert train(tmp_path, patience=1, score=no_better).saver.is_finished
+    assert train(tmp_path, patience=2, score=no_better).trainer.state.epoch == 3
+
+
+def test_what_a_killed_save_left_goes_when_the_run_goes_on(tmp_path):
+    train(tmp_path)
+    names = (".model-abcdefgh.pt", ".model-abcdefgh.json", ".last-abcdefgh.pt", ".history-abcdefgh.json")
+    for name in names:
+        (tmp_path / name).write_bytes(b"half of it")
+    (tmp_path / ".other-abcdefgh.pt").write_bytes(b"not ours")
+    assert train(tmp_path).saver.is_finished
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [".other-abcdefgh.pt"]
+
+
+# A run that begins with the model of its own folder
+
+
+@pytest.fixture
+def own(tmp_path) -> tuple[Path, dict[str, Any]]:
+    """A folder with a finished run, and how another run is started from its model."""
+    train(tmp_path / "own", settings={"seed": 7})
+    model = tmp_path / "own" / "model.pt"
+    return tmp_path / "own", {"first": model, "start_from": model}
+
+
+@pytest.mark.parametrize("iteration", [1, STEPS + 1, 2 * STEPS + 2])
+def test_run_from_its_own_folders_model_goes_on_by_the_same_command(tmp_path, every_epoch, own, iteration):
+    folder, arguments = own
+    former = (folder / "model.pt").read_bytes()
+    shutil.copytree(folder, tmp_path / "whole")
+    whole = tmp_path / "whole" / "model.pt"
+    uninterrupted = train(whole.parent, first=whole, start_from=whole)
+
+    train_until(folder, Events.ITERATION_COMPLETED(once=iteration), kill, (Killed, "killed"), **arguments)
+    assert_usable_pair(folder)
+    assert ((folder / "model.pt").read_bytes() == former) == (iteration == 1)
+    (kept,) = (folder / "previous").iterdir()
+    assert_usable_pair(kept)
+    assert (kept / "model.pt").read_bytes() == former
+    assert json.loads(weights(kept / "last.pt")["settings"])["seed"] == 7
+    run = train(folder, **arguments)
+    assert_same_result(folder, run, (whole.parent, uninterrupted))
+    assert train(folder, **arguments).saver.is_finished
+
+
+def test_run_from_its_own_folders_model_is_not_begun_from_its_own_first_epoch(tmp_path, monkeypatch, own):
+    """Killed when `model.pt` is replaced and `last.pt` of that epoch is not written yet."""
+    folder, arguments = own
+    shutil.copytree(folder, tmp_path / "whole")
+    whole = tmp_path / "whole" / "model.pt"
+    uninterrupted = train(whole.parent, first=whole, start_from=whole)
+    run = make_run(folder, **arguments)
+    run.saver.attach(run.trainer, run.evaluator)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_model", lambda *arguments: (save_model(*arguments), kill()))
+        with pytest.raises(Killed, match="killed"):
+            run.trainer.run()
+    assert_same_result(folder, train(folder, **arguments), (whole.parent, uninterrupted))
+
+
+def test_run_from_its_own_folders_model_refuses_other_settings_once_it_is_begun(every_epoch, own):
+    folder, arguments = own
+    train_until(folder, Events.ITERATION_COMPLETED(once=1), kill, (Killed, "killed"), **arguments)
+    with pytest.raises(ConfigurationError, match=r"\n  --seed: 0 before, 1 now\n"):
+        train(folder, **arguments, settings={"seed": 1})
+
+
+def test_run_from_its_own_folders_model_starts_anew_from_what_is_there(own):
+    folder, arguments = own
+    for _ in range(2):
+        former = (folder / "model.pt").read_bytes()
+        train_until(folder, Events.ITERATION_COMPLETED(once=1), kill, (Killed, "killed"), **arguments, resume=False)
+        assert (folder / "model.pt").read_bytes() == former
+
+
+def test_model_of_the_run_is_kept_where_nothing_was_validated(own):
+    """The model that lies there is the one it began with."""
+    folder, arguments = own
+    run = make_run(folder, **arguments)
+    run.saver.attach(run.trainer)
+    run.trainer.run()
+    assert_same(run.objects["ema"].state_dict(), weights(folder / "model.pt"))
+    assert_usable_pair(folder)
+
+
+def test_model_from_elsewhere_counts_by_its_content(tmp_path, own):
+    folder, _ = own
+    for name in ("a.pt", "b.pt"):
+        shutil.copy(folder / "model.pt", tmp_path / name)
+    train(tmp_path / "run", first=tmp_path / "a.pt", start_from=tmp_path / "a.pt")
+    assert train(tmp_path / "run", first=tmp_path / "b.pt", start_from=tmp_path / "b.pt").saver.is_finished
+    torch.save(make_network().state_dict(), tmp_path / "b.pt")
+    with pytest.raises(ConfigurationError, match=r"--start_from: sha256:\w{12}\.\.\. before, sha256:\w{12}\.\.\. now"):
+        train(tmp_path / "run", first=tmp_path / "b.pt", start_from=tmp_path / "b.pt")
 
 
 def test_another_model_is_another_run(tmp_path):
