@@ -87,3 +87,8 @@ def deflate_series(folder: Path, before_pixels: bytes = b"", pixel_bytes: int | 
             pixels, pixel_data, n_zeros = struct.pack("<HH2sHL", 0x7FE0, 0x10, b"OW", 0, pixel_bytes), b"", pixel_bytes
         path.write_bytes(meta + deflated(header + before_pixels + pixels + pixel_data, n_zeros))
     return files
+
+
+def zeros_deflated(n_bytes: int) -> bytes:
+    """Return a raw deflate stream of so many zeros, to whole members at least."""
+    return deflated(b"", n_bytes)

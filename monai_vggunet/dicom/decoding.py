@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from monai_vggunet.dicom.bounded_reading import TooLargeError, read_dicom
-from monai_vggunet.dicom.codestream import codestream_size
+from monai_vggunet.dicom.codestream import codestream_components, codestream_size, rle_length
 from monai_vggunet.dicom.helpers import HelperCrashError, spread_contained
 from monai_vggunet.dicom.native_pixels import without_unused_bits
 from monai_vggunet.dicom.records import FrameRecord
@@ -30,6 +30,7 @@ __all__ = ["decode_all", "decode_planes"]
 
 # Frames of one file that are decoded in one call: enough that opening it costs little, few enough to hold.
 _FRAMES_PER_CALL = 16
+_PIXELS_PER_CALL = 1 << 24
 
 # Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
 _WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
@@ -41,6 +42,11 @@ _PLUGINS = {
 }
 # CharLS reads on for ever where a frame is cut short at some places.
 _JPEG_END = b"\xff\xd9"
+
+# RLE makes 128 bytes of two (PS3.5 G.3.1); frames are padded, hardly by as much again. Small frames are not counted.
+_RLE_EXPANSION = 64
+_MOST_TIMES_RLE = 2
+_HARMLESS_BYTES = 1 << 28
 
 # A codec's own words, cut to what fits in a message.
 _LONGEST_REASON = 300
@@ -61,9 +67,10 @@ def decode_all(
         DicomPixelError: as `decode_planes`, or a codec crashed; the text names the file.
     """
     parts = [
-        (number, start, list(frames[start : start + _FRAMES_PER_CALL]))
+        (number, start, list(frames[start : start + count]))
         for number, frames in enumerate(files)
-        for start in range(0, len(frames), _FRAMES_PER_CALL)
+        for count in [_frames_per_call(frames)]
+        for start in range(0, len(frames), count)
     ]
 
     def hand_over(which: int, planes: list[np.ndarray]) -> None:
@@ -79,6 +86,11 @@ def decode_all(
             f"pixels of {name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
             "or remove it"
         ) from error
+
+
+def _frames_per_call(frames: Sequence[FrameRecord]) -> int:
+    largest = max((frame.rows * frame.columns for frame in frames), default=1)
+    return max(1, min(_FRAMES_PER_CALL, _PIXELS_PER_CALL // max(1, largest)))
 
 
 def decode_planes(frames: list[FrameRecord]) -> list[np.ndarray]:
@@ -145,14 +157,8 @@ def _decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
 def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     """Decode stored values, of the right width where the codec knows it, else as whole words."""
     syntax, expected = dataset.file_meta.TransferSyntaxUID, (frame.rows, frame.columns)
-    if syntax in _WIDTH_DECODED:
-        count = int(dataset.get("NumberOfFrames") or 1)
-        compressed = get_frame(dataset.PixelData, frame.frame_index, number_of_frames=count)
-        declared = codestream_size(compressed)
-        if declared != expected:
-            raise ValueError(f"the compressed frame declares {declared or 'no'} rows and columns, expected {expected}")
-        if syntax in JPEGLSTransferSyntaxes and not compressed.rstrip(b"\0").endswith(_JPEG_END):
-            raise ValueError("the compressed frame has no end: cut short")
+    if syntax in _WIDTH_DECODED or syntax == RLELossless:
+        _require_expected(_compressed(dataset, frame), syntax, expected, int(dataset.BitsAllocated))
     stored = pixel_array(
         dataset,
         index=frame.frame_index,
@@ -163,6 +169,31 @@ def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     if stored.shape != expected:
         raise ValueError(f"got {stored.shape}, expected {expected}")
     return stored
+
+
+def _compressed(dataset: Dataset, frame: FrameRecord) -> bytes:
+    """Return the bytes that pydicom will hand to a codec."""
+    count = int(dataset.get("NumberOfFrames") or 1)
+    offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    extended = offsets if all(offsets) and len(offsets[0]) == len(offsets[1]) else None
+    return get_frame(dataset.PixelData, frame.frame_index, number_of_frames=count, extended_offsets=extended)
+
+
+def _require_expected(compressed: bytes, syntax: str, expected: tuple[int, int], bits_allocated: int) -> None:
+    """Refuse a compressed frame that would become something else than its header says, before a codec sees it."""
+    if syntax == RLELossless:
+        most = _MOST_TIMES_RLE * -(-bits_allocated // 8) * expected[0] * expected[1]
+        suspicious = len(compressed) * _RLE_EXPANSION > max(most, _HARMLESS_BYTES)
+        if suspicious and rle_length(compressed, most) > most:
+            raise ValueError(f"the compressed frame decodes to more than {most:,} bytes")
+        return
+    declared, components = codestream_size(compressed), codestream_components(compressed)
+    if declared != expected:
+        raise ValueError(f"the compressed frame declares {declared or 'no'} rows and columns, expected {expected}")
+    if components != 1:
+        raise ValueError(f"the compressed frame declares {components} values per pixel, expected 1")
+    if syntax in JPEGLSTransferSyntaxes and not compressed.rstrip(b"\0").endswith(_JPEG_END):
+        raise ValueError("the compressed frame has no end: cut short")
 
 
 def _require_fit(stored: np.ndarray, used: int) -> None:

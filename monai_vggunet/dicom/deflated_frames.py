@@ -26,16 +26,18 @@ def inflate_frames(dataset: Dataset, wanted: Sequence[int]) -> Iterator[tuple[in
         ValueError, zlib.error: if a frame is damaged or missing.
     """
     shape, bits = (int(dataset.Rows), int(dataset.Columns)), int(dataset.BitsAllocated)
+    max_bytes = -(-shape[0] * shape[1] * bits // 8)
     remaining = set(wanted)
     for index, frame in enumerate(generate_frames(dataset.PixelData, number_of_frames=int(dataset.NumberOfFrames))):
         if index not in remaining:
             continue
         remaining.discard(index)
-        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame)
+        # No more than the header says: a frame may inflate to a thousand times its size.
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, max_bytes)
         if bits == 1:
             values = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
         else:
-            values = np.frombuffer(data[: shape[0] * shape[1] * bits // 8], dtype=f"<u{bits // 8}")
+            values = np.frombuffer(data, dtype=f"<u{bits // 8}")
         if len(values) < shape[0] * shape[1]:
             raise ValueError(f"frame {index + 1} holds {len(values)} values, expected {shape[0] * shape[1]}")
         yield index, values[: shape[0] * shape[1]].reshape(shape)

@@ -13,6 +13,7 @@ from monai_vggunet.dicom.decoding import decode_all
 from monai_vggunet.dicom.native_pixels import native_layout, read_native, rescale_into
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
+from monai_vggunet.memory import lack_of_memory
 
 __all__ = ["read_pixels"]
 
@@ -25,6 +26,9 @@ _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 # files is damaged. Up to the second figure a claim is harmless.
 _MOST_PIXELS_PER_BYTE = 5000
 _HARMLESS_PIXELS = 1 << 26
+
+_VOXEL_BYTES = 4  # float32
+_DECODED_PIXEL_BYTES = 16  # of a plane on its way through a codec: 32 bits per pixel, and copies
 
 # Files that a thread reads before it asks for more.
 _FILES_PER_TASK = 16
@@ -75,18 +79,23 @@ def _require_gray(frame: FrameRecord) -> None:
 
 
 def _require_plausible(files: list[_Places]) -> None:
-    """Refuse files far too small for what their headers claim, before memory is set aside for it."""
+    """Refuse more than memory holds, and files far too small for what their headers claim, before it is set aside."""
     first = files[0][0][1]
     claimed = sum(frame.rows * frame.columns for places in files for _, frame in places)
-    if claimed <= _HARMLESS_PIXELS:
-        return
-    held = sum(_size(places[0][1].path) for places in files)
-    if claimed > held * _MOST_PIXELS_PER_BYTE:
+    planes, pixels = sum(map(len, files)), f"{first.columns}x{first.rows}"
+    is_large = claimed > _HARMLESS_PIXELS
+    held = sum(_size(places[0][1].path) for places in files) if is_large else 0
+    if claimed > max(_HARMLESS_PIXELS, held * _MOST_PIXELS_PER_BYTE):
         raise DicomPixelError(
-            f"{len(files)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({first.columns}x"
-            f"{first.rows} a plane); expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
+            f"{len(files)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({pixels} a plane); "
+            f"expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
         )
-    if native_layout(first.path, [first]) is None:
+    lacking = lack_of_memory(_VOXEL_BYTES * claimed + _DECODED_PIXEL_BYTES * first.rows * first.columns)
+    if lacking:
+        raise DicomPixelError(
+            f"{planes} planes of {pixels} pixels, from {first.name}: {lacking}; expected a volume that fits into memory"
+        )
+    if is_large and native_layout(first.path, [first]) is None:
         decode_all([[first]], lambda *_: None, 1)  # refuses a plane that is not of the size claimed
 
 
@@ -99,19 +108,11 @@ def _size(path: Path) -> int:
 
 def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
     shape = (len(frames), frames[0].rows, frames[0].columns)
-    size = 4 * shape[0] * shape[1] * shape[2]
     try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        memory = size
-    try:
-        if size > memory:
-            raise MemoryError
         return np.empty(shape, dtype=np.float32)
-    except (MemoryError, ValueError) as error:
+    except (MemoryError, ValueError) as error:  # others may have taken it meanwhile
         raise DicomPixelError(
-            f"{shape[0]} planes of {shape[2]}x{shape[1]} pixels, from {frames[0].name}, need {size / 2**30:.1f} GiB; "
-            "expected a volume that fits into memory"
+            f"{shape[0]} planes of {shape[2]}x{shape[1]} pixels, from {frames[0].name}, do not fit into memory"
         ) from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from monai_vggunet.dicom.contours import Patch, combine_even_odd, fill_contour, in_conflict
+from monai_vggunet.dicom.contours import combine_even_odd, fill_contour, in_conflict
 from monai_vggunet.dicom.label_grid import ImageGrid, LabelCanvas
 from monai_vggunet.dicom.segment_names import Segment
 from monai_vggunet.errors import DicomReadError, GridMismatchError
@@ -23,6 +23,12 @@ _FEWEST_POINTS = 3
 # Every point of a contour lies this near to one slice, in units of the slice distance: more than planning systems
 # round positions (to 0.1 mm, in slices of 0.6 mm and more), less than contours of a series with other slices are off.
 PLANE_TOLERANCE_SLICES = 0.2
+
+_LONGEST_NUMBER = 64  # characters; PS3.5 6.2 allows 16, and some software writes all digits of a double
+_MOST_CONTOURS = 4096  # of one structure in one slice: more pieces than a threshold leaves of trabecular bone
+_MOST_TIMES_COVERED = 64  # that their boxes cover the slice, one upon the other
+# An outline that fills its box to the last pixel crosses no more rows than its pixels have edges.
+_MOST_TIMES_FILLED, _HARMLESS_CROSSINGS = 2, 1 << 20
 
 
 def structures_of(dataset: Dataset, path: Path) -> list[Segment]:
@@ -82,17 +88,21 @@ def paint_structures(dataset: Dataset, path: Path, canvas: LabelCanvas, classes:
     names = {roi.number: str(roi) for roi in structures_of(dataset, path)}
     for number, value in classes.items():
         what = f"structure {names[number]} of {path}"
-        by_slice: dict[int, list[Patch]] = {}
+        by_slice: dict[int, list[np.ndarray]] = {}
         for contour, item in enumerate(items[number], start=1):
             if not _is_closed(item):
                 continue
             points = _points(item, f"contour {contour} of {what}")
             slice_index, index = _in_slice(points, canvas.grid, f"contour {contour} of {what}")
-            by_slice.setdefault(slice_index, []).append(fill_contour(index))
-        for slice_index, patches in by_slice.items():
+            by_slice.setdefault(slice_index, []).append(index)
+        conflicts = 0
+        for slice_index, contours in by_slice.items():
+            _require_drawn(contours, canvas.grid.shape[0] * canvas.grid.shape[1], f"{what}, in slice {slice_index},")
+            patches = [fill_contour(index) for index in contours]  # of one slice: a contour may cover all of it
             column, row, inside = combine_even_odd(patches)
             canvas.paint(inside * np.uint8(value), (column, row, slice_index), what)
-        findings += _findings(names[number], items[number], by_slice)
+            conflicts += in_conflict(patches)
+        findings += _findings(names[number], items[number], sorted(by_slice), conflicts)
     return findings
 
 
@@ -118,7 +128,10 @@ def _points(item: Dataset, what: str) -> np.ndarray:
     value = None if element is None else element.value
     try:
         if isinstance(element, RawDataElement) and isinstance(value, bytes):
-            numbers = np.array(value.rstrip(b"\0 ").split(b"\\"), dtype="S").astype(np.float64)
+            texts = value.rstrip(b"\0 ").split(b"\\")
+            if max(map(len, texts)) > _LONGEST_NUMBER:  # an array of texts takes the longest one's length for each
+                raise ValueError
+            numbers = np.array(texts, dtype="S").astype(np.float64)
         else:
             numbers = np.array(item.ContourData, dtype=np.float64)
     except (ValueError, TypeError, AttributeError) as error:
@@ -161,20 +174,37 @@ def _in_slice(points_lps: np.ndarray, grid: ImageGrid, what: str) -> tuple[int, 
     return nearest, index[:, :2]
 
 
-def _findings(name: str, items: list[Dataset], by_slice: Mapping[int, list[Patch]]) -> list[str]:
+def _require_drawn(contours: list[np.ndarray], slice_pixels: int, what: str) -> None:
+    """Refuse what nobody draws: each contour takes a mask of its box, and time for every row that it crosses."""
+    sizes = np.array([np.ptp(index, axis=0) + 1 for index in contours])
+    covered = float(sizes.prod(axis=1).sum())
+    if len(contours) > _MOST_CONTOURS or covered > _MOST_TIMES_COVERED * slice_pixels:
+        raise DicomReadError(
+            f"{what} has {len(contours):,} contours, with boxes of {covered:,.0f} pixels; expected up to "
+            f"{_MOST_CONTOURS:,}, and no more than {_MOST_TIMES_COVERED} times the slice: a damaged object"
+        )
+    for index, (columns, rows) in zip(contours, sizes):
+        crossed = float(np.abs(np.diff(index[:, 1], append=index[:1, 1])).sum())
+        if crossed > _HARMLESS_CROSSINGS + _MOST_TIMES_FILLED * columns * rows:
+            raise DicomReadError(
+                f"{what} has a contour of {len(index):,} points that goes up and down over {crossed:,.0f} rows in a "
+                f"box of {columns:.0f} x {rows:.0f} pixels; expected an outline: a damaged object"
+            )
+
+
+def _findings(name: str, items: list[Dataset], slices: list[int], conflicts: int) -> list[str]:
     """Say what of a structure could not be drawn as it may have been meant."""
     findings = []
     ignored = [str(item.get("ContourGeometricType") or "no type") for item in items if not _is_closed(item)]
     if ignored:
         kinds = ", ".join(sorted(set(ignored)))
         findings.append(f"structure {name}: {len(ignored)} contours enclose nothing and are left out ({kinds})")
-    span = max(by_slice) - min(by_slice) + 1
-    if len(by_slice) < span:
+    span = slices[-1] - slices[0] + 1
+    if len(slices) < span:
         findings.append(
-            f"structure {name}: {span - len(by_slice)} of the {span} slices from its first to its last have no "
+            f"structure {name}: {span - len(slices)} of the {span} slices from its first to its last have no "
             "contour and stay empty; nothing is interpolated"
         )
-    conflicts = sum(in_conflict(patches) for patches in by_slice.values())
     if conflicts:
         findings.append(
             f"structure {name}: in {conflicts} slices contours cross, and count as outside where they overlap, or are "

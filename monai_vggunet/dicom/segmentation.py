@@ -5,20 +5,18 @@ BINARY, FRACTIONAL (PS3.3 A.51) and Label Map Segmentation Storage (A.51 as of S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels
 
-from monai_vggunet.dicom.decoding import decode_all
-from monai_vggunet.dicom.deflated_frames import DEFLATED_IMAGE_FRAMES, inflate_frames
 from monai_vggunet.dicom.frames import frames_of
 from monai_vggunet.dicom.label_grid import ImageGrid, LabelCanvas
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.dicom.segment_names import Segment
+from monai_vggunet.dicom.segment_pixels import decode_segments
 from monai_vggunet.errors import DicomGeometryError, DicomPixelError, DicomReadError, GridMismatchError
 
 __all__ = ["SEGMENTATION_CLASSES", "paint_segments", "segments_of"]
@@ -30,7 +28,7 @@ SEGMENTATION_CLASSES = {
 _TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 # A fractional voxel belongs to its segment from half of MaximumFractionalValue on, probability and occupancy alike.
 FRACTION = 0.5
-_LONGEST_REASON = 200
+_LARGEST_NUMBER = 0xFFFF  # of a segment, and of what stands for none: PS3.3 C.8.20.2, US
 
 
 def segments_of(dataset: Dataset, path: Path) -> list[Segment]:
@@ -55,8 +53,14 @@ def segments_of(dataset: Dataset, path: Path) -> list[Segment]:
         segments = [segment for segment in segments if segment.number not in _background_values(dataset)]
     if not segments:
         raise DicomReadError(f"{path} describes no segment (SegmentSequence): a damaged object")
-    if len({segment.number for segment in segments}) != len(segments):
+    numbers = {segment.number for segment in segments}
+    if len(numbers) != len(segments):
         raise DicomReadError(f"{path} describes a SegmentNumber twice: a damaged object")
+    if not 0 <= min(numbers) <= max(numbers) <= _LARGEST_NUMBER:
+        raise DicomReadError(
+            f"{path} describes SegmentNumbers from {min(numbers)} to {max(numbers)}; expected 0 to "
+            f"{_LARGEST_NUMBER}: a damaged object"
+        )
     return segments
 
 
@@ -95,7 +99,7 @@ def paint_segments(dataset: Dataset, path: Path, canvas: LabelCanvas, classes: M
         drawn = _looked_up(table, pixels, what) if number is None else (pixels >= limit) * np.uint8(classes[number])
         canvas.paint(placements[place].oriented(drawn), placements[place].corner, what)
 
-    _decode(dataset, path, [frames[index] for index in wanted], paint)
+    decode_segments(dataset, path, [frames[index] for index in wanted], paint)
 
 
 def _frames(dataset: Dataset, path: Path) -> tuple[FrameRecord, ...]:
@@ -216,55 +220,7 @@ def _mismatch(
     )
 
 
-# Pixels
-
-
-def _decode(
-    dataset: Dataset, path: Path, frames: Sequence[FrameRecord], consume: Callable[[int, np.ndarray], None]
-) -> None:
-    """Hand over the frame's index and the stored values (rows, columns) of each frame."""
-    if "PixelData" not in dataset:
-        raise DicomPixelError(f"{path} holds no pixel data: a file cut short, or a header without its pixels")
-    if int(dataset.get("SamplesPerPixel") or 1) != 1:
-        raise DicomPixelError(f"{path} has {dataset.SamplesPerPixel} values per pixel; expected 1")
-    if not _is_deflated(dataset) and dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        # one worker: frames are painted one after the other
-        decode_all([frames], lambda _, which, pixels: consume(frames[which].frame_index, pixels), 1)
-        return
-    for index, pixels in _without_codec(dataset, path, [frame.frame_index for frame in frames]):
-        consume(index, pixels)
-
-
-def _is_deflated(dataset: Dataset) -> bool:
-    return bool(dataset.file_meta.TransferSyntaxUID == DEFLATED_IMAGE_FRAMES)
-
-
-def _without_codec(dataset: Dataset, path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    try:
-        if _is_deflated(dataset):
-            yield from inflate_frames(dataset, wanted)
-        elif dataset.BitsAllocated == 1:
-            yield from _unpacked(dataset, wanted)
-        elif wanted:
-            yield from zip(wanted, iter_pixels(dataset, raw=True, indices=list(wanted)), strict=True)
-    except Exception as error:  # pydicom's, zlib's and numpy's own kinds, of which there are many
-        reason = str(error).splitlines()[0][:_LONGEST_REASON] if str(error) else type(error).__name__
-        raise DicomPixelError(f"the pixels of {path} cannot be decoded: {reason}") from error
-
-
-def _unpacked(dataset: Dataset, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Unpack native bits; frames follow each other without padding, so that one may begin within a byte (PS3.5 8.2).
-
-    pydicom 3.0 can decode such a frame by its index only where it begins and ends with a byte.
-    """
-    count, data = dataset.Rows * dataset.Columns, np.frombuffer(dataset.PixelData, dtype=np.uint8)
-    needed = -(-count * int(dataset.NumberOfFrames) // 8)
-    if len(data) < needed:
-        raise ValueError(f"{len(data)} bytes of pixel data, expected {needed}: a truncated file")
-    for index in wanted:
-        start = index * count
-        bits = np.unpackbits(data[start // 8 : (start + count + 7) // 8], bitorder="little")
-        yield index, bits[start % 8 : start % 8 + count].reshape(dataset.Rows, dataset.Columns)
+# What pixels mean
 
 
 def _threshold(dataset: Dataset, path: Path) -> float:
@@ -278,7 +234,10 @@ def _threshold(dataset: Dataset, path: Path) -> float:
 
 def _background_values(dataset: Dataset) -> set[int]:
     padding = dataset.get("PixelPaddingValue")
-    return {0} if padding is None else {int(padding)}
+    value = 0 if padding is None else int(padding)
+    if not 0 <= value <= _LARGEST_NUMBER:
+        raise DicomReadError(f"PixelPaddingValue is {value}; expected 0 to {_LARGEST_NUMBER}: a damaged object")
+    return {value}
 
 
 def _class_table(dataset: Dataset, path: Path, classes: Mapping[int, int]) -> np.ndarray:

@@ -361,8 +361,9 @@ def test_jpeg_ls_without_an_end_is_refused(tmp_path: Path) -> None:
 
 def test_volume_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_series(tmp_path)
-    monkeypatch.setattr("os.sysconf", lambda name: 10 if name == "SC_PHYS_PAGES" else 16)
-    with pytest.raises(DicomPixelError, match=r"4 planes of 5x6 pixels.*fits into memory"):
+    monkeypatch.setattr("monai_vggunet.memory.NEGLIGIBLE_BYTES", 0)
+    monkeypatch.setattr("monai_vggunet.memory.available_memory", lambda: 400)
+    with pytest.raises(DicomPixelError, match=r"4 planes of 5x6 pixels.*it needs .* of memory.*fits into memory"):
         read(tmp_path)
 
 
