@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +15,10 @@ import typer
 from rich.console import Console
 
 from monai_vggunet._version import __version__
-from monai_vggunet.errors import VGGUNetError
+from monai_vggunet.errors import OutputWriteError, VGGUNetError
+from monai_vggunet.layout import require_output_apart
+from monai_vggunet.names import ReadableFormatter, readable, readable_lines
+from monai_vggunet.stopping import Stopped, end_now, stop_on_signals, told_to_stop
 from monai_vggunet.survey_table import print_survey, survey_as_json
 
 __all__ = ["main"]
@@ -94,9 +100,7 @@ def segment(
     ] = False,
 ) -> None:
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name, level in CHATTERERS.items():
-        logging.getLogger(name).setLevel(level)
+    _start_logging()
     try:
         factors = [float(part) for part in scales.split(",")]
     except ValueError:
@@ -105,6 +109,7 @@ def segment(
         raise typer.BadParameter("expected folders or files, or --dicomweb URL with --study UID")
     if no_store and store:
         raise typer.BadParameter("--no-store and --store contradict each other")
+    require_output_apart(inputs or [], output)
     from monai_vggunet.pacs import open_pacs
 
     pacs = open_pacs(dicomweb, [] if no_store else store, calling_aet, pacs_timeout, allow_plain_http)
@@ -121,7 +126,7 @@ def segment(
     from monai_vggunet.report import StudyReporter, write_index
     from monai_vggunet.segment import Segmenter, gather_results
     from monai_vggunet.segment import segment as segment_all
-    from monai_vggunet.segment_studies import segment_studies, stop_on_signals
+    from monai_vggunet.segment_studies import segment_studies
 
     asked: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
     asked |= {"on_gap": on_gap, "on_tilt": on_tilt}
@@ -136,7 +141,7 @@ def segment(
     segmenter = Segmenter(model, device, reader_options=asked, **options)
     reporter = StudyReporter(asked) if pages else None
     wanted: dict[str, Any] = {"resume": resume, "outputs": outputs, "after_case": pacs.delivery, "report": reporter}
-    with stop_on_signals(pacs.stop):
+    with told_to_stop(pacs.stop):
         if pacs.server is None:
             results = segment_all(inputs or [], output, segmenter, rank=rank, n_ranks=n_ranks, **wanted)
         else:
@@ -149,13 +154,16 @@ def segment(
     before = f" ({skipped} of them before)" if skipped else ""
     if rank > 0:  # the first process tells for all
         raise typer.Exit(SOME_FAILED if failed or without_page else 0)
-    print(f"{len(results) - len(failed)} of {len(results)} cases done{before}, masks under {output}")
+    print(f"{len(results) - len(failed)} of {len(results)} cases done{before}, masks under {readable(output)}")
     for result in failed:
-        print(f"failed: {result.case}: {result.error.splitlines()[0]}")
-    for name, error in without_page.items():
-        print(f"no report: {name}: {error.splitlines()[0]}")
+        print(f"failed: {result.case}: {_first_line(result.error)}")
     if reporter is not None:
-        print(f"report: {write_index(output)}")
+        try:
+            print(f"report: {readable(write_index(output))}")
+        except VGGUNetError as error:
+            without_page = {**without_page, "index.html": str(error)}
+    for name, text in without_page.items():
+        print(f"no report: {readable(name)}: {_first_line(text)}")
     if failed or without_page:
         raise typer.Exit(SOME_FAILED)
 
@@ -173,8 +181,7 @@ def report(
     viewer: Annotated[Path | None, typer.Option(help="the npm package of NiiVue, brought by hand")] = None,
 ) -> None:
     """Write report.html for studies and training runs: pages that open anywhere and ask the network for nothing."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("LoadImage").setLevel(logging.WARNING)
+    _start_logging()
     if not results and not fetch_viewer and viewer is None:
         raise typer.BadParameter("nothing to report: name a folder of results or of a training run")
     if fetch_viewer or viewer is not None:
@@ -187,7 +194,10 @@ def report(
 
     pages = report_all(results, images or (), max_mb)
     for page in pages:
-        print(f"no report: {page.name}: {page.error.splitlines()[0]}" if page.error else f"report: {page.page}")
+        if page.error:
+            print(f"no report: {readable(page.name)}: {_first_line(page.error)}")
+        else:
+            print(f"report: {readable(page.page)}")
     if any(page.error for page in pages):
         raise typer.Exit(SOME_FAILED)
 
@@ -201,7 +211,7 @@ def export(
     formats: Annotated[str, typer.Option(help="which")] = "torchscript,torch_export,onnx,openvino",
 ) -> None:
     """Write a model in other programs' formats beside it; each is compared with the network on your own slices."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _start_logging()
     from monai_vggunet.export import cases_to_check, export_model
 
     done = export_model(model, cases_to_check(model, data), formats.split(","))
@@ -217,9 +227,60 @@ def _options(version: Annotated[bool, typer.Option("--version", help="print the 
 
 
 def main() -> None:
-    """Run the command line; a refusal is one message and exit status 2, not a traceback."""
+    """Run the command line; a refusal is one message and exit status 2, not a traceback.
+
+    What cannot be written, be it a result or a line on the screen, is exit status 1. A signal ends the process within
+    seconds, with its own status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal of another time lacks letters, which must stop nothing
+            stream.reconfigure(errors="backslashreplace")
+    with stop_on_signals():
+        try:
+            status = _status_of_command()
+        except Stopped as stopped:
+            end_now(stopped.status)  # without waiting for threads, which may wait themselves
+    raise SystemExit(status)
+
+
+def _status_of_command() -> int:
     try:
-        app()
+        try:
+            app()
+        except SystemExit as ending:  # how typer ends
+            if isinstance(ending, Stopped):
+                raise
+            sys.stdout.flush()
+            return ending.code if isinstance(ending.code, int) else int(bool(ending.code))
+        sys.stdout.flush()
+        return 0
+    except OutputWriteError as error:
+        return _refused(str(error), SOME_FAILED)
     except VGGUNetError as error:
-        Console(stderr=True).print(f"monai-vggunet: {error}", style="red", highlight=False, markup=False)
-        raise SystemExit(USAGE_ERROR) from None
+        return _refused(str(error), USAGE_ERROR)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if error.filename is not None:
+            return _refused(f"{error.filename}: {reason}", SOME_FAILED)
+        with suppress(OSError):  # standard output: a full disk, a reader who has left; its buffer is given up
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _refused(f"the output cannot be written: {reason}", SOME_FAILED)
+
+
+def _refused(text: str, status: int) -> int:
+    with suppress(OSError):
+        message = f"monai-vggunet: {readable_lines(text)}"
+        Console(stderr=True).print(message, style="red", highlight=False, markup=False)
+    return status
+
+
+def _start_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(ReadableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for name, level in CHATTERERS.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def _first_line(text: str) -> str:
+    return readable(next(iter(text.splitlines()), ""))

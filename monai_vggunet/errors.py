@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from pathlib import Path
 from types import TracebackType
+
+from monai_vggunet.stopping import Stopped
 
 __all__ = [
     "ClickError",
@@ -17,6 +21,7 @@ __all__ = [
     "GridMismatchError",
     "ImageContentError",
     "ImageReadError",
+    "IrregularFileError",
     "LabelContentError",
     "ModelMismatchError",
     "OutputWriteError",
@@ -29,6 +34,7 @@ __all__ = [
     "SeriesSelectionError",
     "VGGUNetError",
     "ViewerMissingError",
+    "as_refusal",
     "reason_behind",
     "refusal_behind",
     "show_refusals_last",
@@ -71,6 +77,10 @@ class ImageContentError(VGGUNetError, ValueError):
 
 class ImageReadError(VGGUNetError, OSError):
     """An image file that is not DICOM is missing, truncated or damaged."""
+
+
+class IrregularFileError(VGGUNetError, OSError):
+    """A pipe, a socket or a device where a file was expected: to read it might never end."""
 
 
 class LabelContentError(VGGUNetError, ValueError):
@@ -135,6 +145,34 @@ class PacsStoreError(PacsError):
 
 class ViewerMissingError(VGGUNetError, RuntimeError):
     """The reports' viewer could not be fetched; reports are written without it, more plainly."""
+
+
+def as_refusal(case: str, error: BaseException) -> VGGUNetError:
+    """Return whatever stopped one case as a refusal of ours; the others go on.
+
+    The text of an error that nobody foresaw may quote a header, so it is left out. What a library raises to end the
+    program (`SystemExit`) is a failure like others.
+
+    Args:
+        case: its name.
+        error: as it was caught.
+
+    Raises:
+        KeyboardInterrupt, Stopped: these are the user's wish, and go on.
+    """
+    if isinstance(error, (KeyboardInterrupt, Stopped)):
+        raise error
+    if isinstance(error, VGGUNetError):
+        return error
+    if isinstance(error, OSError):
+        return DatasetError(f"case {case} cannot be read or written: {error.strerror or type(error).__name__}")
+    if isinstance(error, MemoryError):
+        return DatasetError(f"case {case} does not fit into memory")
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return DatasetError(
+        f"case {case} failed in a way nobody foresaw ({type(error).__name__} at {Path(where.filename).name}:"
+        f"{where.lineno}): please report it"
+    )
 
 
 def refusal_behind(error: BaseException | None) -> VGGUNetError | None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.errors import OutputWriteError
+from monai_vggunet.regular_files import open_regular
+from monai_vggunet.stopping import at_forced_end
 
 try:
     import fcntl
@@ -26,6 +28,8 @@ except ImportError:  # Windows has no such locks: temporary files of killed proc
 __all__ = ["atomic_path", "remove_stale_temporaries", "sha256_of_file", "write_json"]
 
 _READ_BLOCK = 1 << 20  # bytes; large enough that hashing is bound by the disk
+# Of the target's name, in the temporary one: together they must fit into a file name's 255 bytes.
+_LONGEST_PREFIX, _LONGEST_ENDING = 40, 16
 
 
 @contextmanager
@@ -48,6 +52,7 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
         handle, temporary = _locked_temporary(target, suffix)
     except OSError as error:
         raise _not_written(target, error) from error
+    no_longer = at_forced_end(lambda: temporary.unlink(missing_ok=True))
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -61,6 +66,7 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        no_longer()
         os.close(handle)  # and with it the lock
 
 
@@ -78,30 +84,33 @@ def remove_stale_temporaries(path: str | os.PathLike[str], suffix: str | None = 
     with os.scandir(target.parent) as entries:
         left = [e.path for e in entries if e.name.startswith(beginning) and e.name.endswith(ending)]
     for name in left:
-        with suppress(OSError):  # of another user, or gone meanwhile
-            handle = os.open(name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            try:
-                if _lock(handle):
-                    os.unlink(name)
-            finally:
-                os.close(handle)
+        with suppress(OSError), open_regular(name, follow_link=False) as file:  # of another user, or gone meanwhile
+            if _lock(file.fileno()):
+                os.unlink(name)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write `content` as indented JSON, whole or not at all; NaN and infinity, which JSON lacks, become null.
+    r"""Write `content` as indented JSON, whole or not at all; NaN and infinity, which JSON lacks, become null.
+
+    The file is UTF-8. A byte of a path that is not (PEP 383) is escaped as JSON does, `\udce9`, and comes back when
+    read.
 
     Raises:
         OutputWriteError: the file cannot be written.
     """
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:
-    """Return the file's SHA-256 as 64 hexadecimal digits."""
+    """Return the file's SHA-256 as 64 hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(_READ_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -109,7 +118,8 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
 
 def _temporary_name(target: Path, suffix: str | None) -> tuple[str, str]:
     """Return the beginning and the ending of the temporary names of a file."""
-    return f".{target.name.split('.')[0]}-", "".join(target.suffixes[-2:]) if suffix is None else suffix
+    ending = "".join(target.suffixes[-2:])[-_LONGEST_ENDING:] if suffix is None else suffix
+    return f".{target.name.split('.')[0][:_LONGEST_PREFIX]}-", ending
 
 
 def _locked_temporary(target: Path, suffix: str | None) -> tuple[int, Path]:

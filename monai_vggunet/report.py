@@ -21,6 +21,7 @@ from monai_vggunet.outputs.display_view import display_view
 from monai_vggunet.outputs.embedded_volume import LIMIT_MB
 from monai_vggunet.outputs.report_index import write_report_index
 from monai_vggunet.outputs.study_report import REPORT_NAME, write_failure_report, write_study_report
+from monai_vggunet.regular_files import read_text, refuse_irregular
 from monai_vggunet.report_sources import ImageFinder, read_case
 from monai_vggunet.training_run import is_training_run, report_training
 
@@ -172,12 +173,12 @@ def _studies(path: Path) -> list[Path]:
 def _record(folder: Path) -> dict[str, Any]:
     file = folder / RECORD
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = json.loads(read_text(file))
         if not isinstance(record, dict):
             raise ValueError("no object")
     except FileNotFoundError:
         raise DatasetError(f"{folder} has no {RECORD}: expected a folder that `monai-vggunet segment` wrote") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             f"{file} is no record as `monai-vggunet segment` writes it: segment the study anew"
         ) from error
@@ -185,6 +186,7 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _mask(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    refuse_irregular(file)
     try:
         image = nib.load(file)
         labels = np.asarray(image.dataobj)  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -18,9 +17,11 @@ from torch import distributed
 from tqdm import tqdm
 
 from monai_vggunet.data import image_cases
-from monai_vggunet.data.datalist import Case
-from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError
+from monai_vggunet.data.case_names import Case, distinct_cases
+from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError, as_refusal
 from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.layout import RECORD, require_sources_kept
+from monai_vggunet.names import readable_lines
 from monai_vggunet.networks.autocast import describe_hardware
 from monai_vggunet.outputs import CaseMask, CaseOutputs, Classes, content_digest, is_done, set_aside, study_record
 from monai_vggunet.segmenter import Segmentation, Segmenter
@@ -52,7 +53,7 @@ def segment(
     after_case: Callable[[Path], str] | None = None,
     report: Callable[[Case, Path], None] | None = None,
 ) -> list[CaseResult]:
-    """Segment every case found under the inputs; one that fails is recorded, and the others go on.
+    """Segment every case found under the inputs; one that fails, in whatever way, is recorded, and the others go on.
 
     Each gives `OUT/<case>/` with the outputs asked for, by default `mask.nii.gz` with `mask.json`, and
     `disagreement.nii.gz` (percent) with several test-time views, and `record.json`; every file appears whole or not at
@@ -72,13 +73,16 @@ def segment(
         report: called with each case and the folder of its results, failed or done, after `after_case`.
 
     Raises:
-        ConfigurationError: outputs that need probabilities, of a segmenter that gives none.
+        ConfigurationError: outputs that need probabilities, of a segmenter that gives none; or results that would be
+            written over or beside what they are made from.
         DatasetError: an input does not exist or holds nothing to segment, or two cases have one name.
     """
     outputs = outputs or CaseOutputs()
     if outputs.need_probabilities and not segmenter.probabilities:
         raise ConfigurationError("these outputs need probabilities: make the Segmenter with probabilities=True")
-    cases = _unique(case for path in inputs for case in image_cases(path))[rank::n_ranks]
+    everything = _unique(case for path in inputs for case in image_cases(path, output_dir))
+    require_sources_kept({case["case"]: case["image"] for case in everything}, output_dir)
+    cases = everything[rank::n_ranks]
     _log.info("segmenting %d cases on %s", len(cases), describe_hardware(segmenter.device))
     results: dict[str, CaseResult] = {}
     with (
@@ -142,8 +146,8 @@ class _Task:
                 batch = self.segmenter.load(self.case)
                 self.outputs.require(decollate_batch(batch["image"])[0].meta)
                 self.batch = batch
-        except Exception as error:
-            self._keep(error)
+        except BaseException as error:
+            self.error = as_refusal(self.case["case"], error)
         self.seconds += time.monotonic() - started
         return self
 
@@ -152,8 +156,8 @@ class _Task:
         batch, self.batch = self.batch, None
         try:
             return None if batch is None else self.segmenter.compute(batch)
-        except Exception as error:
-            self._keep(error)
+        except BaseException as error:
+            self.error = as_refusal(self.case["case"], error)
         finally:
             self.seconds += time.monotonic() - started
         return None
@@ -168,29 +172,11 @@ class _Task:
                 result = self.segmenter.finish(computed)
                 self._write_files(result, time.monotonic() - started)
                 return CaseResult(name, self.folder)
-        except Exception as error:
-            self._keep(error)
+        except BaseException as error:
+            self.error = as_refusal(self.case["case"], error)
         assert self.error is not None
         _log.warning("%s: %s", name, self.error)
         return failed_case(name, self.folder, self.error, self.written)
-
-    def _keep(self, error: Exception) -> None:
-        """Keep an error as a refusal of ours; the text of an unforeseen one may quote a header, so it is left out."""
-        name = self.case["case"]
-        if isinstance(error, VGGUNetError):
-            self.error = error
-        elif isinstance(error, OSError):
-            self.error = DatasetError(
-                f"case {name} cannot be read or written: {error.strerror or type(error).__name__}"
-            )
-        elif isinstance(error, MemoryError):
-            self.error = DatasetError(f"case {name} does not fit into memory")
-        else:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            self.error = DatasetError(
-                f"case {name} failed in a way nobody foresaw ({type(error).__name__} at {Path(where.filename).name}:"
-                f"{where.lineno}): please report it"
-            )
 
     def _write_files(self, result: Segmentation, seconds: float) -> None:
         spec = self.segmenter.spec
@@ -219,12 +205,12 @@ class _Task:
             result.disagreement,
         )
         # The record goes first: whatever stops the run half-way, no file passes for the result of another record.
-        (self.folder / "record.json").unlink(missing_ok=True)
+        (self.folder / RECORD).unlink(missing_ok=True)
         for name in self.outputs.write(self.folder, mask):
             self.written.append(name)
         set_aside(self.folder, self.written)
         done = {"identity": self.identity, "outputs": self.outputs.names, "files": _hashes(self.folder, self.written)}
-        write_json(self.folder / "record.json", record | done)
+        write_json(self.folder / RECORD, record | done)
 
 
 def _one_ahead(reader: ThreadPoolExecutor, tasks: Sequence[_Task]) -> Iterator[_Task]:
@@ -243,22 +229,24 @@ def _write(
     after_case: Callable[[Path], str] | None,
     report: Callable[[Case, Path], None] | None,
 ) -> CaseResult:
-    result = _delivered(task.write(computed), after_case)
+    result = task.write(computed)
+    if after_case is not None and not result.error:
+        result = replace(result, error=_problem_of(result.case, after_case, result.folder))
     if report is not None:
-        report(task.case, result.folder)
+        problem = _problem_of(result.case, report, task.case, result.folder)
+        result = replace(result, error=result.error or problem)
     return result
 
 
-def _delivered(result: CaseResult, after_case: Callable[[Path], str] | None) -> CaseResult:
-    if after_case is None or result.error:
-        return result
+def _problem_of(case: str, step: Callable[..., str | None], *arguments: Any) -> str:
+    """Return what goes wrong in a step that follows a case's results: what it says, or what it raises."""
     try:
-        problem = after_case(result.folder)
-    except VGGUNetError as error:
-        problem = str(error)
+        problem = step(*arguments) or ""
+    except BaseException as error:
+        problem = str(as_refusal(case, error))
     if problem:
-        _log.warning("%s: %s", result.case, problem)
-    return replace(result, error=problem)
+        _log.warning("%s: %s", case, problem)
+    return readable_lines(problem)
 
 
 def _note(result: CaseResult, results: dict[str, CaseResult], bar: Any) -> None:
@@ -272,21 +260,23 @@ def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def failed_case(case: str, folder: Path, error: VGGUNetError, written: Sequence[str] = ()) -> CaseResult:
     """Record a failure; what could be written stays, what is of an earlier run is renamed: nothing is lost."""
-    record: dict[str, Any] = {"case": case, "status": "failed", "kind": type(error).__name__, "error": str(error)}
+    text = readable_lines(error)
+    record: dict[str, Any] = {"case": case, "status": "failed", "kind": type(error).__name__, "error": text}
     try:
         set_aside(folder, written)
-        write_json(folder / "record.json", record | {"files": _hashes(folder, written)})
-    except OSError as unwritten:  # a full disk: the summary still tells
+        write_json(folder / RECORD, record | {"files": _hashes(folder, written)})
+    except Exception as unwritten:  # a full disk: the summary still tells
         with suppress(OSError):
-            (folder / "record.json").unlink(missing_ok=True)
+            (folder / RECORD).unlink(missing_ok=True)
         _log.warning("%s: its record could not be written: %s", case, unwritten)
-    return CaseResult(case, folder, str(error))
+    return CaseResult(case, folder, text)
 
 
 def _unique(cases: Iterable[Case]) -> list[Case]:
+    """Refuse inputs that are called the same; those that only some file systems take for the same are renamed."""
     found: dict[str, Case] = {}
     for case in cases:
         if case["case"] in found:
             raise DatasetError(f"two inputs are called {case['case']!r}: their results would overwrite each other")
         found[case["case"]] = case
-    return list(found.values())
+    return distinct_cases(found.values())

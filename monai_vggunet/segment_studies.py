@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from monai_vggunet.errors import ConfigurationError, VGGUNetError
+from monai_vggunet.errors import ConfigurationError, VGGUNetError, as_refusal
+from monai_vggunet.layout import RECORD
 from monai_vggunet.pacs import DicomWebServer, download_study
+from monai_vggunet.regular_files import read_text
 from monai_vggunet.segment import CaseResult, failed_case, segment
 from monai_vggunet.segmenter import Segmenter
+from monai_vggunet.stopping import at_forced_end
 
-__all__ = ["check_uid", "segment_studies", "stop_on_signals"]
+__all__ = ["check_uid", "segment_studies"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ def segment_studies(
     studies = list(dict.fromkeys(study_uids))
     results = []
     with (
-        TemporaryDirectory(prefix="monai-vggunet-") as root,
+        _temporary_folder() as root,
         ThreadPoolExecutor(1, "download") as downloader,
         _stopping(server.retries.stop),
     ):
@@ -77,14 +79,14 @@ def segment_studies(
             try:
                 assert here is not None
                 folder = here.result()
-            except VGGUNetError as error:
-                results.append(_not_brought(name, Path(output_dir) / name, error))
+            except BaseException as error:
+                results.append(_not_brought(name, Path(output_dir) / name, as_refusal(name, error)))
                 continue
             try:
                 results += segment([folder], output_dir, segmenter, show_progress, **options)
-            except VGGUNetError as error:
-                results.append(failed_case(name, Path(output_dir) / name, error))
-            shutil.rmtree(folder.parent)
+            except BaseException as error:
+                results.append(failed_case(name, Path(output_dir) / name, as_refusal(name, error)))
+            shutil.rmtree(folder.parent, ignore_errors=True)  # what stays, goes with the whole folder
     return results
 
 
@@ -97,29 +99,6 @@ def check_uid(uid: str) -> str:
     if not UID.fullmatch(uid):
         raise ConfigurationError(f"{uid!r} is no DICOM UID; expected digits and dots, at most 64")
     return uid
-
-
-@contextmanager
-def stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM (`kill`, `timeout`, a service's stop) end the run in order, downloaded files removed.
-
-    Args:
-        stop: is set, so that other threads give up what they wait for.
-    """
-
-    def end(number: int, frame: object) -> None:
-        stop.set()
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
-
-    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]  # as by nohup
-    former = {number: signal.signal(number, end) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -146,13 +125,24 @@ class _Bring:
 def _not_brought(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
     """Record a study that could not be downloaded; a whole result of an earlier run says nothing wrong, and stays."""
     try:
-        earlier = json.loads((folder / "record.json").read_text(encoding="utf-8"))["status"]
+        earlier = json.loads(read_text(folder / RECORD))["status"]
     except (OSError, ValueError, KeyError, TypeError):
         earlier = ""
     if earlier != "done":
         return failed_case(case, folder, error)
     _log.warning("%s: %s; its earlier result stays", case, error)
     return CaseResult(case, folder, str(error))
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """A folder for this user alone that no end of the process leaves behind, but for a kill."""
+    with TemporaryDirectory(prefix="monai-vggunet-") as root:
+        no_longer = at_forced_end(lambda: shutil.rmtree(root, ignore_errors=True))
+        try:
+            yield root
+        finally:
+            no_longer()
 
 
 @contextmanager

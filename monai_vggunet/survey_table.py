@@ -9,17 +9,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from monai_vggunet.dicom.survey import CaseSurvey, SeriesSurvey, StackSurvey
+from monai_vggunet.names import listed_by_reason, readable, readable_lines
 
 __all__ = ["print_survey", "survey_as_json"]
 
 
 def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
-    """Return `series`, `findings` and `skipped` of all cases as plain lists, each entry with its case's folder."""
+    """Return `series`, `findings` and `skipped` of all cases as plain lists, each entry with its case's folder.
+
+    Paths are readable, see `names`: what a name holds that is not text is escaped.
+    """
     return {
-        "series": [_series_as_json(series, str(case.folder)) for case in cases for series in case.series],
-        "findings": [finding for case in cases for finding in case.findings],
+        "series": [_series_as_json(series, readable(case.folder)) for case in cases for series in case.series],
+        "findings": [readable(finding) for case in cases for finding in case.findings],
         "skipped": [
-            {"case": str(case.folder), "file": str(path), "reason": reason}
+            {"case": readable(case.folder), "file": readable(path), "reason": reason}
             for case in cases
             for path, reason in case.skipped
         ],
@@ -27,22 +31,25 @@ def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
 
 
 def print_survey(cases: list[CaseSurvey], console: Console) -> None:
-    """Print one table per case, with what would be segmented first in sight, and what is left out below."""
+    """Print one table per case, with what would be segmented first in sight, and what is left out below.
+
+    Of many files that are left out for one reason the first are named and the others counted.
+    """
     for case in cases:
         if case.series:
             console.print(_table(case))
         for finding in case.findings:
             if "skipped" in finding and case.skipped:
-                continue  # each file stands below
-            console.print(f"• {finding}", highlight=False, markup=False)
-        for path, reason in case.skipped:
-            console.print(f"left out: {path}: {reason}", highlight=False, markup=False)
+                continue  # they stand below
+            console.print(f"• {readable(finding)}", highlight=False, markup=False)
+        for line in listed_by_reason(case.skipped):
+            console.print(f"left out: {line}", highlight=False, markup=False)
     usable = sum(series.chosen is not None for case in cases for series in case.series)
     console.print(f"{usable} of {len(cases)} case(s) would be segmented, marked → above", style="bold")
 
 
 def _table(case: CaseSurvey) -> Table:
-    table = Table(title=escape(str(case.folder)), title_justify="left", show_lines=True)
+    table = Table(title=escape(readable(case.folder)), title_justify="left", show_lines=True)
     names = ["", "series", "description", "volume", "size, voxels", "spacing, mm", "findings"]
     patients = any(series.patient for series in case.series)
     for name in names + (["patient"] if patients else []):
@@ -50,9 +57,9 @@ def _table(case: CaseSurvey) -> Table:
     for series in case.series:
         for stack in series.stacks or (None,):
             first = stack is None or stack.number == 0
-            cells = [escape(text) for text in _cells(series, stack, first)]
+            cells = [escape(readable_lines(text)) for text in _cells(series, stack, first)]
             if patients:
-                cells.append(escape(" · ".join(series.patient.values())) if first else "")
+                cells.append(escape(readable(" · ".join(series.patient.values()))) if first else "")
             chosen = stack is not None and stack.number == series.chosen
             table.add_row(*cells, style="bold green" if chosen else "" if not series.reason else "dim")
     return table

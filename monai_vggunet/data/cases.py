@@ -5,23 +5,35 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.data.case_names import (
+    NIFTI_ENDINGS,
+    PICTURE_ENDINGS,
+    Case,
+    case_stem,
+    distinct_cases,
+    label_stem,
+    relative_case_name,
+    require_unique_names,
+)
 from monai_vggunet.errors import DatasetError
+from monai_vggunet.layout import (
+    holds_results_alone,
+    place_within,
+    require_output_apart,
+    require_sources_kept,
+    walk_inputs,
+)
+from monai_vggunet.names import folder_name, listed
+from monai_vggunet.regular_files import IRREGULAR, is_irregular, read_text
 
-__all__ = ["PICTURE_ENDINGS", "Case", "annotated_cases", "image_cases"]
+__all__ = ["Case", "annotated_cases", "image_cases"]
 
-NIFTI_ENDINGS = (".nii.gz", ".nii")
-DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # What lies beside images without being one. DICOM often has no ending: of any other file its content tells.
 COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".zip")
-
-# keys: image, label (absent without annotation; NIfTI, DICOM SEG or RTSTRUCT, or a folder with one of the latter), case
-# (a unique name), patient (a key, no PHI)
-Case = dict[str, str]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +45,8 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
         DatasetError: nothing there, or an image without its label.
     """
     root = _existing_folder(dataset_dir)
+    if "#" in str(root):
+        raise _rewritten(root)
     description_file = root / "dataset.json"
     if description_file.is_file():
         description = _read_description(description_file)
@@ -45,47 +59,77 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
             f"{root} holds no annotated case: expected images/ and labels/ with one file (or one folder of DICOM) "
             "per case, or a dataset.json with a 'training' list"
         )
-    _require_unique_names(cases)
-    return [_with_patient(case) for case in cases], description
+    require_unique_names(cases)
+    return [_with_patient(case) for case in distinct_cases(cases)], description
 
 
-def image_cases(dataset_dir: str | os.PathLike[str]) -> list[Case]:
+def image_cases(dataset_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str] | None = None) -> list[Case]:
     """Return everything under a folder that can be segmented: one case per NIfTI file, picture or DICOM folder.
 
     `images/` is taken when it is there, else the folder itself with its sub-folders; a single file is one case.
+    Results of earlier runs are none, wherever they lie.
+
+    Args:
+        dataset_dir: the folder or file.
+        output_dir: where results will go; what lies there is left out.
 
     Raises:
         DatasetError: the path is missing, or nothing under it is an image.
+        ConfigurationError: the output is the input.
     """
-    root = Path(dataset_dir).expanduser()
+    root = _expanded(dataset_dir)
+    folder = root if root.is_file() else _images_folder(_existing_folder(root))
+    if output_dir is not None:
+        require_output_apart([root, folder], output_dir)
     if root.is_file():
-        return [{"image": str(root), "case": _stem(root)}]
-    root = _existing_folder(root)
-    folder = root / "images" if (root / "images").is_dir() else root
-    cases = [{"image": str(path), "case": _relative_name(path, folder)} for path in _images_below(folder)]
+        cases = [{"image": str(root), "case": folder_name(case_stem(root))}]
+    else:
+        images = _images_below(folder, place_within(folder, output_dir))
+        cases = distinct_cases({"image": str(path), "case": relative_case_name(path, folder)} for path in images)
     if not cases:
         raise DatasetError(f"{folder} holds nothing to segment: expected NIfTI files or folders with DICOM series")
-    _require_unique_names(cases)
+    if output_dir is not None:
+        require_sources_kept({case["case"]: case["image"] for case in cases}, output_dir)
     return cases
 
 
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with `~` as the home folder, unless something of that very name is there."""
+    return Path(path) if os.path.lexists(path) else Path(os.path.expanduser(path))
+
+
 def _existing_folder(folder: str | os.PathLike[str]) -> Path:
-    root = Path(folder).expanduser().resolve()
-    if "#" in str(root):
-        raise DatasetError(
-            f"the path {root} holds a '#', which MONAI's config language rewrites: rename the folder, or link to it"
-        )
+    root = Path(os.path.realpath(_expanded(folder)))
+    if "::" in str(root) and not root.exists() and os.path.exists(str(root).replace("::", "#")):
+        raise _rewritten(root)
+    if is_irregular(root):
+        raise DatasetError(f"{root} is {IRREGULAR}; expected a folder, or an image file")
     if not root.is_dir():
         raise DatasetError(f"the data set folder {root} does not exist; pass --dataset_dir with an existing folder")
-    if not any(root.iterdir()):
+    try:
+        empty = not any(root.iterdir())
+    except OSError as error:
+        raise DatasetError(f"the data set folder {root} cannot be listed: {error.strerror}") from error
+    if empty:
         raise DatasetError(f"the data set folder {root} is empty")
     return root
 
 
+def _rewritten(root: Path) -> DatasetError:
+    return DatasetError(
+        f"the path {str(root).replace('::', '#')} holds a '#', which MONAI's config language rewrites: rename the "
+        "folder, or link to it"
+    )
+
+
+def _images_folder(root: Path) -> Path:
+    return root / "images" if (root / "images").is_dir() else root
+
+
 def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    try:  # names of files in it need not be UTF-8 where those on the disk are not
+        content = json.loads(read_text(path, errors="surrogateescape"))
+    except (ValueError, OSError, RecursionError) as error:
         raise DatasetError(f"{path} is no readable JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DatasetError(f"{path} has no list named 'training', as the Medical Segmentation Decathlon writes it")
@@ -104,12 +148,12 @@ def _listed_cases(root: Path, description: dict[str, Any]) -> list[Case]:
                     "paths 'image' and 'label', each relative to the file or absolute"
                 )
             image, label = (_listed_path(root, entry[key], split, number) for key in ("image", "label"))
-            case = {"image": str(image), "label": str(label), "case": _stem(image), "split": split}
+            case = {"image": str(image), "label": str(label), "case": folder_name(case_stem(image)), "split": split}
             cases.append(case | ({"patient": str(entry["patient"])} if "patient" in entry else {}))
-    names = [case["case"] for case in cases]
+    times = Counter(case["case"] for case in cases)
     for case in cases:  # `patient_1/image.nii.gz`, `patient_2/image.nii.gz`: the folder tells them apart
-        if names.count(case["case"]) > 1:
-            case["case"] = f"{Path(case['image']).parent.name}_{case['case']}"
+        if times[case["case"]] > 1:
+            case["case"] = folder_name(f"{Path(case['image']).parent.name}_{case['case']}")
     return cases
 
 
@@ -130,44 +174,48 @@ def _paired_cases(root: Path) -> list[Case]:
             )
     label_of: dict[str, Path] = {}
     for path in sorted(path for path in labels.iterdir() if not path.name.startswith(".")):
-        twin = label_of.setdefault(_label_stem(path), path)
+        twin = label_of.setdefault(label_stem(path), path)
         if twin is not path:
             raise DatasetError(f"{labels} holds two labels of one name, {twin.name} and {path.name}: keep one of them")
     cases, without = [], []
     for path in sorted(images.iterdir()):
         if path.name.startswith(".") or not (path.is_dir() or _is_image_file(path)):
             continue
-        label = label_of.pop(_stem(path), None)
-        if label is None:
+        label = label_of.pop(case_stem(path), None)
+        if label is not None:
+            cases.append({"image": str(path), "label": str(label), "case": folder_name(case_stem(path))})
+        elif not (path.is_dir() and holds_results_alone(path)):
             without.append(path.name)
-        else:
-            cases.append({"image": str(path), "label": str(label), "case": _stem(path)})
     if without:
         raise DatasetError(
             f"{len(without)} of {len(without) + len(cases)} images in {images} have no label of the same name in "
-            f"{labels}: {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}. Add the labels, or move these out"
+            f"{labels}: {listed(without)}. Add the labels, or move these out"
         )
     if label_of:
         _log.warning("%d files in %s belong to no image and are left out", len(label_of), labels)
     return cases
 
 
-def _images_below(folder: Path) -> list[Path]:
+def _images_below(folder: Path, output: Path | None) -> list[Path]:
     """Return image files, and the topmost folders that hold DICOM files themselves, in sorted order.
 
     What lies below such a folder belongs to it: the reader scans it as a whole, and a series may be spread over it.
     """
     found: list[Path] = []
-    for parent, folders, files in os.walk(folder):
-        visible = sorted(name for name in files if not name.startswith("."))
-        found += [Path(parent) / name for name in visible if _is_image_file(Path(name))]
+    strange: dict[Path, int] = {}
+    for parent, folders, files in walk_inputs(folder):
+        visible = [name for name in files if not name.startswith(".")]
+        found += [parent / name for name in visible if _is_image_file(Path(name))]
         others = [name for name in visible if not _is_image_file(Path(name)) and not _is_companion(name)]
-        if any(_is_dicom(Path(parent) / name) for name in others):
-            found.append(Path(parent))
+        if any(_is_dicom(parent / name) for name in others):
+            found.append(parent)
             folders[:] = []
         elif others:
-            _log.warning("%d files in %s are neither images nor DICOM and are left out", len(others), parent)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+            strange[parent] = len(others)
+        folders[:] = [name for name in folders if not name.startswith(".") and parent / name != output]
+    if strange:
+        places = listed(f"{count} in {place}" for place, count in strange.items())
+        _log.warning("%d files are neither images nor DICOM and are left out: %s", sum(strange.values()), places)
     return found
 
 
@@ -187,31 +235,6 @@ def _is_companion(name: str) -> bool:
 
 def _is_image_file(path: Path) -> bool:
     return path.name.lower().endswith(NIFTI_ENDINGS + PICTURE_ENDINGS)
-
-
-def _stem(path: Path) -> str:
-    """Return the name without an image ending; a folder's name as it is (it may hold dots)."""
-    for ending in NIFTI_ENDINGS + PICTURE_ENDINGS:
-        if path.name.lower().endswith(ending):
-            return path.name[: -len(ending)]
-    return path.name
-
-
-def _label_stem(path: Path) -> str:
-    """Return a label's name as its image's: a file of DICOM SEG or RTSTRUCT may have an ending of its own."""
-    return path.stem if path.suffix.lower() in DICOM_ENDINGS and not path.is_dir() else _stem(path)
-
-
-def _relative_name(path: Path, folder: Path) -> str:
-    parts = path.relative_to(folder).parts
-    return "_".join([*parts[:-1], _stem(path)]) if parts else folder.name
-
-
-def _require_unique_names(cases: Sequence[Case]) -> None:
-    names = [case["case"] for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DatasetError(f"several cases share a name, so their results would overwrite each other: {twice[:5]}")
 
 
 def _with_patient(case: Case) -> Case:

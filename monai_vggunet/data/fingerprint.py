@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from monai_vggunet.data.cases import PICTURE_ENDINGS, Case
+from monai_vggunet.data.case_names import PICTURE_ENDINGS, Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of

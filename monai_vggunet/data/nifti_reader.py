@@ -54,7 +54,8 @@ class NiftiVolumeReader(ImageReader):
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether it is one file with a NIfTI ending; lists, which become channels, are left to MONAI's reader."""
-        return isinstance(filename, (str, os.PathLike)) and str(filename).lower().endswith(NIFTI_ENDINGS)
+        is_one = isinstance(filename, (str, os.PathLike)) and str(filename).lower().endswith(NIFTI_ENDINGS)
+        return is_one and not os.path.isdir(str(filename))  # a folder may bear any name
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Path:
         """Take note of what to read: what this method raised, `LoadImage` would swallow and try other readers.

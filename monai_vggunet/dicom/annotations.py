@@ -34,13 +34,14 @@ from monai_vggunet.errors import (
     SeriesSelectionError,
     VGGUNetError,
 )
+from monai_vggunet.layout import walk
+from monai_vggunet.names import listed
 
 __all__ = ["Annotation", "OverlapPolicy", "annotation_file", "read_annotation"]
 
 OverlapPolicy = Literal["higher", "error"]
 
 _CLASSES = {*SEGMENTATION_CLASSES, RTSTRUCT_CLASS}
-_MOST_LISTED = 10
 _UNDEFINED_LENGTH = 0xFFFFFFFF  # PS3.5 7.1.1
 # What pydicom and arithmetic raise on elements that are absent, empty, or hold something else than they should.
 _DAMAGE = (
@@ -155,16 +156,16 @@ def annotation_file(path: str | os.PathLike[str]) -> Path:
     if not root.is_dir():
         return root
     found = []
-    for file in sorted(file for file in root.rglob("*") if file.is_file()):
+    for file in sorted(folder / name for folder, _, names in walk(root) for name in names):
         kind = _kind_of(file)
         if kind:
             found.append((file, kind))
     if not found:
         raise DicomReadError(f"the folder {root} holds neither a DICOM SEG nor an RTSTRUCT; expected one as a label")
     if len(found) > 1:
-        listed = ", ".join(f"{file.relative_to(root)} ({kind})" for file, kind in found[:_MOST_LISTED])
+        names = listed(f"{file.relative_to(root)} ({kind})" for file, kind in found)
         raise SeriesSelectionError(
-            f"the folder {root} holds {len(found)} annotations: {listed}{' ...' if len(found) > _MOST_LISTED else ''}; "
+            f"the folder {root} holds {len(found)} annotations: {names}; "
             "expected one: name the file as the case's 'label' in dataset.json, or keep it alone in the folder"
         )
     return found[0][0]

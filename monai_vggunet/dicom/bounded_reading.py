@@ -20,6 +20,7 @@ from pydicom.tag import Tag
 
 from monai_vggunet.dicom.pixel_description import promised_pixel_bytes
 from monai_vggunet.memory import available_memory, lack_of_memory
+from monai_vggunet.regular_files import open_regular
 
 __all__ = ["TooLargeError", "read_dicom", "read_file_meta"]
 
@@ -120,7 +121,7 @@ class _BoundedFile(io.BufferedReader):
     """A file that gives no more than it holds, whatever is asked for: Python allocates that much before it reads."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(str(path)))
+        super().__init__(open_regular(path))
         self._size = self.seek(0, io.SEEK_END)
         self.seek(0)
         self.budget = _Budget()

@@ -13,6 +13,7 @@ from monai_vggunet.dicom.headers import is_dicom_file
 from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
 from monai_vggunet.dicom.records import SkippedFile
 from monai_vggunet.errors import DicomReadError
+from monai_vggunet.layout import walk_inputs
 
 __all__ = ["case_folders", "files_of_dicomdir", "is_dicomdir", "scan_path"]
 
@@ -92,12 +93,12 @@ def case_folders(root: str | os.PathLike[str]) -> list[Path]:
         root: a folder, which is returned alone when it holds DICOM files.
     """
     found = []
-    for parent, folders, names in os.walk(root):
-        visible = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+    for parent, folders, names in walk_inputs(root):
+        visible = (parent / name for name in names if not name.startswith("."))
         if any(_opens_as_dicom(file) and not is_dicomdir(file) for file in visible):
-            found.append(Path(parent))
+            found.append(parent)
             folders[:] = []
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith(".")]
     return found
 
 

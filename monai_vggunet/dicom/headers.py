@@ -18,6 +18,7 @@ from monai_vggunet.dicom.native_pixels import PIXEL_KEYWORDS, layout_in
 from monai_vggunet.dicom.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import InstanceRecord, SkippedFile
 from monai_vggunet.dicom.stored_pixels import StoredPixels
+from monai_vggunet.regular_files import IRREGULAR, open_regular
 
 __all__ = ["hash_identifier", "is_dicom_file", "keep_values_out_of_warnings", "read_header"]
 
@@ -98,7 +99,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return SkippedFile(path, "no regular file (a pipe, a device, ...)")
+            return SkippedFile(path, IRREGULAR)
         if status.st_size == 0:
             return SkippedFile(path, "empty file (0 bytes)", damaged=True)
         if path.name.startswith("._"):
@@ -126,10 +127,10 @@ def is_dicom_file(path: Path) -> bool:
         path: an existing file.
 
     Raises:
-        OSError: if it cannot be opened.
+        OSError: if it cannot be opened, or is no regular file.
     """
-    with path.open("rb") as stream:
-        start = stream.read(_PREAMBLE_BYTES + len(_PREFIX))
+    with open_regular(path) as stream:
+        start = stream.read(_PREAMBLE_BYTES + len(_PREFIX)) or b""
     if start[_PREAMBLE_BYTES:] == _PREFIX:
         return True
     return (

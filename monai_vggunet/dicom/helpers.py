@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from monai_vggunet.dicom.helper_process import Helper
+from monai_vggunet.stopping import at_forced_end
 
 __all__ = ["HelperCrashError", "available_cores", "spread", "spread_contained"]
 
@@ -38,6 +39,7 @@ WORTH_ASKING_SEC = 0.05
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _idle: list[Helper] = []
+_all: set[Helper] = set()
 
 
 def spread(
@@ -238,6 +240,7 @@ def _start(num_workers: int) -> list[Helper]:
     try:
         for _ in range(min(num_workers, available_cores())):
             crew.append(Helper())
+            _all.add(crew[-1])
     except OSError:  # no more processes: as many as there are
         pass
     return crew
@@ -250,18 +253,29 @@ def _release(crew: list[Helper]) -> None:
             with _lock:
                 _idle.append(helper)
         else:
+            _all.discard(helper)
             helper.end()
 
 
 def _forget() -> None:
     """After a fork the helpers are the parent's."""
     _idle.clear()
+    _all.clear()
 
 
-@atexit.register
-def _end_idle() -> None:
-    while _idle:
-        _idle.pop().end()
+def _end_all() -> None:
+    """End the helpers with the process that started them, those in the middle of something too."""
+    _idle.clear()
+    helpers = tuple(_all)
+    _all.clear()
+    for helper in helpers:
+        helper.process.kill()
+    for helper in helpers:
+        helper.end()
+
+
+atexit.register(_end_all)
+at_forced_end(_end_all)
 
 
 if hasattr(os, "register_at_fork"):

@@ -15,6 +15,7 @@ from monai_vggunet.dicom.records import FrameRecord, InstanceRecord, Series, Ski
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
+from monai_vggunet.layout import walk_inputs
 
 __all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
 
@@ -59,7 +60,8 @@ class DicomIndex:
 def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
     """Index every DICOM file under a folder, whatever the files' names and however deep they lie.
 
-    Only headers are read. No file stops the scan: what cannot be used is listed in `skipped` with a reason.
+    Only headers are read. No file stops the scan: what cannot be used is listed in `skipped` with a reason. What
+    `monai-vggunet segment` left there is passed over.
 
     Args:
         path: the folder.
@@ -77,9 +79,8 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
         raise DicomReadError(f"{root} is no folder; expected a folder that holds DICOM files")
     unreadable: list[SkippedFile] = []
     files: list[Path] = []
-    for folder, subfolders, names in os.walk(root, onerror=lambda error: unreadable.append(_unlisted(error))):
-        subfolders.sort()
-        files += [Path(folder, name) for name in sorted(names)]
+    for folder, _, names in walk_inputs(root, lambda error: unreadable.append(_unlisted(error))):
+        files += [folder / name for name in names]
     index = scan_files(files, num_workers)
     return DicomIndex(index.series, (*index.skipped, *unreadable))
 

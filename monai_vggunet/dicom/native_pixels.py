@@ -12,6 +12,7 @@ from monai_vggunet.dicom.plain_elements import PlainElements
 from monai_vggunet.dicom.plain_header import PlainHeader, read_plain_header, wanted_tags
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.dicom.stored_pixels import NativeLayout
+from monai_vggunet.regular_files import open_regular
 
 __all__ = ["PIXEL_KEYWORDS", "layout_in", "native_layout", "read_native", "rescale_into", "without_unused_bits"]
 
@@ -47,7 +48,7 @@ def read_native(
         scratch: at least `layout.frame_bytes` bytes, uint8.
     """
     stored = scratch[: layout.frame_bytes].view(layout.dtype).reshape(layout.shape)
-    with path.open("rb", buffering=0) as stream:
+    with open_regular(path) as stream:
         for index, frame in places:
             stream.seek(layout.offset + frame.frame_index * layout.frame_bytes)
             if not _filled(stream, memoryview(scratch.data)[: layout.frame_bytes]):

@@ -18,6 +18,7 @@ from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.tag import BaseTag
 
 from monai_vggunet.dicom.plain_elements import CHARACTER_SET, PlainElements
+from monai_vggunet.regular_files import open_regular
 
 __all__ = [
     "PlainHeader",
@@ -104,8 +105,8 @@ def _header_bytes(path: Path, count: int) -> tuple[bytes, bool]:
     Raises:
         OSError: if the file cannot be read.
     """
-    with path.open("rb", buffering=0) as stream:
-        data = stream.read(count)
+    with open_regular(path) as stream:
+        data = stream.read(count) or b""
     return data, len(data) < count
 
 

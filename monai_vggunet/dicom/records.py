@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from monai_vggunet.dicom.stored_pixels import StoredPixels
+from monai_vggunet.names import readable
 
 __all__ = ["FrameRecord", "ImageKind", "InstanceRecord", "Series", "SkippedFile", "Stack", "Vector3", "Vector6"]
 
@@ -83,7 +84,7 @@ class FrameRecord:
         """How messages call this plane: its file, and the frame where there are several."""
         frame = f" frame {self.frame_index + 1}" if self.frame_index else ""
         number = f", InstanceNumber {self.instance_number}" if self.instance_number else ""
-        return f"{self.path.name}{frame} (SOP instance {self.sop_instance_uid or 'without UID'}{number})"
+        return f"{readable(self.path.name)}{frame} (SOP instance {self.sop_instance_uid or 'without UID'}{number})"
 
 
 @dataclass(frozen=True, slots=True)

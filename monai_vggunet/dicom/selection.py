@@ -10,6 +10,7 @@ import numpy as np
 from monai_vggunet.dicom.records import ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions, slice_normal
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
+from monai_vggunet.names import MOST_NAMED, listed, listed_by_reason, readable
 
 __all__ = ["Selection", "describe_series", "select"]
 
@@ -52,11 +53,11 @@ def select(
     chosen = _only(candidates)
     if chosen is None:
         remedy = "choose with series_uid, description, modality or stack"
-        listed = describe_series(fitting)
+        volumes = describe_series(fitting)
         reason = f"several image volumes{' have ' + asked if asked else ''}, none is the obvious one"
         if not candidates:
             reason = f"no stack has {asked}"
-        raise SeriesSelectionError(f"{reason}; {remedy}:\n{listed}")
+        raise SeriesSelectionError(f"{reason}; {remedy}:\n{volumes}")
     series, part, _ = chosen
     _refuse_damaged(series, skipped)
     return Selection(series, part, _left_out(series, part, all_series, skipped))
@@ -150,7 +151,7 @@ def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
     damaged = [file for file in skipped if file.series_uid and file.series_uid == series.series_uid]
     if damaged:
         raise DicomReadError(
-            f"{len(damaged)} file(s) of series {series.series_uid} cannot be used: {damaged[0].path.name}: "
+            f"{len(damaged)} file(s) of series {series.series_uid} cannot be used: {readable(damaged[0].path.name)}: "
             f"{damaged[0].reason}; expected every file of the series: restore or remove it"
         )
 
@@ -167,20 +168,23 @@ def _left_out(
     )
     if derived and not stack.is_derived:
         findings.append(f"chosen as original: {derived} derived stack(s) left out")
-    findings += [f"left out of the same series: {other.label}" for other in series.stacks if other is not stack]
+    siblings = [other.label for other in series.stacks if other is not stack]
+    findings += [f"left out of the same series: {label}" for label in siblings[:MOST_NAMED]]
+    if len(siblings) > MOST_NAMED:
+        findings.append(f"left out of the same series: {len(siblings) - MOST_NAMED} more stacks")
     objects = [instance for instance in series.instances if not instance.frames]
     if objects:
-        listed = "; ".join(f"{one.path.name}: {one.modality or 'no modality'}, no image" for one in objects)
-        findings.append(f"{len(objects)} file(s) left out of the same series: {listed}")
+        reasons = listed_by_reason((one.path.name, f"{one.modality or 'no modality'}, no image") for one in objects)
+        findings.append(f"{len(objects)} file(s) left out of the same series: {'; '.join(reasons)}")
     others = [other for other in all_series if other is not series]
     if others:
-        listed = "; ".join(f"{o.modality or '?'} {o.description or o.series_uid} ({o.kind})" for o in others)
-        findings.append(f"{len(others)} other series left out: {listed}")
+        names = (f"{o.modality or '?'} {o.description or o.series_uid} ({o.kind})" for o in others)
+        findings.append(f"{len(others)} other series left out: {listed(names, separator='; ')}")
     for damaged, what in ((True, "damaged file(s) skipped, of which series is unknown"), (False, "file(s) skipped")):
         files = [file for file in skipped if file.damaged is damaged]
         if files:
-            reasons = "; ".join(f"{file.path.name}: {file.reason}" for file in files)
-            findings.append(f"{len(files)} {what}: {reasons}")
+            reasons = listed_by_reason((file.path.name, file.reason) for file in files)
+            findings.append(f"{len(files)} {what}: {'; '.join(reasons)}")
     patients = {other.patient_hash for other in all_series} - {""}
     if len(patients) > 1:
         findings.append(f"the folder holds series of {len(patients)} patients")
@@ -189,5 +193,5 @@ def _left_out(
 
 def _nothing_found(all_series: Sequence[Series], skipped: Sequence[SkippedFile]) -> str:
     what = f"{len(all_series)} series without an image" if all_series else "no DICOM series"
-    reasons = "; ".join(f"{file.path.name}: {file.reason}" for file in skipped[:_MOST_LISTED])
+    reasons = "; ".join(listed_by_reason((file.path.name, file.reason) for file in skipped))
     return f"no DICOM image found: {what}" + (f"; {len(skipped)} file(s) skipped: {reasons}" if skipped else "")

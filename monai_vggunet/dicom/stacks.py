@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from monai_vggunet.dicom.records import FrameRecord, ImageKind, Stack
+from monai_vggunet.names import readable
 
 __all__ = ["distinct_positions", "slice_normal", "split_into_stacks"]
 
@@ -175,7 +176,7 @@ def _findings(frames: list[FrameRecord]) -> tuple[str, ...]:
     without = [frame for frame in frames if not frame.has_rescale]
     if 0 < len(without) < len(frames):
         findings.append(
-            f"{len(without)} of {len(frames)} planes have no rescale, as {without[0].path.name}, the others have one: "
-            "perhaps damaged headers; these planes are taken as stored"
+            f"{len(without)} of {len(frames)} planes have no rescale, as {readable(without[0].path.name)}, the others "
+            "have one: perhaps damaged headers; these planes are taken as stored"
         )
     return tuple(findings)

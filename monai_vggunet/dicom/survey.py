@@ -14,6 +14,7 @@ from monai_vggunet.dicom.index import DicomIndex
 from monai_vggunet.dicom.records import ImageKind, Series, Stack
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
+from monai_vggunet.names import readable
 
 __all__ = ["CaseSurvey", "SeriesSurvey", "StackSurvey", "survey"]
 
@@ -162,7 +163,7 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
         problem = (
             f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
         )
-    elif cut := [frame.path.name for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
+    elif cut := [readable(frame.path.name) for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
         problem = f"pixels of {cut[0]} end early ({len(cut)} truncated file(s)): restore or remove them"
     elif copies:
         findings = (*findings, f"{copies} plane(s) repeat a position: copies are left out, others refused when read")

@@ -14,6 +14,7 @@ from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError
+from monai_vggunet.names import MOST_NAMED
 
 __all__ = ["DicomVolume", "DuplicatePolicy", "read_volume"]
 
@@ -87,7 +88,8 @@ def _unique_planes(
     repeated = [group for group in groups if len(group) > 1]
     if not repeated:
         return [group[0] for group in groups], []
-    findings = []
+    findings: list[str] = []
+    n_copies = len(frames) - len(groups)
     for group in repeated:
         values = pixels.read_pixels(group, num_workers)
         if np.ptp(values, axis=2).any():
@@ -97,7 +99,10 @@ def _unique_planes(
                 f"{len(group)} identical planes at one position: {group[1].name} repeats {group[0].name}; remove the "
                 "copy, or pass on_duplicate='drop'"
             )
-        findings += [f"identical copy left out: {copy.name} repeats {group[0].name}" for copy in group[1:]]
+        told = group[1 : 1 + MOST_NAMED - len(findings)]
+        findings += [f"identical copy left out: {copy.name} repeats {group[0].name}" for copy in told]
+    if n_copies > len(findings):
+        findings.append(f"identical copies left out: {n_copies - len(findings)} more")
     return [group[0] for group in groups], findings
 
 

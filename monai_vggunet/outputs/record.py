@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from monai_vggunet.files import sha256_of_file
+from monai_vggunet.layout import RECORD, walk_inputs
+from monai_vggunet.regular_files import read_text
 
 __all__ = ["content_digest", "is_done", "study_flags", "study_record"]
 
@@ -111,11 +113,21 @@ def study_flags(
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:
-    """Return a SHA-256 of what lies at a path: of a folder all files' contents, whatever their names and order."""
+    """Return a SHA-256 of what lies at a path: of a folder all files' contents, whatever their names and order.
+
+    What runs of ours left in the folder does not count.
+    """
     root = Path(path)
-    files = [root] if root.is_file() else [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
-    digests = sorted(sha256_of_file(file) for file in files if file.is_file())
+    files = [root] if root.is_file() else [folder / name for folder, _, names in walk_inputs(root) for name in names]
+    digests = sorted(_digest(file) for file in files if file.is_file())
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    try:
+        return sha256_of_file(file)
+    except OSError:  # what cannot be read counts as that; the reader of the images says what it means for them
+        return "unreadable"
 
 
 def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any], outputs: Sequence[str] = ()) -> bool:
@@ -129,12 +141,12 @@ def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any], outputs
     Returns:
         True if the record says so and every file it lists is there with the content it had.
     """
-    record_file = Path(folder) / "record.json"
+    record_file = Path(folder) / RECORD
     try:
-        record = json.loads(record_file.read_text(encoding="utf-8"))
+        record = json.loads(read_text(record_file))
         files = dict(record["files"])
         same = record["status"] == "done" and record["identity"] == json.loads(json.dumps(identity))
         same = same and set(outputs) <= set(record.get("outputs", []))
         return same and all(sha256_of_file(Path(folder) / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -34,7 +34,7 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
     """
     text = _templates().get_template(template).render(css=asset("page.css"), version=__version__, **values)
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def asset(name: str) -> Markup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from monai_vggunet.dicom.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers import read_header
 from monai_vggunet.dicom.records import FrameRecord, InstanceRecord
 from monai_vggunet.errors import DicomReadError, GridMismatchError
+from monai_vggunet.layout import walk_inputs
 from monai_vggunet.outputs.patient_study import HEADER_KEYWORDS
 
 __all__ = ["SourcePlane", "SourceSeries", "find_source_series", "require_source_series"]
@@ -146,8 +146,8 @@ def _candidates(meta: Mapping[str, Any]) -> Iterator[Path]:
         yield Path(name)
     root = str(meta.get("filename_or_obj", "") or "")
     if root and Path(root).is_dir():
-        for folder, _, names in os.walk(root):
-            yield from (Path(folder, name) for name in sorted(names))
+        for folder, _, names in walk_inputs(root):
+            yield from (folder / name for name in names)
 
 
 def _instances_by_uid(paths: Iterable[Path], uids: set[str]) -> dict[str, InstanceRecord]:

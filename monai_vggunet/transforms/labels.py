@@ -15,7 +15,7 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 from monai.utils import MetaKeys, SpaceKeys
 
-from monai_vggunet.data.cases import DICOM_ENDINGS, NIFTI_ENDINGS
+from monai_vggunet.data.case_names import DICOM_ENDINGS, NIFTI_ENDINGS
 from monai_vggunet.data.nifti_file import promised_voxels
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.dicom.annotations import OverlapPolicy, read_annotation
@@ -23,6 +23,7 @@ from monai_vggunet.dicom.geometry import lps_to_ras
 from monai_vggunet.dicom.headers import is_dicom_file
 from monai_vggunet.dicom.label_grid import ImageGrid
 from monai_vggunet.errors import GridMismatchError
+from monai_vggunet.regular_files import refuse_irregular
 from monai_vggunet.transforms.volume import source_name
 
 __all__ = ["LoadLabeld"]
@@ -49,6 +50,7 @@ class LoadLabeld(LoadImaged):
 
     Raises:
         GridMismatchError: the image was read over gaps (`on_gap='keep'`) that leave open which slice is meant.
+        IrregularFileError: a pipe or a device.
         VGGUNetError: of the kind that fits, as `read_annotation` says.
     """
 
@@ -68,6 +70,7 @@ class LoadLabeld(LoadImaged):
         """Load every key."""
         d = dict(data)
         for key in self.key_iterator(d):
+            refuse_irregular(d[key])
             image = d[self.reference_key]
             if _is_dicom(d[key]):
                 d[key] = self._drawn(d[key], image)

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from monai.transforms import Compose, LoadImaged, Transform
+from monai.transforms import Compose, Transform
 
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.labels import LoadLabeld
+from monai_vggunet.transforms.load_image import LoadImageFiled
 from monai_vggunet.transforms.pictures import AsColord
 from monai_vggunet.transforms.volume import AsVolumed, CheckLabeld, CheckVolumed
 
@@ -57,7 +58,7 @@ def loading_steps(
     # One reader for DICOM, one for NIfTI; what is neither falls through to MONAI's own readers (pictures).
     readers = [NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
     with _quiet_default_readers():
-        load_image = LoadImaged("image", reader=readers, ensure_channel_first=True)
+        load_image = LoadImageFiled("image", reader=readers, ensure_channel_first=True)
         load_label = LoadLabeld("label", "image", segments)
     steps: list[Transform] = [
         load_image,

@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from monai_vggunet.data.cases import PICTURE_ENDINGS
+from monai_vggunet.data.case_names import PICTURE_ENDINGS
 from monai_vggunet.errors import ImageContentError
 from monai_vggunet.transforms.volume import source_name
 

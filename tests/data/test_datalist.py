@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from dicom_phantoms import PATIENT_ID, PATIENT_NAME, stored_values, write_series
 
 from monai_vggunet.data import Datalist, annotated_cases, evaluation_datalist, image_cases, load_datalist
 from monai_vggunet.errors import DatasetError, DicomReadError
+from monai_vggunet.names import same_on_some_disk
 
 
 def touch(*paths: Path) -> None:
@@ -409,8 +411,7 @@ def test_files_that_are_neither_image_nor_dicom_are_named_and_left_out(
     touch(tmp_path / "AUTORUN.INF", tmp_path / "VERSION")
     dicom_files(tmp_path / "study" / "IM_1")
     assert names_of(image_cases(tmp_path)) == ["study"]
-    assert "2 files in" in caplog.text
-    assert "neither images nor DICOM" in caplog.text
+    assert "2 files are neither images nor DICOM and are left out: 2 in" in caplog.text
 
 
 @pytest.mark.parametrize("companion", ["README.md", "DICOMDIR", "cases.csv", "dataset.json", "notes.TXT"])
@@ -437,10 +438,20 @@ def test_folder_with_nothing_to_segment_is_an_error(tmp_path: Path) -> None:
         image_cases(tmp_path)
 
 
-def test_cases_whose_results_would_overwrite_each_other_are_an_error(tmp_path: Path) -> None:
-    touch(tmp_path / "a.nii.gz", tmp_path / "a.png")
-    with pytest.raises(DatasetError, match=r"several cases share a name.*\['a'\]"):
-        image_cases(tmp_path)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a.nii.gz", "a.png"), ("a_b.nii", "a/b.nii"), ("Case.nii", "case.nii"), ("é.nii", "e\u0301.nii")],
+    ids=["ending", "folder", "upper_case", "unicode_form"],
+)
+def test_cases_whose_results_would_overwrite_each_other_get_names_of_their_own(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    touch(tmp_path / one, tmp_path / other)
+    first, second = names_of(image_cases(tmp_path))
+    assert "~" not in first
+    assert re.fullmatch(".+~[0-9a-f]{8}", second)
+    assert same_on_some_disk(first) != same_on_some_disk(second)
+    assert names_of(image_cases(tmp_path)) == [first, second]
 
 
 # Evaluation

@@ -378,7 +378,7 @@ def test_helper_processes_decode_what_was_stored(tmp_path: Path, monkeypatch: py
     files[3].write_bytes(files[3].read_bytes()[:-1500])
     with pytest.raises(DicomPixelError, match=files[3].name):
         read(tmp_path)
-    helpers._end_idle()
+    helpers._end_all()
 
 
 def test_a_file_of_another_content_under_the_same_name_is_decoded_anew(tmp_path: Path) -> None:

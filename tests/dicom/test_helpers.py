@@ -23,9 +23,9 @@ def helpers_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ask for helpers from the second item on, whatever the work; leave none behind."""
     for name in ("START_SEC", "WORTH_STARTING_SEC", "WORTH_ASKING_SEC"):
         monkeypatch.setattr(helpers, name, 0.0)
-    helpers._end_idle()
+    helpers._end_all()
     yield
-    helpers._end_idle()
+    helpers._end_all()
 
 
 def call(function: Callable[[Any], Any], items: list[Any], num_workers: int = 2) -> dict[int, Any]:
@@ -174,5 +174,5 @@ def test_contained_work_is_done_here_where_no_helper_can_start(
 def test_helpers_end_when_told() -> None:
     call_until_helped(helper_tasks.square_and_process, [1])
     processes = [helper.process for helper in helpers._idle]
-    helpers._end_idle()
+    helpers._end_all()
     assert all(process.poll() is not None for process in processes)

@@ -22,4 +22,4 @@ def test_helper_processes_index_what_the_caller_indexes(tmp_path: Path, monkeypa
         assert scan_folder(tmp_path, num_workers=2) == expected
         while helpers._idle and not all(helper.has_started() for helper in helpers._idle):
             time.sleep(0.05)
-    helpers._end_idle()
+    helpers._end_all()

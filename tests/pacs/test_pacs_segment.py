@@ -21,6 +21,7 @@ from typer.testing import Result
 
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.segment_studies import check_uid
+from monai_vggunet.stopping import stop_on_signals
 
 pytestmark = pytest.mark.pacs
 
@@ -155,7 +156,8 @@ def test_a_run_that_is_stopped_leaves_no_image_behind(
 
     former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with it ignored
     threading.Thread(target=stop_when_files_lie_there).start()
-    result = run("--dicomweb", proxy.dicomweb, "--study", STUDY, "--no-store", "--pacs-timeout", "1")
+    with stop_on_signals():
+        result = run("--dicomweb", proxy.dicomweb, "--study", STUDY, "--no-store", "--pacs-timeout", "1")
     signal.signal(signal.SIGINT, former)
     assert result.exit_code == (143 if number == signal.SIGTERM else 130)
     assert modes == [0o700]

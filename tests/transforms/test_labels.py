@@ -181,7 +181,7 @@ def test_overlaps_can_be_refused(tmp_path: Path) -> None:
 def test_labels_are_loaded_by_a_load_imaged_at_the_top_level() -> None:
     """MONAI Label and MONAI Deploy look for such there."""
     steps = loading().transforms
-    assert [type(step).__name__ for step in steps if isinstance(step, LoadImaged)] == ["LoadImaged", "LoadLabeld"]
+    assert [type(step).__name__ for step in steps if isinstance(step, LoadImaged)] == ["LoadImageFiled", "LoadLabeld"]
 
 
 def test_a_label_that_promises_more_voxels_than_its_image_has_is_not_inflated(

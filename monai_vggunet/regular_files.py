@@ -1,0 +1,90 @@
+"""Regular files alone are opened: a pipe or a device in a folder would keep its reader waiting for ever."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+
+from monai_vggunet.errors import IrregularFileError
+from monai_vggunet.names import readable
+
+__all__ = ["IRREGULAR", "is_irregular", "open_regular", "read_text", "refuse_irregular", "require_regular"]
+
+IRREGULAR = "no regular file (a pipe, a device, ...)"
+# Does not wait for who writes into a pipe; says nothing to a regular file.
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
+_WITHOUT_FOLLOWING = getattr(os, "O_NOFOLLOW", 0)
+
+
+def open_regular(path: str | os.PathLike[str], follow_link: bool = True) -> io.FileIO:
+    """Open a regular file, or a link to one, for reading bytes, without a buffer.
+
+    What the path is, is looked at before (to open some devices is to use them) and once more when it is open (it may
+    have been replaced).
+
+    Args:
+        path: the file.
+        follow_link: whether a link may lead to it.
+
+    Raises:
+        IrregularFileError: it is something else.
+        OSError: it cannot be opened.
+    """
+    require_regular(path)
+    more_flags = _WITHOUT_WAITING | (0 if follow_link else _WITHOUT_FOLLOWING)
+    file = io.FileIO(os.fspath(path), opener=lambda name, flags: os.open(name, flags | more_flags))
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise _irregular(path)
+
+
+def read_text(path: str | os.PathLike[str], errors: str = "strict") -> str:
+    """Return a regular file's content, which is UTF-8.
+
+    Args:
+        path: the file.
+        errors: what to do with bytes that are not, as `bytes.decode` takes it.
+
+    Raises:
+        IrregularFileError, OSError: see `open_regular`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with open_regular(path) as file:
+        return (file.readall() or b"").decode("utf-8", errors)  # None: a file of the system's that says nothing now
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse a path to something else than a regular file, before a library opens it.
+
+    Raises:
+        IrregularFileError: a pipe, a socket, a device or a folder.
+        OSError: nothing is there.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise _irregular(path)
+
+
+def is_irregular(path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to something that is neither a file nor a folder; what is not there is not irregular."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def refuse_irregular(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that is neither a file nor a folder; what is missing is left to who opens it.
+
+    Raises:
+        IrregularFileError: it is a pipe, a socket or a device.
+    """
+    if is_irregular(path):
+        raise IrregularFileError(f"{readable(path)} is {IRREGULAR}; expected a file, or a folder of DICOM files")
+
+
+def _irregular(path: str | os.PathLike[str]) -> IrregularFileError:
+    return IrregularFileError(f"{readable(Path(path).name)} is {IRREGULAR}; expected a file: remove it from the input")

@@ -1,0 +1,137 @@
+"""A signal ends a run within seconds: in order if it can be, at once where a thread waits for what never comes.
+
+Python hears of a signal between two steps of its main thread, and at its end waits for all threads. A thread that
+reads from a dead network share, or a long computation in a library, would put that off for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+__all__ = ["Stopped", "at_forced_end", "end_now", "stop_on_signals", "told_to_stop"]
+
+GRACE_SEC = 2.0  # for an end in order, after which the process is ended as it stands
+CLEANING_SEC = 1.0  # for what must not be left behind even then
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_STATUS_OF_SIGNAL = 128
+
+_told: set[threading.Event] = set()
+_at_forced_end: dict[object, Callable[[], object]] = {}
+
+
+class Stopped(SystemExit):
+    """A signal asks the program to end; no study's failure, and not to be kept as one.
+
+    Attributes:
+        status: exit status: 128 and the signal's number, as shells give it.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.status = _STATUS_OF_SIGNAL + number
+        super().__init__(self.status)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM (`kill`, `timeout`, a service's stop) and a closed terminal end what runs within.
+
+    The main thread gets `Stopped`, so that what is begun is undone on the way out. If that takes longer than a moment,
+    or a signal comes again, temporary files and helper processes are removed and the process ends where it stands.
+    Either way the exit status is 128 and the signal's number. A signal that is ignored, as by `nohup`, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python gives signals to that one alone
+        yield
+        return
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    former_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    seen: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        if not seen:
+            seen.append(number)
+            raise Stopped(number)
+
+    former = {number: signal.signal(number, stop) for number in heeded}
+    threading.Thread(target=_watch, args=(reading, heeded), name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(former_fd)
+        os.close(writing)
+
+
+def end_now(status: int) -> NoReturn:
+    """End the process without waiting for its threads; what must not be left behind is removed before."""
+    cleaning = threading.Thread(target=_clean_up, daemon=True)
+    cleaning.start()
+    cleaning.join(CLEANING_SEC)
+    os._exit(status)
+
+
+@contextmanager
+def told_to_stop(event: threading.Event) -> Iterator[None]:
+    """Set an event as soon as a signal comes, so that other threads give up what they wait for."""
+    _told.add(event)
+    try:
+        yield
+    finally:
+        _told.discard(event)
+
+
+def at_forced_end(function: Callable[[], object]) -> Callable[[], None]:
+    """Have a function called when the process ends where it stands; return what takes that back.
+
+    Args:
+        function: removes temporary files or ends processes. It runs in a thread of its own while others still run.
+    """
+    key = object()
+    _at_forced_end[key] = function
+
+    def take_back() -> None:
+        _at_forced_end.pop(key, None)
+
+    return take_back
+
+
+def _watch(reading: int, heeded: list[int]) -> None:
+    """Wait for the numbers of signals, which arrive whatever the main thread does, until nobody can send any more."""
+    number = _next(reading, heeded)
+    if number:
+        for event in tuple(_told):
+            event.set()
+        if _next(reading, heeded, GRACE_SEC) is not None:
+            end_now(Stopped(number).status)
+    os.close(reading)
+
+
+def _next(reading: int, heeded: list[int], limit_sec: float | None = None) -> int | None:
+    """Return the next of the signals that end the program; 0 when none comes in time, None when none can come."""
+    until = None if limit_sec is None else time.monotonic() + limit_sec
+    while select.select([reading], [], [], None if until is None else max(0.0, until - time.monotonic()))[0]:
+        number = os.read(reading, 1)
+        if not number:
+            return None
+        if number[0] in heeded:
+            return number[0]
+    return 0
+
+
+def _clean_up() -> None:
+    for function in tuple(_at_forced_end.values()):
+        with suppress(Exception):
+            function()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
