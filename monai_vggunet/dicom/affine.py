@@ -6,7 +6,15 @@ import numpy as np
 
 from monai_vggunet.dicom.records import Vector3
 
-__all__ = ["edges_mm", "lps_to_ras"]
+__all__ = ["MOST_POSITION_MM", "doubt_in_scale", "edges_mm", "lps_to_ras"]
+
+# What images can have: from a nanometer (electron microscopy) to several times the coarsest pixels in use, some 10 mm
+# (nuclear medicine). Slices of a scout lie further apart, but all within a body. Scanners' coordinates begin in the
+# scanner, or where the patient lies.
+LEAST_EDGE_MM = 1e-6
+MOST_PIXEL_MM = 50.0
+MOST_STEP_MM = 1000.0
+MOST_POSITION_MM = 1e6
 
 
 def edges_mm(affine: np.ndarray) -> Vector3:
@@ -18,3 +26,27 @@ def edges_mm(affine: np.ndarray) -> Vector3:
 def lps_to_ras(affine: np.ndarray) -> np.ndarray:
     """Turn an affine into DICOM's LPS coordinates to NIfTI's RAS, or back: x and y change sign. The one such place."""
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def doubt_in_scale(affine: np.ndarray, stack_axis: int = 2) -> str:
+    """Say why no image can have such voxels or lie there; nothing if one can.
+
+    Args:
+        affine: 4x4, voxel to mm.
+        stack_axis: the array axis along which slices follow each other.
+
+    Example:
+        >>> doubt_in_scale(np.diag([70.0, 70.0, 5.0, 1.0]))
+        'voxels of 70 x 70 x 5 mm; expected 1e-06 to 50 mm in a slice and up to 1000 mm from slice to slice'
+    """
+    edges = edges_mm(affine)
+    most = [MOST_STEP_MM if axis == stack_axis else MOST_PIXEL_MM for axis in range(3)]
+    if not all(LEAST_EDGE_MM <= edge <= limit for edge, limit in zip(edges, most)):
+        found = " x ".join(f"{edge:.4g}" for edge in edges)
+        return (
+            f"voxels of {found} mm; expected {LEAST_EDGE_MM:g} to {MOST_PIXEL_MM:g} mm in a slice and up to "
+            f"{MOST_STEP_MM:g} mm from slice to slice"
+        )
+    if not np.abs(affine[:3, 3]).max() <= MOST_POSITION_MM:
+        return f"its first voxel at {affine[:3, 3].tolist()} mm; expected up to {MOST_POSITION_MM:g} mm from the origin"
+    return ""

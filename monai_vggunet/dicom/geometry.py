@@ -7,14 +7,13 @@ gives an exact, sheared affine.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from monai_vggunet.dicom.affine import edges_mm, lps_to_ras
+from monai_vggunet.dicom.affine import MOST_POSITION_MM, doubt_in_scale, edges_mm, lps_to_ras
 from monai_vggunet.dicom.records import FrameRecord, Vector3
 from monai_vggunet.dicom.stacks import SAME_POSITION_MM
 from monai_vggunet.errors import DicomGeometryError
@@ -111,6 +110,8 @@ def volume_geometry(
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([axes[0], axes[1], step])
     affine[:3, 3] = origin
+    if doubt := doubt_in_scale(affine):
+        raise DicomGeometryError(f"{placed[0].name} has {doubt}: a damaged header")
     return VolumeGeometry(tuple(placed), affine, edges_mm(affine), tilt_deg, tuple(findings), to_resample)
 
 
@@ -170,7 +171,7 @@ def _require_geometry(frame: FrameRecord) -> None:
         "PixelSpacing": frame.pixel_spacing_mm,
     }
     for keyword, value in needed.items():
-        if value is None or not all(map(math.isfinite, value)):
+        if value is None or not all(abs(number) <= MOST_POSITION_MM for number in value):  # NaN is not either
             raise DicomGeometryError(
                 f"{frame.name} has no usable {keyword}; expected it for every plane of a volume: this is a projection "
                 "image, an object whose frames share no known geometry, or a damaged header"

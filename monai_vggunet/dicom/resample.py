@@ -14,6 +14,7 @@ import numpy as np
 from monai_vggunet.dicom.affine import edges_mm
 from monai_vggunet.dicom.geometry import VolumeGeometry
 from monai_vggunet.errors import DicomGeometryError
+from monai_vggunet.memory import lack_of_memory
 
 __all__ = ["resample_volume"]
 
@@ -21,6 +22,9 @@ __all__ = ["resample_volume"]
 REGULAR_STEP = 1.1
 # At least this share of the new slices must have a slice of the series within half a step: more gap than image is none.
 LEAST_SHARE_MEASURED = 0.5
+# A gantry tilts by 30 degrees at most; even a stack that is longer than its slices are wide then grows less than this.
+MOST_TIMES_WIDER = 4
+VOXEL_BYTES = 4  # float32
 # Shifts and weights below this (in voxels) leave a slice as it is, so that measured values stay as they were.
 NEGLIGIBLE = 1e-3
 
@@ -41,7 +45,7 @@ def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.nda
         The array (columns, rows, slices), float32, and its geometry without frames: its slices are nobody's own.
 
     Raises:
-        DicomGeometryError: if most of the new slices would be made up.
+        DicomGeometryError: if most of the new slices would be made up, or most of their pixels; or for lack of memory.
     """
     frames = geometry.frames
     basis = np.array(geometry.affine_lps[:3, :3])
@@ -55,6 +59,7 @@ def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.nda
     low = np.floor(shifts.min(axis=0) + NEGLIGIBLE).astype(int)
     high = np.ceil(shifts.max(axis=0) - NEGLIGIBLE).astype(int)
     size = np.array(array.shape[:2]) + high - low
+    _require_one_volume(array.shape, size, len(target))
 
     smallest = float(array.min())
     result = np.empty((len(target), size[1], size[0]), dtype=np.float32)
@@ -84,6 +89,19 @@ def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.nda
         findings=(*geometry.findings, finding),
         to_resample=(),
     )
+
+
+def _require_one_volume(shape: tuple[int, ...], size: np.ndarray, count: int) -> None:
+    """Refuse slices that lie so far aside of each other that most of the new matrix would be empty, or fill memory."""
+    described = f"resampling slices of {shape[0]} x {shape[1]} voxels would make {count} of {size[0]} x {size[1]}"
+    if (size > MOST_TIMES_WIDER * np.array(shape[:2])).any():
+        raise DicomGeometryError(
+            f"{described}: they lie too far aside of each other for a tilted gantry; pass on_tilt='keep', or give the "
+            "parts one by one"
+        )
+    lacking = lack_of_memory(VOXEL_BYTES * int(size[0]) * int(size[1]) * count)
+    if lacking:
+        raise DicomGeometryError(f"{described}: {lacking}")
 
 
 def _even_steps(along: np.ndarray) -> np.ndarray:

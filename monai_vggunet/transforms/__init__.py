@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.clicks import KeepClicksd, clicked_slices, clicks_on_grid, draw_clicks, slice_step
 from monai_vggunet.transforms.grid import MatchGridd, match_axes
+from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacing, InPlaneSpacingd
 from monai_vggunet.transforms.intensity import (
     NormalizeImageNet,
     NormalizeImageNetd,
@@ -29,8 +30,6 @@ from monai_vggunet.transforms.volume import (
     CheckPlaned,
     CheckVolume,
     CheckVolumed,
-    InPlaneSpacing,
-    InPlaneSpacingd,
 )
 
 __all__ = [

@@ -32,11 +32,12 @@ from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
 from monai_vggunet.data.switches import is_on
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.clicks import KeepClicksd
+from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacingd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
 from monai_vggunet.transforms.loading import loading_steps
 from monai_vggunet.transforms.pictures import PICTURE_RANGE
 from monai_vggunet.transforms.sides import sided_class
-from monai_vggunet.transforms.volume import CheckModalityd, CheckPlaned, InPlaneSpacingd
+from monai_vggunet.transforms.volume import CheckModalityd, CheckPlaned
 
 __all__ = [
     "inference_postprocessing",

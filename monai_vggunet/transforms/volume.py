@@ -1,4 +1,4 @@
-"""A loaded image as a volume `(C, X, Y, Z)` that is fit to be used, and its in-plane spacing."""
+"""A loaded image as a volume `(C, X, Y, Z)` that is fit to be used."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import InvertibleTransform, MapTransform, Resize, Transform
-from monai.transforms.spatial.functional import resize
-from monai.utils import InterpolateMode
+from monai.transforms import MapTransform, Transform
 
-from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of
+from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
+from monai_vggunet.dicom.affine import doubt_in_scale
 from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError, ModelMismatchError
 
 __all__ = [
@@ -25,11 +24,8 @@ __all__ = [
     "CheckPlaned",
     "CheckVolume",
     "CheckVolumed",
-    "InPlaneSpacing",
-    "InPlaneSpacingd",
 ]
 
-SAME_SPACING = 0.005  # relative; resampling for less would blur without a gain
 ISOTROPIC = 1.5  # a volume whose largest spacing is within this factor of the smallest can be cut along any axis
 
 
@@ -53,7 +49,7 @@ class AsVolumed(MapTransform):
 
 
 class CheckVolume(Transform):
-    """Refuse what cannot be segmented: wrong dimensions or channels, NaN or infinite values, a singular affine.
+    """Refuse what cannot be segmented: wrong dimensions or channels, NaN or infinite values, an impossible affine.
 
     Args:
         image_channels: channels expected; None accepts one (a volume) or three (a picture).
@@ -86,9 +82,8 @@ class CheckVolume(Transform):
                 f"{name} has 3 channels or time points of {image.shape[3]} slices; expected one volume, or a color "
                 "picture: a 4D file must be split into one file per volume"
             )
-        if isinstance(image, MetaTensor) and not abs(float(torch.linalg.det(image.affine[:3, :3].double()))) > 0:
-            found = image.affine[:3].tolist()
-            raise ImageContentError(f"{name} has an affine that cannot be inverted ({found}): mend its header")
+        if isinstance(image, MetaTensor):
+            _require_usable_affine(np.asarray(image.affine, dtype=np.float64), image.meta, name)
         values = image.as_tensor() if isinstance(image, MetaTensor) else image
         # One pass without a copy: among NaNs the smallest and the largest value are NaN.
         if values.is_floating_point() and not all(map(math.isfinite, map(float, values.aminmax()))):
@@ -99,6 +94,15 @@ class CheckVolume(Transform):
                 "by what the scanner would have given (air is -1000 HU in a CT)"
             )
         return image
+
+
+def _require_usable_affine(affine: np.ndarray, meta: Mapping[str, Any], name: str) -> None:
+    if not 0 < abs(float(np.linalg.det(affine[:3, :3]))) < math.inf:
+        raise ImageContentError(
+            f"{name} has an affine that cannot be inverted ({affine[:3].tolist()}): mend its header"
+        )
+    if doubt := doubt_in_scale(affine, stack_axis(affine, meta)):
+        raise ImageContentError(f"{name} has {doubt}: mend its header; NIfTI may state micrometers (xyzt_units 3)")
 
 
 class CheckVolumed(MapTransform):
@@ -209,83 +213,6 @@ class CheckModalityd(MapTransform):
         return data
 
 
-class InPlaneSpacing(Resize):
-    """Bring slices to a spacing in their plane, the stack axis left alone: nothing is mixed between slices.
-
-    A volume `(C, X, Y, Z)` with slices along Z becomes `(C, X', Y', Z)` whose size is the nearest whole number of
-    pixels; the affine says the spacing that results exactly, a shear (gantry tilt) included. Invertible.
-
-    Args:
-        spacing_mm: target spacing along X and Y.
-        mode: `bilinear` for images, `nearest` for labels.
-    """
-
-    def __init__(self, spacing_mm: tuple[float, float], mode: str = "bilinear") -> None:
-        self.spacing_mm = tuple(float(s) for s in spacing_mm)
-        self.interpolation = InterpolateMode.NEAREST_EXACT if mode == "nearest" else InterpolateMode.TRILINEAR
-        super().__init__(spatial_size=-1, mode=self.interpolation)
-
-    def __call__(self, img: MetaTensor, *args: Any, **kwargs: Any) -> MetaTensor:
-        """Return the resized volume; unchanged when the spacing fits already."""
-        spacing = spacing_of(np.asarray(img.affine))[:2]
-        size = [max(1, round(n * s / t)) for n, s, t in zip(img.shape[1:3], spacing, self.spacing_mm)]
-        if all(abs(s / t - 1) < SAME_SPACING for s, t in zip(spacing, self.spacing_mm)):
-            size = list(img.shape[1:3])
-        return resize(
-            img,
-            (*size, img.shape[3]),
-            self.interpolation,
-            None,  # align_corners: pixel centers, as the affine says
-            torch.float32,
-            3,
-            False,
-            None,
-            False,
-            self.get_transform_info(),
-        )
-
-    def inverse_transform(self, data: torch.Tensor, transform: dict) -> torch.Tensor:
-        """Resize back; `nearest`, which `Invertd` asks for, rounds down and shifts labels, `nearest-exact` does not."""
-        if transform["extra_info"]["mode"] == InterpolateMode.NEAREST:
-            transform["extra_info"]["mode"] = InterpolateMode.NEAREST_EXACT
-        return super().inverse_transform(data, transform)
-
-
-class InPlaneSpacingd(MapTransform, InvertibleTransform):
-    """Dictionary version of `InPlaneSpacing`.
-
-    Args:
-        keys: image and label keys.
-        spacing_mm: target spacing along X and Y.
-        mode: one interpolation for all keys or one each.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        spacing_mm: tuple[float, float],
-        mode: str | tuple[str, ...] = "bilinear",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        modes = (mode,) * len(self.keys) if isinstance(mode, str) else mode
-        self.spacers = {key: InPlaneSpacing(spacing_mm, m) for key, m in zip(self.keys, modes)}
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Apply to every key."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.spacers[key](d[key])
-        return d
-
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring every key back to its original in-plane size."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.spacers[key].inverse(d[key])
-        return d
-
-
 def source_name(image: Any) -> str:
     """Return the file or folder an image came from, for messages."""
     meta = getattr(image, "meta", {}) or {}
@@ -297,4 +224,3 @@ CheckVolumeD = CheckVolumeDict = CheckVolumed
 CheckLabelD = CheckLabelDict = CheckLabeld
 CheckPlaneD = CheckPlaneDict = CheckPlaned
 CheckModalityD = CheckModalityDict = CheckModalityd
-InPlaneSpacingD = InPlaneSpacingDict = InPlaneSpacingd
