@@ -43,10 +43,10 @@ def run_bundle(*words: str, check: bool = True, launcher: Sequence[str] = (), **
     return done.stdout
 
 
-def train(data: Path, folder: Path, **options: Any) -> str:
+def train(data: Path, folder: Path, check: bool = True, **options: Any) -> str:
     """Train as a user does, on the phantoms."""
     paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": folder / "training"}
-    return run_bundle("run", "training", config_file="configs/train.json", **{**paths, **TINY, **options})
+    return run_bundle("run", "training", check=check, config_file="configs/train.json", **{**paths, **TINY, **options})
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -55,29 +57,100 @@ def test_no_patient_identifier_is_printed_or_stored(trained: Run) -> None:
         assert "PHANTOM" not in text
 
 
-def test_a_run_killed_on_its_way_ends_with_the_same_weights(trained: Run, tmp_path: Path) -> None:
-    """SIGKILL as soon as `last.pt` is there, then the same command again."""
-    paths = {"dataset_dir": trained.data, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
+def test_checkpoints_which_are_passed_on_name_no_case_and_no_path(trained: Run) -> None:
+    models = trained.folder / "models"
+    listed = json.loads((models / "datalist.json").read_text())
+    names = [case["case"] for case in [*listed["training"], *listed["validation"]]]
+    for name in ("last.pt", "model.pt"):
+        content = (models / name).read_bytes()  # torch stores its words as they are
+        assert b"encoder" in content
+        for word in ("PHANTOM", str(trained.data), str(trained.folder), *names):
+            assert word.encode() not in content, f"{name} holds {word}"
+
+
+def kill_training(data: Path, folder: Path, is_time: Callable[[], bool], **options: Any) -> None:
+    """Train as a user does, until SIGKILL."""
+    paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": folder / "training"}
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "configs/train.json"]
-    for name, value in {**paths, **TINY}.items():
+    for name, value in {**paths, **TINY, **options}.items():
         command += [f"--{name}", str(value)]
     process = subprocess.Popen(
         command, cwd=REPOSITORY / "bundle", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 300
-    while not (tmp_path / "models" / "last.pt").is_file():
+    while not is_time():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
-    output = train(trained.data, tmp_path)
 
+def test_a_run_killed_on_its_way_ends_with_the_same_model(trained: Run, tmp_path: Path) -> None:
+    """SIGKILL as soon as `last.pt` is there, then the same command again."""
+    kill_training(trained.data, tmp_path, (tmp_path / "models" / "last.pt").is_file)
+    output = train(trained.data, tmp_path)
     assert "last.pt holds epoch 1 of 2" in output
-    resumed, whole = (torch.load(f / "models" / "model.pt", weights_only=True) for f in (tmp_path, trained.folder))
-    for name, tensor in whole.items():
-        assert torch.equal(resumed[name], tensor), name
+    for name in ("model.pt", "model.json"):
+        assert (tmp_path / "models" / name).read_bytes() == (trained.folder / "models" / name).read_bytes(), name
+
+
+def test_the_same_options_in_other_words_give_the_same_model(trained: Run, tmp_path: Path) -> None:
+    """Also where the words are a command line's, and the data lie elsewhere."""
+    shutil.copytree(trained.data, tmp_path / "moved")
+    words = {"resume": "false", "clicks": "no", "from_scratch": "true", "layer_decay": 1, "decoder_lr": "3e-4"}
+    shutil.copytree(trained.folder / "models", tmp_path / "models")
+    output = train(tmp_path / "moved", tmp_path, **words)
+    assert "files of another run were moved to" in output
+    for name in ("model.pt", "model.json"):
+        assert (tmp_path / "models" / name).read_bytes() == (trained.folder / "models" / name).read_bytes(), name
+    runs = [torch.load(folder / "models" / "last.pt", weights_only=True) for folder in (tmp_path, trained.folder)]
+    assert runs[0]["run_id"] == runs[1]["run_id"]
+
+
+def test_changed_options_are_refused_with_both_values_and_the_ways_on(trained: Run) -> None:
+    models = trained.folder / "models"
+    before = {path.name: path.stat().st_mtime_ns for path in models.iterdir()}
+    changed = {"weight_decay": 0.5, "label_smoothing": 0.3, "train#preprocessing#flip_prob": 0, "ema_momentum": 0.2}
+    output = train(trained.data, trained.folder, check=False, **changed).rsplit("monai-vggunet: ", 1)[-1]
+    assert output.splitlines()[1:-1] == [
+        "  --weight_decay: 0.0001 before, 0.5 now",
+        "  --label_smoothing: 0.0 before, 0.3 now",
+        "  --ema_momentum: 0.01 before, 0.2 now",
+        "  --train#preprocessing#flip_prob: not given before, 0 now",
+    ]
+    assert "pass --resume False" in output
+    assert "another --ckpt_dir" in output
+    assert {path.name: path.stat().st_mtime_ns for path in models.iterdir()} == before
+
+
+def test_a_finished_run_can_be_prolonged_wherever_it_lies(trained: Run, tmp_path: Path) -> None:
+    shutil.copytree(trained.data, tmp_path / "moved")
+    shutil.copytree(trained.folder / "models", tmp_path / "models")
+    (tmp_path / "models" / ".model-abcdefgh.pt").write_bytes(b"of a killed run")
+    options = {"max_epochs": 3, "num_workers": 1, "early_stop_patience": 30}
+    output = train(tmp_path / "moved", tmp_path, **options)
+    assert "last.pt holds epoch 2 of 3 of this run: going on" in output
+    assert "epoch 3/3" in output
+    assert not list((tmp_path / "models").glob(".*"))
+
+
+def test_a_run_from_its_own_folders_model_goes_on_by_the_same_command(trained: Run, tmp_path: Path) -> None:
+    """Killed before its first validation."""
+    models = tmp_path / "models"
+    shutil.copytree(trained.folder / "models", models)
+    former, began = (models / "model.pt").read_bytes(), (models / "last.pt").stat().st_mtime_ns
+
+    def has_begun() -> bool:
+        return (models / "last.pt").is_file() and (models / "last.pt").stat().st_mtime_ns != began
+
+    options = {"start_from": models / "model.pt", "clicks": True, "iterations_per_epoch": 12, "max_epochs": 1}
+    kill_training(trained.data, tmp_path, has_begun, **options)
+    assert (models / "model.pt").read_bytes() == former
+    assert "last.pt holds epoch 0 of 1 of this run: going on" in train(trained.data, tmp_path, **options)
+    spec = load_model_spec(models / "model.json")
+    spec.require_weights(models / "model.pt")
+    assert spec.preprocessing.n_guidance == 4
 
 
 def test_a_finished_run_is_not_trained_again(trained: Run) -> None:
@@ -88,21 +161,25 @@ def test_a_finished_run_is_not_trained_again(trained: Run) -> None:
 
 
 def test_two_processes_end_with_the_same_weights(trained: Run, tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
-    output = run_bundle(
-        "run",
-        "training",
-        launcher=launcher,
-        config_file="['configs/train.json','configs/multi_gpu_train.json']",
-        dataset_dir=trained.data,
-        ckpt_dir=tmp_path / "models",
-        output_dir=tmp_path / "training",
-        **TINY,
-    )
+    def run() -> str:
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+        return run_bundle(
+            "run",
+            "training",
+            launcher=[sys.executable, *launcher],
+            config_file="['configs/train.json','configs/multi_gpu_train.json']",
+            dataset_dir=trained.data,
+            ckpt_dir=tmp_path / "models",
+            output_dir=tmp_path / "training",
+            **TINY,
+        )
+
+    output = run()
     ends = dict(re.findall(r"process (\d) ends with weights (\w+)", output))
     assert set(ends) == {"0", "1"}
     assert ends["0"] == ends["1"]
     load_model_spec(tmp_path / "models" / "model.json").require_weights(tmp_path / "models" / "model.pt")
+    assert "it is finished" in run()
 
 
 def test_the_workflow_class_trains_from_any_directory(phantoms: Path, tmp_path: Path) -> None:
