@@ -18,6 +18,7 @@ html_title = f"{project} {release}"
 html_static_path, html_css_files = ["_static"], ["manual.css"]
 html_show_copyright = False
 html_copy_source = False
+html_show_search_summary = False  # a page opened from the disk may not fetch the others
 
 myst_heading_anchors = 3  # `page.md#a-heading`, as on the pages where the sources are browsed
 
