@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from monai_vggunet.errors import IrregularFileError
+from monai_vggunet.errors import ImageReadError, IrregularFileError
 from monai_vggunet.names import readable
 
 __all__ = ["IRREGULAR", "is_irregular", "open_regular", "read_text", "refuse_irregular", "require_regular"]
@@ -77,13 +77,25 @@ def is_irregular(path: str | os.PathLike[str]) -> bool:
 
 
 def refuse_irregular(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that is neither a file nor a folder; what is missing is left to who opens it.
+    """Refuse a path that is neither a file with content nor a folder; what is missing is left to who opens it.
 
     Raises:
         IrregularFileError: it is a pipe, a socket or a device.
+        ImageReadError: it is empty (files of the system's say so too, and some never come to an end), or a link to
+            nothing.
     """
-    if is_irregular(path):
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            raise ImageReadError(f"{readable(path)} is a link that leads to nothing: restore what it led to") from error
+        return
+    if stat.S_ISDIR(status.st_mode):
+        return
+    if not stat.S_ISREG(status.st_mode):
         raise IrregularFileError(f"{readable(path)} is {IRREGULAR}; expected a file, or a folder of DICOM files")
+    if not status.st_size:
+        raise ImageReadError(f"{readable(path)} is empty (0 bytes); expected a file with content: restore it")
 
 
 def _irregular(path: str | os.PathLike[str]) -> IrregularFileError:

@@ -59,6 +59,7 @@ def stop_on_signals() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         if not seen:
             seen.append(number)
+            _tell()
             raise Stopped(number)
 
     former = {number: signal.signal(number, stop) for number in heeded}
@@ -105,12 +106,16 @@ def at_forced_end(function: Callable[[], object]) -> Callable[[], None]:
     return take_back
 
 
+def _tell() -> None:
+    for event in tuple(_told):
+        event.set()
+
+
 def _watch(reading: int, heeded: list[int]) -> None:
     """Wait for the numbers of signals, which arrive whatever the main thread does, until nobody can send any more."""
     number = _next(reading, heeded)
     if number:
-        for event in tuple(_told):
-            event.set()
+        _tell()
         if _next(reading, heeded, GRACE_SEC) is not None:
             end_now(Stopped(number).status)
     os.close(reading)

@@ -60,3 +60,7 @@ def leave_once(marker: str) -> int:
     except FileExistsError:
         return os.getpid()
     os._exit(0)
+
+
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
