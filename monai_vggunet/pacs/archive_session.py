@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ __all__ = ["ArchiveSession"]
 Origin = tuple[str, str, int]  # scheme, host, port
 
 MOST_REDIRECTIONS = 5
+ANSWERS = {*range(200, 300), *range(400, 600)}  # or a redirection, RFC 9110 15
 LONGEST_WARN_CODE = 3  # digits, RFC 7234 5.5
 ENCODINGS = "gzip, deflate"  # zlib undoes these piece by piece; others may blow up a thousand times more
 UNDERSTOOD = {"", "identity", "gzip", "x-gzip", "deflate"}
@@ -81,6 +81,7 @@ class ArchiveSession(requests.Session):
                 f"{self.host} sends us on to another address ({_shown_origin(str(request.url))}): stopped, neither "
                 "images nor credentials go there. If that is the archive, give its URL"
             )
+        request.headers.pop("Cookie", None)  # of the answer before, when redirected
         return super().send(request, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -129,7 +130,7 @@ class ArchiveSession(requests.Session):
 
     def _problem_with(self, response: requests.Response) -> PacsError | None:
         status = response.status_code
-        if status < HTTPStatus.OK or (HTTPStatus.MULTIPLE_CHOICES <= status < 400 and not response.is_redirect):
+        if not (status in ANSWERS or response.is_redirect):
             return PacsError(f"{self.host} answered {named_status(status)}, which is no answer to the request", status)
         if response.headers.get("Content-Encoding", "").strip().lower() not in UNDERSTOOD:
             return PacsLimitError(

@@ -17,6 +17,8 @@ __all__ = [
     "MOST_OBJECT_BYTES",
     "MOST_PAGES",
     "MOST_STORE_ANSWER_BYTES",
+    "READ_AT_ONCE",
+    "SLOWEST_BYTES_PER_SEC",
     "STUDY_PATIENCE",
     "Answer",
     "Patience",
@@ -31,6 +33,7 @@ MOST_STORE_ANSWER_BYTES = 1 << 20  # it tells of one object
 MOST_OBJECT_BYTES = 1 << 30  # of one instance: an enhanced CT of 2000 slices
 MOST_LISTED = 100_000  # series of a study, or instances of a series: ten times the largest perfusion CT
 MOST_PAGES = 1000  # of a search: a hundred entries each make the most that may be listed
+READ_AT_ONCE = 1 << 16  # bytes of a body: as many may have come and not been delivered yet
 MOST_FRAMING_BYTES = 1 << 22  # of HTTP itself without a byte of content: heads, chunk sizes, trailers
 
 
@@ -116,6 +119,7 @@ class Answer:
                 f"{self.host} sent {self._framing} bytes of HTTP heads or chunk sizes without content: stopped. "
                 "Ask who runs it"
             )
+        self._credit()
 
     def delivered(self, n_bytes: int) -> None:
         """Count bytes of the body, compression undone.
@@ -130,7 +134,11 @@ class Answer:
                 f"{self.host} sent more than {self.most_bytes} bytes in one answer: stopped, the rest is not read. "
                 "Is the URL that of the DICOMweb service?"
             )
-        progress = min(self._raw, self._body) - self._credited  # neither framing nor blown-up nothing is progress
+        self._credit()
+
+    def _credit(self) -> None:
+        """Let content count as progress, but neither framing nor what compression blew up."""
+        progress = min(self._raw, self._body + READ_AT_ONCE) - self._credited
         self._credited += progress
         for patience in self.patiences:
             patience.content_bytes += progress

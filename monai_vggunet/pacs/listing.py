@@ -127,6 +127,8 @@ def _uid(server: DicomWebServer, entry: Entry, tag: str) -> str:
 def _text(entry: Entry, tag: str) -> str:
     """Return an element's first value in the DICOM JSON model (PS3.18 F.2); empty without one."""
     value = (entry.get(tag, {}).get("Value") or [""])[0]
+    if value is None:
+        return ""
     if not isinstance(value, str | int):
         raise TypeError(f"{tag} holds something else than a text or a number")
     return str(value)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from email.message import Message
 
+from monai_vggunet.pacs.bounds import READ_AT_ONCE
 from monai_vggunet.pacs.dicomweb import DicomWebServer
 from monai_vggunet.pacs.multipart import MultipartBody
 
 __all__ = ["retrieve"]
 
 AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # nothing is decoded on the way
-CHUNK_BYTES = 1 << 16
 LONGEST_BOUNDARY = 200  # characters; RFC 2046 allows 70
 
 
@@ -39,7 +39,7 @@ def retrieve(server: DicomWebServer, path: str) -> Iterator[Iterator[bytes]]:
         head = Message()
         head["Content-Type"] = response.headers.get("Content-Type", "")
         kind, boundary = head.get_content_type(), str(head.get_boundary() or "")
-        chunks = response.iter_content(CHUNK_BYTES)
+        chunks = response.iter_content(READ_AT_ONCE)
         if kind == "multipart/related" and 0 < len(boundary) <= LONGEST_BOUNDARY:
             yield from MultipartBody(chunks, boundary, server.host)
         elif kind in ("multipart/related", "application/dicom"):  # some servers send one instance just as it is

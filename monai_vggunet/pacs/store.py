@@ -10,25 +10,20 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from monai_vggunet.dicom.headers import keep_values_out_of_warnings
 from monai_vggunet.errors import ConfigurationError, PacsAccessError, PacsError, PacsStoreError
+from monai_vggunet.pacs.bounded_association import BoundedAssociation
+from monai_vggunet.pacs.bounds import MOST_STORE_ANSWER_BYTES, SLOWEST_BYTES_PER_SEC
 from monai_vggunet.pacs.dicomweb import EXTRA, DicomWebServer
-from monai_vggunet.pacs.retries import Retries
+from monai_vggunet.pacs.listing import INSTANCE
+from monai_vggunet.pacs.retries import Retries, Stopped
+from monai_vggunet.pacs.stow_answer import StowAnswer, failures_in, read_answer, status_in_words
 
 __all__ = ["CALLING_AET", "StorageScp", "StoreTarget", "StowServer"]
 
 CALLING_AET = "MONAI_VGGUNET"
 DUPLICATE = 0x0111  # this very instance is there already (PS3.7 C.4.2): our UIDs are new, so an earlier attempt did it
 STOW_IN_ONE_PIECE = 1 << 40  # bytes; some servers take no chunked body, and one piece can be sent again
-REASONS = {  # PS3.18 table 10.5.3-1 and PS3.4 table B.2-1
-    0x0110: "processing failure",
-    0x0117: "invalid object instance",
-    0x0122: "kind of object not supported",
-    0x0124: "not authorized",
-    0xA700: "out of resources",
-    0xA900: "object does not match its class",
-    0xC000: "cannot be understood",
-    0xC122: "transfer syntax not supported",
-}
 
 
 class StoreTarget(Protocol):
@@ -69,49 +64,51 @@ class StowServer:
         """Store one DICOM file; see `StoreTarget`."""
         dataset = _dicom_file(path)
         try:
-            answer = self.server.ask(lambda: self._post(dataset), "store a result")
+            answer = self.server.ask(lambda: self._post(dataset), "store a result", most_bytes=MOST_STORE_ANSWER_BYTES)
+            self._judge(dataset, answer)
+        except (PacsAccessError, PacsStoreError):
+            raise
         except PacsError as error:
-            if isinstance(error, PacsAccessError):
-                raise
             raise PacsStoreError(str(error), error.status) from error
-        self._judge(dataset, answer)
 
-    def _post(self, dataset: Dataset) -> Dataset:
+    def _post(self, dataset: Dataset) -> StowAnswer:
         """Send it; a refusal's list of failures is an answer as well, and one that cannot be read an empty answer."""
         import requests
 
+        keep_values_out_of_warnings()
         try:
-            return self.server.client.store_instances([dataset])
+            return read_answer(self.server.client.store_instances([dataset]))
         except requests.HTTPError as error:
-            answer = _failures_in(error.response)
+            answer = failures_in(error.response)
             if answer is None:
                 raise
             return answer
         except requests.exceptions.JSONDecodeError:  # the server took it: whether it holds it is asked
-            return Dataset()
-        except requests.RequestException:
+            return StowAnswer()
+        except (requests.RequestException, PacsError, Stopped):
             raise
         except Exception:  # as above: XML that is none, or not DICOM's model
-            return Dataset()
+            return StowAnswer()
 
-    def _judge(self, dataset: Dataset, answer: Dataset) -> None:
-        uid = dataset.SOPInstanceUID
-        for item in answer.get("FailedSOPSequence") or []:
-            reason = int(item.get("FailureReason") or 0)
-            if item.get("ReferencedSOPInstanceUID", uid) == uid and reason != DUPLICATE:
-                raise PacsStoreError(f"{self.server.host} did not store it: {_reason(reason)}")
-        named = list(answer.get("ReferencedSOPSequence") or []) + list(answer.get("FailedSOPSequence") or [])
-        if any(item.get("ReferencedSOPInstanceUID") == uid for item in named):
-            return
-        # A server that says nothing of it: the archive itself is asked.
-        found = self.server.ask(
-            lambda: self.server.client.search_for_instances(
-                dataset.StudyInstanceUID, search_filters={"SOPInstanceUID": str(uid)}
-            ),
-            "find the result again",
-        )
-        if not found:
+    def _judge(self, dataset: Dataset, answer: StowAnswer) -> None:
+        uid = str(dataset.SOPInstanceUID)
+        for failed, reason in answer.failed:
+            if failed in ("", uid) and reason != DUPLICATE:
+                raise PacsStoreError(f"{self.server.host} did not store it: {status_in_words(reason)}")
+        if uid not in answer.named and not self._holds(dataset):
             raise PacsStoreError(f"{self.server.host} accepted it without a word, and does not hold it")
+
+    def _holds(self, dataset: Dataset) -> bool:
+        """Ask the archive itself, where its answer says nothing of the object."""
+        uid = str(dataset.SOPInstanceUID)
+
+        def is_listed() -> bool:
+            found = self.server.client.search_for_instances(
+                dataset.StudyInstanceUID, dataset.SeriesInstanceUID, search_filters={"SOPInstanceUID": uid}
+            )
+            return any(entry[INSTANCE]["Value"] == [uid] for entry in found)
+
+        return self.server.ask(is_listed, "find the result again")
 
 
 @dataclass(frozen=True)
@@ -150,33 +147,49 @@ class StorageScp:
 
     def store(self, path: str | os.PathLike[str]) -> None:
         """Store one DICOM file; see `StoreTarget`."""
-        dataset = _dicom_file(path)
-        self.retries.run(lambda: self._send(dataset), lambda error: isinstance(error, _MayPass), self.name)
+        dataset, n_bytes = _dicom_file(path), os.path.getsize(path)
+        self.retries.run(lambda: self._send(dataset, n_bytes), lambda error: isinstance(error, _MayPass), self.name)
 
-    def _send(self, dataset: Dataset) -> None:
+    def _send(self, dataset: Dataset, n_bytes: int) -> None:
+        keep_values_out_of_warnings()
+        watch = BoundedAssociation(self.name, self.timeout_sec)
+        try:
+            status = self._converse(dataset, n_bytes, watch)
+        except PacsStoreError:
+            raise
+        except Exception as error:  # pynetdicom meets what no node should say; its text may quote it
+            raise self._broken() from error
+        finally:
+            if watch.flooded:
+                raise PacsStoreError(f"{self.name} answers without end: stopped. Ask who runs it")
+        if not watch.heard_only_of(str(dataset.SOPInstanceUID)):
+            raise PacsStoreError(
+                f"{self.name} answered something else than it was asked: whether it holds it is unknown"
+            )
+        if status in (0x0000, DUPLICATE) or status >> 12 == 0xB:  # Bxxx: stored, with a warning
+            return
+        kind = _MayPass if status >> 8 == 0xA7 else PacsStoreError
+        raise kind(f"{self.name} did not store it: {status_in_words(status)}")
+
+    def _converse(self, dataset: Dataset, n_bytes: int, watch: BoundedAssociation) -> int:
+        """Send it; return the status."""
         from pynetdicom import AE
 
         entity = AE(self.calling_aet)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self.timeout_sec
-        entity.connection_timeout = self.timeout_sec
+        entity.acse_timeout = entity.network_timeout = entity.connection_timeout = self.timeout_sec
+        entity.dimse_timeout = self.timeout_sec + n_bytes / SLOWEST_BYTES_PER_SEC  # it begins before the object is sent
         entity.add_requested_context(dataset.SOPClassUID, _offered_syntaxes(dataset.file_meta.TransferSyntaxUID))
-        association = entity.associate(self.host, self.port, ae_title=self.aet)
+        association = entity.associate(self.host, self.port, ae_title=self.aet, evt_handlers=watch.handlers)
         if not association.is_established:
             raise self._no_association(association)
         try:
             answer = association.send_c_store(dataset)
-        except (ValueError, RuntimeError) as error:
-            raise self._broken() from error
         finally:
             if association.is_established:
                 association.release()
         if "Status" not in answer:
             raise self._broken()
-        status = int(answer.Status)
-        if status in (0x0000, DUPLICATE) or status >> 12 == 0xB:  # Bxxx: stored, with a warning
-            return
-        kind = _MayPass if status >> 8 == 0xA7 else PacsStoreError
-        raise kind(f"{self.name} did not store it: {_reason(status)}")
+        return int(answer.Status)
 
     def _broken(self) -> PacsStoreError:
         return _MayPass(
@@ -211,17 +224,3 @@ def _offered_syntaxes(own: UID) -> list[UID]:
     """Return the file's own transfer syntax, and what it can be turned into without touching a pixel."""
     plain = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     return plain if own in plain else [own]
-
-
-def _failures_in(response: Any) -> Dataset | None:
-    """Return what a refusing STOW answer lists as failed; None where it lists nothing."""
-    try:
-        answer = Dataset.from_json(response.json())
-    except Exception:  # no JSON, or not DICOM's: the status alone speaks
-        return None
-    return answer if answer.get("FailedSOPSequence") else None
-
-
-def _reason(code: int) -> str:
-    general = REASONS.get(code) or REASONS.get(code & 0xFF00) or REASONS.get(code & 0xF000) or "failure"
-    return f"{general} (0x{code:04X})"
