@@ -28,7 +28,7 @@ __all__ = ["check_uid", "segment_studies"]
 
 _log = logging.getLogger(__name__)
 
-UID = re.compile(r"\d[\d.]{0,63}")  # PS3.5 9.1, without its rule on leading zeros, which hospitals break
+UID = re.compile(r"[0-9][0-9.]{0,63}")  # PS3.5 9.1, without its rule on leading zeros, which hospitals break
 
 
 def segment_studies(

@@ -19,10 +19,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from monai_vggunet.dicom.headers import hash_identifier, keep_values_out_of_warnings
 from monai_vggunet.errors import OutputWriteError, PacsError, PacsLimitError
+from monai_vggunet.pacs.bounds import MOST_OBJECT_VARIABLE
 
-__all__ = ["MOST_OBJECT_VARIABLE", "ArrivedFile", "disk", "receive"]
+__all__ = ["ArrivedFile", "disk", "receive"]
 
-MOST_OBJECT_VARIABLE = "MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB"
 
 LEAST_FREE_BYTES = 1 << 28  # of the disk, or a twentieth of a small one: other programs need some too
 _SMALL_PART = 20

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from monai_vggunet.errors import PacsLimitError
+from monai_vggunet.errors import ConfigurationError, PacsLimitError
 
 __all__ = [
     "ANSWER_PATIENCE",
@@ -15,6 +17,7 @@ __all__ = [
     "MOST_LISTED",
     "MOST_LISTING_BYTES",
     "MOST_OBJECT_BYTES",
+    "MOST_OBJECT_VARIABLE",
     "MOST_PAGES",
     "MOST_STORE_ANSWER_BYTES",
     "READ_AT_ONCE",
@@ -22,6 +25,7 @@ __all__ = [
     "STUDY_PATIENCE",
     "Answer",
     "Patience",
+    "most_object_bytes",
     "waiting",
 ]
 
@@ -31,10 +35,26 @@ STUDY_PATIENCE = 20  # the same for all answers of a study together
 MOST_LISTING_BYTES = 1 << 24  # of one page of a search; 5000 entries of 3 kB where a server knows no pages
 MOST_STORE_ANSWER_BYTES = 1 << 20  # it tells of one object
 MOST_OBJECT_BYTES = 1 << 30  # of one instance: an enhanced CT of 2000 slices
+MOST_OBJECT_VARIABLE = "MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB"  # where instances are larger
 MOST_LISTED = 100_000  # series of a study, or instances of a series: ten times the largest perfusion CT
 MOST_PAGES = 1000  # of a search: a hundred entries each make the most that may be listed
 READ_AT_ONCE = 1 << 16  # bytes of a body: as many may have come and not been delivered yet
+MEGABYTES, BYTES_PER_MEGABYTE = re.compile(r"[1-9][0-9]{0,8}"), 10**6
 MOST_FRAMING_BYTES = 1 << 22  # of HTTP itself without a byte of content: heads, chunk sizes, trailers
+
+
+def most_object_bytes(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how large an instance may be: what `MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB` says, or what is usual.
+
+    Raises:
+        ConfigurationError: it says no whole number of megabytes.
+    """
+    word = environment.get(MOST_OBJECT_VARIABLE, "").strip()
+    if not word:
+        return MOST_OBJECT_BYTES
+    if not MEGABYTES.fullmatch(word):
+        raise ConfigurationError(f"{MOST_OBJECT_VARIABLE} is {word!r}; expected whole megabytes, such as 4000")
+    return int(word) * BYTES_PER_MEGABYTE
 
 
 @dataclass

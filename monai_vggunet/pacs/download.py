@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_vggunet.errors import PacsError, PacsLimitError, PacsUnavailableError
+from monai_vggunet.names import listed
 from monai_vggunet.pacs.arrival import ArrivedFile, disk, receive
 from monai_vggunet.pacs.bounds import MOST_FRAMING_BYTES, MOST_LISTED, STUDY_PATIENCE
 from monai_vggunet.pacs.dicomweb import DicomWebServer, is_transient
@@ -27,8 +28,6 @@ NO_IMAGES = {
     "OAM", "OSS", "PLAN", "POS", "PR", "REG", "RESP", "RTDOSE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN",
     "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "VA", "XAPROTOCOL",
 }  # fmt: skip
-MOST_NAMED = 20  # series that a message lists
-
 _log = logging.getLogger(__name__)
 
 
@@ -105,8 +104,8 @@ class _SeriesDownload:
             self._keep(pieces)
 
     def _fetch_missing(self) -> None:
-        listed = list_instances(self.server, self.study, self.series, self.count)
-        for uid in sorted(set(listed) - set(self.came)):
+        there = list_instances(self.server, self.study, self.series, self.count)
+        for uid in sorted(set(there) - set(self.came)):
             try:
                 self.server.ask(
                     lambda uid=uid: self._fetch(uid),  # type: ignore[misc]
@@ -167,19 +166,18 @@ class _SeriesDownload:
 
 
 def _wanted(
-    listed: Sequence[ListedSeries], study_uid: str, series_uid: str | None, modality: str | None, host: str
+    found: Sequence[ListedSeries], study_uid: str, series_uid: str | None, modality: str | None, host: str
 ) -> list[ListedSeries]:
-    if not listed:
+    if not found:
         raise PacsError(f"{host} knows no study {study_uid}: check the UID, and that you may see it")
     if series_uid is not None:
-        wanted = [series for series in listed if series.uid == series_uid]
+        wanted = [series for series in found if series.uid == series_uid]
     else:
-        wanted = [s for s in listed if s.modality not in NO_IMAGES and modality in (None, s.modality or modality)]
+        wanted = [s for s in found if s.modality not in NO_IMAGES and modality in (None, s.modality or modality)]
     if not wanted:
         asked = f"no series {series_uid}" if series_uid else f"no {modality or 'image'} series"
-        there = [f"{series.uid} ({server_text(series.modality) or 'no modality'})" for series in listed[:MOST_NAMED]]
-        more = [f"{len(listed) - MOST_NAMED} more"] if len(listed) > MOST_NAMED else []
-        raise PacsError(f"study {study_uid} holds {asked}; it holds {', '.join(there + more)}")
+        there = listed(f"{one.uid} ({server_text(one.modality) or 'no modality'})" for one in found)
+        raise PacsError(f"study {study_uid} holds {asked}; it holds {there}")
     return wanted
 
 

@@ -1,6 +1,8 @@
-"""What a server says, where a message of ours repeats it: printable characters alone, shortened."""
+"""What a server says, where a message of ours repeats it: readable, and shortened."""
 
 from __future__ import annotations
+
+from monai_vggunet.names import readable
 
 __all__ = ["LONGEST_SERVER_TEXT", "server_text"]
 
@@ -11,17 +13,16 @@ _SHORTENED = "..."
 def server_text(text: object, longest: int = LONGEST_SERVER_TEXT) -> str:
     r"""Return a server's text so that it can neither steer a terminal, nor forge a line of a log, nor flood it.
 
-    What is not printable (control characters and escapes, line breaks, marks that turn the direction of writing around)
-    becomes a question mark.
-
     Args:
         text: whatever the server gave.
         longest: in characters.
 
     Example:
-        >>> server_text("CT\x1b[2J\n")
-        'CT?[2J?'
+        >>> print(server_text("CT\x1b[2J\n"))
+        CT\x1b[2J\n
+        >>> server_text("CT" * 1000, longest=10)
+        'CTCTCTC...'
     """
     start = str(text)[: longest + 1]
-    shown = "".join(character if character.isprintable() else "?" for character in start)
+    shown = readable(start)
     return shown if len(shown) <= longest else shown[: longest - len(_SHORTENED)] + _SHORTENED

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monai_vggunet.pacs.access import credentials_from_environment
+from monai_vggunet.pacs.bounds import most_object_bytes
 from monai_vggunet.pacs.delivery import Delivery
 from monai_vggunet.pacs.dicomweb import DicomWebServer
 from monai_vggunet.pacs.retries import Retries
@@ -56,7 +57,7 @@ def open_pacs(
     server = None
     if dicomweb:
         secrets = credentials_from_environment(READING)
-        server = DicomWebServer(dicomweb, secrets, timeout_sec, patience, allow_plain_http)
+        server = DicomWebServer(dicomweb, secrets, timeout_sec, patience, allow_plain_http, most_object_bytes())
     words = ([dicomweb] if dicomweb else []) if store is None else store
     targets = store_targets(words, dicomweb, calling_aet, timeout_sec, allow_plain_http, patience)
     return PacsSession(server, Delivery(targets) if targets else None, patience.stop)

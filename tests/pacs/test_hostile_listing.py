@@ -153,11 +153,11 @@ def test_what_the_archive_says_is_shown_printable_and_shortened(archive: Hostile
     evil = "\x1b]0;owned\x07\n2026 INFO forged\u202e\u2066" + "A" * 10_000
     archive.answers = {LISTING: qido([series_entry(f"1.2.{n}", 4, evil) for n in range(400)])}
     server = DicomWebServer(archive.dicomweb, retries=QUICK)
-    with pytest.raises(PacsError, match=r"holds no series 9\.9; it holds .*, 380 more") as refusal:
+    with pytest.raises(PacsError, match=r"holds no series 9\.9; it holds .* and 390 more") as refusal:
         download_study(server, archive.study, folder, series_uid="9.9", show_progress=False)
     assert str(refusal.value).isprintable()
-    assert "owned?" in str(refusal.value)
-    assert len(str(refusal.value)) < 3000
+    assert r"owned\x07\n2026" in str(refusal.value)
+    assert len(str(refusal.value)) < 1500
 
 
 ENTRY = json.dumps(series_entry("1.2.3", 4)).encode()
