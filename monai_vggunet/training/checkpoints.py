@@ -20,6 +20,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
 from torch import nn
 
+from monai_vggunet._version import __version__
 from monai_vggunet.data import is_on
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
@@ -140,7 +141,8 @@ class RunCheckpoint:
             return None
         if former:
             changes = "".join(f"\n  {line}" for line in changed_settings(former, self.settings))
-            text = f"holds a run with other settings than these:{changes}\nWith the former values it goes on. To"
+            version = f" (version {state['version']}, this is {__version__})" if state["version"] != __version__ else ""
+            text = f"holds a run with other settings than these{version}:{changes}\nWith the former ones it goes on. To"
         else:
             text = "is of an earlier version, which did not note all settings of its run: it cannot go on. To"
         raise ConfigurationError(
@@ -216,6 +218,7 @@ class RunCheckpoint:
         state = {
             "run_id": self.run_id,
             "settings": json.dumps(self.settings),
+            "version": __version__,
             "max_epochs": int(trainer.state.max_epochs or 0),
             "epoch": int(trainer.state.epoch),
             "iteration": int(trainer.state.iteration),

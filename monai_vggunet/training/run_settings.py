@@ -26,6 +26,7 @@ from monai_vggunet.data.cases import Case
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.files import sha256_of_file
+from monai_vggunet.names import readable
 
 __all__ = ["changed_settings", "options_of", "run_settings", "settings_digest"]
 
@@ -105,7 +106,7 @@ def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretra
     parser = _parser_at_work()
     settings = options_of(parser.get(), parser.ref_resolver.resolved_content)
     source = str(getattr(network, "pretrained_source", "scratch"))
-    settings["pretrained"] = _readable(str(pretrained)) if source.startswith("file:") else source
+    settings["pretrained"] = _kept(str(pretrained)) if source.startswith("file:") else source
     for part, cases in (("training", datalist.training), ("validation", datalist.validation)):
         settings[f"{part} cases"] = f"{len(cases)} ({_hash([case['case'] for case in cases])})"
         settings[f"labels of the {part} cases"] = _hash([_content(case) for case in cases])
@@ -132,7 +133,7 @@ def options_of(config: Mapping[str, Any], resolved: Mapping[str, Any] | None = N
 def changed_settings(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a line for each setting that differs: its name as a user would type it, the old and the new value."""
     return [
-        f"{name if ' ' in name else f'--{name}'}: {_shown(former, name)} before, {_shown(now, name)} now"
+        f"{readable(name if ' ' in name else f'--{name}')}: {_shown(former, name)} before, {_shown(now, name)} now"
         for name in sorted(dict.fromkeys([*now, *former]), key=lambda name: " " in name)  # options first
         if (name in former) != (name in now) or _canonical(former[name]) != _canonical(now[name])
     ]
@@ -164,7 +165,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         return
     if not isinstance(value, (Mapping, list, tuple)) or _is_data(value):
         is_private = fnmatchcase(name, CASE_LISTS) and not isinstance(value, str)
-        yield name, _hash(_plain(value)) if is_private else _readable(value)
+        yield name, _hash(_plain(value)) if is_private else _kept(value)
     elif not isinstance(value, Mapping) or str(value.get(TARGET)).rsplit(".", 1)[-1] not in WATCHERS:
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _leaves(f"{name}{SEPARATOR}{key}", item)
@@ -178,7 +179,7 @@ def _is_data(value: Any) -> bool:
     return not (isinstance(value, str) and value.startswith(EVALUATED))
 
 
-def _readable(value: Any) -> Any:
+def _kept(value: Any) -> Any:
     """Return a value as JSON has it; a path, or what holds one, as a hash: of the file's content where it is one."""
     plain = _plain(value)
     if not any(map(_is_path, _strings(plain))):
@@ -245,4 +246,4 @@ def _canonical(value: Any) -> str:
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return HASH.sub(r"\1...", str(settings[name])) if name in settings else "not given"
+    return readable(HASH.sub(r"\1...", str(settings[name]))) if name in settings else "not given"

@@ -335,7 +335,7 @@ def test_changed_setting_is_refused_and_named(tmp_path, every_epoch, iteration):
         "  --flip_prob: not given before, 0.1 now",
         "  training cases: 3 (sha256:0123456789ab...) before, 2 (sha256:fedcba987654...) now",
     ]
-    assert "With the former values it goes on. To start anew, pass --resume False" in lines[-1]
+    assert "With the former ones it goes on. To start anew, pass --resume False" in lines[-1]
     assert lines[-1].endswith(f"(its files are moved to {tmp_path / 'previous'}) or another --ckpt_dir")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert train(tmp_path, settings=settings).trainer.state.epoch == EPOCHS
@@ -364,6 +364,16 @@ def test_number_of_processes_is_part_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
     with pytest.raises(ConfigurationError, match=r"\n  number of processes: 1 before, 2 now\n"):
         train(tmp_path)
+
+
+def test_other_settings_of_another_version_are_told_as_such(tmp_path, monkeypatch):
+    """The configuration itself may have changed between the two."""
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "__version__", "0.0.1")
+        train(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"settings than these \(version 0\.0\.1, this is \S+\):\n  --seed"):
+        train(tmp_path, settings={"seed": 1})
+    assert train(tmp_path).saver.is_finished
 
 
 def test_checkpoint_of_an_earlier_version_is_refused(tmp_path):

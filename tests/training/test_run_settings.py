@@ -148,6 +148,11 @@ def test_changes_are_told_as_a_user_types_them() -> None:
     ]
 
 
+def test_a_change_is_one_line_whatever_a_checkpoint_from_elsewhere_holds() -> None:
+    (line,) = changed_settings({"note": "\x1b[2J\n  --seed: 0 before, 1 now"}, {"note": ""})
+    assert line == r"--note: \x1b[2J\n  --seed: 0 before, 1 now before,  now"
+
+
 def test_what_is_computed_counts_with_its_value() -> None:
     """A batch planned by the free memory is what may be stated to go on where less is free."""
     planned = options_of(CONFIG, {"batch_size": 16, "encoder_lr": 1e-5, "network": object()})
