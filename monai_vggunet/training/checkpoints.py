@@ -84,7 +84,7 @@ class RunCheckpoint:
             "start_from": self._origin(start_from),
             "number of processes": idist.get_world_size(),
         }
-        self.settings: dict[str, Any] = json.loads(json.dumps(all_settings))  # as `last.pt` will give them back
+        self.settings: dict[str, Any] = json.loads(json.dumps(all_settings, default=str))  # as `last.pt` returns them
         self.run_id = settings_digest(self.settings)
         self.is_finished = False
         self._saved_at = float("-inf")

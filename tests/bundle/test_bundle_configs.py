@@ -79,6 +79,14 @@ def test_training_and_run_are_the_same_expressions() -> None:
     assert parser.get("run") == parser.get("training")
 
 
+def test_several_processes_begin_with_the_network_that_one_begins_with() -> None:
+    """With the model of `--start_from`, where one is named."""
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / name) for name in ("train.json", "multi_gpu_train.json")])
+    assert parser["network#module"].startswith("$@network_def.to(")
+    assert parser["network_def#model"] == "@start_from"
+
+
 def test_configs_stay_declarations_of_a_readable_size() -> None:
     limits = {"train.json": 199, "multi_gpu_train.json": 30, "inference.json": 90, "evaluate.json": 50}
     for name, limit in limits.items():
