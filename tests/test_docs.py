@@ -203,11 +203,10 @@ def test_every_setting_of_a_config_is_listed(config: str, page: str) -> None:
 
 
 def test_every_option_of_the_annotation_server_is_listed_once() -> None:
-    serve = next(PACKAGE.glob("*/serve.py"))
-    calls = [node for node in ast.walk(ast.parse(_text(serve))) if isinstance(node, ast.Call)]
-    named = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]
-    options = [arg.value for call in named for arg in call.args if isinstance(arg, ast.Constant)]
-    assert sorted(_tables()["monai_label.sh"]) == sorted(option for option in options if option.startswith("-"))
+    package = next(PACKAGE.glob("*/serve.py")).parent.name
+    parser = importlib.import_module(f"monai_vggunet.{package}.serve")._parser()
+    options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+    assert sorted(_tables()["monai_label.sh"]) == sorted(options)
 
 
 # What the pages say of the code
