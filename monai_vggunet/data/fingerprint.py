@@ -16,7 +16,7 @@ from monai_vggunet.data.case_names import PICTURE_ENDINGS, Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
-from monai_vggunet.errors import DatasetError, LabelContentError, reason_behind, refusal_behind
+from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError, reason_behind, refusal_behind
 
 __all__ = ["Fingerprint", "class_weights", "compute_fingerprint"]
 
@@ -63,9 +63,7 @@ class Fingerprint:
     @property
     def class_weights(self) -> list[float]:
         """Weights of the cross-entropy: 1 for background, the rarer a foreground class, the more (square root)."""
-        voxels = np.array(self.class_voxels[1:], dtype=float)
-        weights = np.sqrt(voxels.mean() / np.maximum(voxels, 1.0))
-        return [1.0, *(round(float(w), 3) for w in weights.clip(*CLASS_WEIGHT_RANGE))]
+        return _weights_of(self.class_voxels)
 
     def summary(self) -> str:
         """Return what a user wants to see before training, on a few lines."""
@@ -84,8 +82,23 @@ class Fingerprint:
 
 
 def class_weights(spec: ModelSpec) -> list[float]:
-    """Return the cross-entropy's weight of each class: see `Fingerprint.class_weights`."""
-    return Fingerprint(**spec.fingerprint).class_weights
+    """Return the cross-entropy's weight of each class: see `Fingerprint.class_weights`.
+
+    Raises:
+        ModelMismatchError: the model's fingerprint does not say how many voxels each class has.
+    """
+    if len(spec.fingerprint.get("class_voxels", ())) != len(spec.class_names):
+        raise ModelMismatchError(
+            f"model.json has no fingerprint with the voxels of its {len(spec.class_names)} classes, which training "
+            "weighs; restore the file that training wrote"
+        )
+    return _weights_of(spec.fingerprint["class_voxels"])
+
+
+def _weights_of(class_voxels: Sequence[int]) -> list[float]:
+    voxels = np.array(class_voxels[1:], dtype=float)
+    weights = np.sqrt(voxels.mean() / np.maximum(voxels, 1.0))
+    return [1.0, *(round(float(w), 3) for w in weights.clip(*CLASS_WEIGHT_RANGE))]
 
 
 def compute_fingerprint(

@@ -13,21 +13,20 @@ from typing import Any
 
 from monai_vggunet._version import __version__
 from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
+from monai_vggunet.data.model_limits import AXCODES, CHANNEL_MODES, PICTURE_PLANE, require_honest
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
 from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.json_files import read_json
 
-__all__ = ["AXCODES", "UNSEEN", "ModelSpec", "Preprocessing", "load_model_spec"]
-
-# Orientation of a slice stack per plane: rows, columns, stack. Slices stand as a radiologist sees them (patient's
-# left on the right-hand side, head or front up), which is also how ImageNet's photographs stand.
-AXCODES = {"axial": "PLS", "coronal": "ILA", "sagittal": "IPL"}
-PICTURE_PLANE = "picture"  # photographs and microscopy: no patient axes, taken as they are
-CHANNEL_MODES = ("window", "windows", "neighbors", "color")
+__all__ = ["AXCODES", "UNSEEN", "ModelSpec", "Preprocessing", "load_model_spec", "require_usable"]
 
 
 # Attributes of preprocessing that a trained network does not depend on: crops of another size are slices on the same
 # grid, and guidance is what is added to an image.
 UNSEEN = frozenset({"roi_size", "n_guidance"})
+
+LONGEST_FILE = 1 << 20  # bytes; codes of 255 classes take a fifth of it
+LARGEST_WEIGHTS = 1 << 30  # bytes; the widest network that `model_limits` allows takes half as much
 
 
 @dataclass(frozen=True)
@@ -138,6 +137,12 @@ class ModelSpec:
         """
         if not Path(weights).is_file():
             raise ModelMismatchError(f"there is no model at {weights}: train one, or pass --ckpt_dir with its folder")
+        size = Path(weights).stat().st_size
+        if size > LARGEST_WEIGHTS:
+            raise ModelMismatchError(
+                f"{weights} has {size:,} bytes; expected up to {LARGEST_WEIGHTS:,}, which the widest network does not "
+                "take: no model of ours"
+            )
         found = sha256_of_file(weights)
         if found not in {self.weights_sha256, *self.accepted_sha256}:
             raise ModelMismatchError(
@@ -167,16 +172,38 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
             f"{source} is missing: a model.pt is used together with the model.json that training wrote beside it"
         )
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
-        preprocessing = {name: _as_tuple(value) for name, value in content["preprocessing"].items()}
-        codes = resolve_class_codes(content.get("class_codes"), content["class_names"])
-        spec = ModelSpec(**{**content, "preprocessing": Preprocessing(**preprocessing), "class_codes": codes})
-        declared = (spec.network["in_channels"], spec.network["out_channels"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        content = read_json(source, LONGEST_FILE)
+        require_honest(content)
+        spec = _spec_of(content)
+    except (ValueError, OSError) as error:
         raise ModelMismatchError(
             f"{source} is no model.json of this version ({__version__}): {error}. Train again, or use the version of "
             "monai-vggunet that wrote it"
         ) from error
+    _require_consistent(spec, source)
+    return spec
+
+
+def require_usable(spec: ModelSpec) -> None:
+    """Refuse a specification that could not be read again once it is saved, before a network is trained for it.
+
+    Raises:
+        ConfigurationError: names the field, what was got and what was expected.
+    """
+    try:
+        require_honest(asdict(spec))
+    except ValueError as error:
+        raise ConfigurationError(f"no model can be trained so: {error}") from error
+
+
+def _spec_of(content: Mapping[str, Any]) -> ModelSpec:
+    preprocessing = {name: _as_tuple(value) for name, value in content["preprocessing"].items()}
+    codes = resolve_class_codes(content.get("class_codes"), content["class_names"])
+    return ModelSpec(**{**content, "preprocessing": Preprocessing(**preprocessing), "class_codes": codes})
+
+
+def _require_consistent(spec: ModelSpec, source: Path) -> None:
+    declared = spec.network["in_channels"], spec.network["out_channels"]
     needed = (spec.preprocessing.in_channels, len(spec.class_names))
     if declared != needed:
         raise ModelMismatchError(
@@ -188,7 +215,12 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
             f"{source} contradicts itself: {spec.preprocessing.n_guidance} channels for clicks and "
             f"{len(spec.class_names)} classes; restore the file that training wrote"
         )
-    return spec
+    windows = len(spec.preprocessing.windows)
+    if spec.preprocessing.channels == "window" and windows != 1:
+        raise ModelMismatchError(
+            f"{source} contradicts itself: channels 'window' and {windows} windows; restore the file that training "
+            "wrote"
+        )
 
 
 def software_versions() -> dict[str, str]:

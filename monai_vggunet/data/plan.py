@@ -14,7 +14,7 @@ import torch
 
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.fingerprint import Fingerprint
-from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, load_model_spec
+from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, load_model_spec, require_usable
 from monai_vggunet.data.switches import is_on
 from monai_vggunet.memory import available_memory
 
@@ -57,6 +57,7 @@ def plan_model(
 
     Raises:
         ModelMismatchError: `start_from` names no model.
+        ConfigurationError: something is stated that no `model.json` may hold: see `require_honest`.
     """
     kind = torch.device(device).type
     limit = CROP_LIMIT.get(kind, CROP_LIMIT["cpu"])
@@ -90,6 +91,7 @@ def plan_model(
         class_codes=resolve_class_codes(class_codes, fingerprint.class_names),
         fingerprint=asdict(fingerprint),
     )
+    require_usable(spec)
     _log.info("fingerprint of the training set\n%s", fingerprint.summary())
     _log.info("planned from it: %s", preprocessing)
     return spec

@@ -22,6 +22,7 @@ __all__ = ["content_digest", "is_done", "study_flags", "study_record"]
 VOLUME_FACTOR = 3.0
 # Spacing is unlike the training set's beyond this factor.
 SPACING_FACTOR = 2.0
+_MEASURED = {"in_plane_spacing_mm", "slice_spacing_mm"}
 
 
 def study_record(
@@ -86,7 +87,7 @@ def study_flags(
     Args:
         volumes_ml: per class; 0 for one that was not found.
         spacing_mm: of the source, three edges in any order.
-        fingerprint: of the training set; without one only an empty result is flagged.
+        fingerprint: of the training set; without one only an empty result is flagged. It may lack any part.
         foreground_median: see `study_record`.
     """
     if not any(volumes_ml.values()):
@@ -97,12 +98,12 @@ def study_flags(
         low, _, high = trained.get(name, (0.0, 0.0, float("inf")))
         if volume and not low / VOLUME_FACTOR <= volume <= high * VOLUME_FACTOR:
             flags.append(f"implausible volume: {name} {volume:.3g} mL, in training {low:.3g} to {high:.3g} mL")
-    if fingerprint and fingerprint.get("modality") != "PICTURE":
+    if fingerprint.keys() >= _MEASURED and fingerprint.get("modality") != "PICTURE":
         expected = sorted([*fingerprint["in_plane_spacing_mm"], fingerprint["slice_spacing_mm"]])
         pairs = zip(sorted(spacing_mm), expected)
         if any(not 1 / SPACING_FACTOR <= found / wanted <= SPACING_FACTOR for found, wanted in pairs):
             flags.append(f"input unlike the training data: spacing {list(spacing_mm)} mm, in training {expected} mm")
-    if foreground_median is not None and fingerprint:
+    if foreground_median is not None and "foreground_percentiles" in fingerprint:
         low, _, high = fingerprint["foreground_percentiles"]
         if not low <= foreground_median <= high:
             flags.append(

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from monai_vggunet.files import atomic_path, sha256_of_file
 from monai_vggunet.training.run_folder import MODEL, SPEC
 
 __all__ = ["load_weights", "log_weights", "save_model", "torch_save", "unwrapped"]
+
+MOST_OVERHEAD = 1 << 22  # bytes of a state dict beside its numbers: names, shapes, padding
 
 _log = logging.getLogger(__name__)
 
@@ -53,14 +56,38 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str], device: torch
     """Load a plain state dict (`weights_only=True`) into a network and move it to a device, channels last.
 
     Raises:
-        ModelMismatchError: the file is no state dict, or one of another network; lists what differs.
+        ModelMismatchError: the file is no state dict, or one of another network (lists what differs), or could become
+            larger than itself, or holds NaN or infinity.
     """
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        _require_plain(Path(path), network)
+        # Mapped, not read: a tensor is copied once it is found to have the shape of the network's own.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        network.load_state_dict(state)
+        _require_numbers(network)
     except Exception as error:
         detail = " ".join(str(error).split())[:300]
         raise ModelMismatchError(f"{path} does not fit this network: {detail}") from error
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _require_plain(path: Path, network: nn.Module) -> None:
+    """Refuse a file that is larger than a network's weights, or whose parts inflate: `torch.save` compresses none."""
+    expected = sum(tensor.nbytes for tensor in network.state_dict().values())
+    size = path.stat().st_size
+    if size > expected + MOST_OVERHEAD:
+        raise ValueError(f"it has {size:,} bytes, the network's weights {expected:,}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no file as torch.save writes it today; save the state dict again")
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("parts of it are compressed; expected a state dict as torch.save writes it")
+
+
+def _require_numbers(network: nn.Module) -> None:
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} holds NaN or infinity, as after a training that diverged")
 
 
 def torch_save(content: Any, path: Path) -> str:

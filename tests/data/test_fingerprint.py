@@ -330,3 +330,16 @@ def test_summary_tells_what_a_user_wants_to_see() -> None:
     assert "4 training cases, CT, axial slices" in text
     assert "in-plane spacing 0.8 x 0.7 mm, slices every 5 mm, 30 per case, up to 100 x 70 pixels" in text
     assert "classes (median volume): liver 2 mL, spleen 2 mL" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": {"decoder_channels": [10**6, 64, 32, 16]}}, "network.decoder_channels is"),
+        ({"network": {"pretrained": "imagenet"}}, "network.pretrained is unknown"),
+        ({"overrides": {"spacing_mm": (float("inf"), 1.0)}}, "preprocessing.spacing_mm is"),
+    ],
+)
+def test_what_no_model_file_may_hold_is_refused_before_training_begins(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no model can be trained so: {message}"):
+        plan_model(FINGERPRINT, **options)

@@ -1,0 +1,83 @@
+"""JSON that anyone may have written: read within bounds, and only if it is JSON as RFC 8259 has it, every name once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any, NoReturn
+
+from monai_vggunet.regular_files import open_regular
+
+__all__ = ["JsonError", "parse_json", "read_json"]
+
+MOST_BYTES = 1 << 24  # of a record, a list of cases, a curve; ours have some kB
+
+
+class JsonError(ValueError):
+    """A text that is no JSON, or none that an honest program writes; says why, and quotes nothing long."""
+
+
+def read_json(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES, errors: str = "strict") -> Any:
+    """Read a file of JSON in UTF-8.
+
+    Args:
+        path: the file.
+        most_bytes: a longer one is refused before it is read.
+        errors: what to do with bytes that are not UTF-8, as `bytes.decode` takes it.
+
+    Raises:
+        JsonError: it is too long, or no JSON: see `parse_json`.
+        OSError: it cannot be read, or is no regular file.
+    """
+    with open_regular(path) as file:
+        data = file.read(most_bytes + 1) or b""
+        while len(data) <= most_bytes and (more := file.read(most_bytes + 1 - len(data))):
+            data += more
+    if len(data) > most_bytes:
+        raise JsonError(f"it has more than {most_bytes:,} bytes")
+    try:
+        return parse_json(data.decode("utf-8", errors))
+    except UnicodeDecodeError as error:
+        raise JsonError(f"it is not UTF-8 (byte {error.start})") from error
+
+
+def parse_json(text: str) -> Any:
+    """Return what a text of JSON holds.
+
+    Raises:
+        JsonError: it is none, holds NaN, infinity or a number that becomes it, states a name twice in one object, or is
+            nested deeper than Python can follow.
+
+    Example:
+        >>> parse_json('{"a": [1, 2.5]}')
+        {'a': [1, 2.5]}
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_each_name_once)
+    except RecursionError as error:
+        raise JsonError("it is nested too deeply") from error
+    except JsonError:
+        raise
+    except ValueError as error:  # also of numbers with thousands of digits
+        raise JsonError(f"it is no JSON: {error}") from error
+
+
+def _no_number(text: str) -> NoReturn:
+    raise JsonError(f"it holds {text}, which is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise JsonError("it holds a number too large to be one")
+    return value
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise JsonError(f"it states {twice[:40]!r} twice")
+    return content
