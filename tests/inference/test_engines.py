@@ -18,7 +18,7 @@ from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.errors import ConfigurationError, EngineUnavailableError, ExportError, ModelMismatchError
 from monai_vggunet.export.formats import write_onnx, write_openvino
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
-from monai_vggunet.inference.engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, selection
+from monai_vggunet.inference.engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, exports, selection
 from monai_vggunet.inference.engines.exports import METADATA_KEY, ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.openvino_engine import import_openvino
 from monai_vggunet.inference.engines.parity import TOLERANCES, CheckedEngine, compare_labels
@@ -207,6 +207,42 @@ def test_a_damaged_or_foreign_export_is_refused(
         openvino.save_model(model, path)
     with pytest.raises(ModelMismatchError, match="export the model again"):
         read_metadata(path, spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "is no export by this package, or damaged"),
+        ("{}", "is no export by this package, or damaged"),
+        ("[1]", "is no export by this package, or damaged"),
+        ({"weights_sha256": 5}, "is no export by this package, or damaged"),
+        ({"weights_sha256": ["a"] * 20}, "is no export by this package, or damaged"),
+        ({"precision": "fp1"}, "is no export by this package, or damaged"),
+        ({"model": "none"}, "is no export by this package, or damaged"),
+        ({"format_version": True}, "is no export by this package, or damaged"),
+        ({"format_version": 1e400}, "is no export by this package, or damaged"),
+        ({"surprise": 1}, "is no export by this package, or damaged"),
+        ({"format_version": 2, "monai_vggunet": "9" * 10_000}, "was written by version 9{40} in a form"),
+        ({"weights_sha256": "0" * 64}, "was made of other weights"),
+    ],
+)
+def test_what_an_export_says_of_itself_is_not_trusted(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | dict[str, object], message: str
+) -> None:
+    if isinstance(text, dict):
+        text = json.dumps(json.loads(ExportMetadata.of(spec, "fp32").as_json()) | text)
+    monkeypatch.setattr(exports, "_embedded", lambda _: text)
+    with pytest.raises(ModelMismatchError, match=message) as caught:
+        read_metadata(tmp_path / "model.onnx", spec)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.bin"])
+def test_an_export_larger_than_any_network_is_not_opened(spec: ModelSpec, tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ModelMismatchError, match="has 1,099,511,627,776 bytes, more than any network takes"):
+        read_metadata((tmp_path / name).with_suffix(".onnx" if name == "model.onnx" else ".xml"), spec)
 
 
 def test_an_engine_that_is_not_installed_is_named(

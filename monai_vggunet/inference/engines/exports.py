@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from monai_vggunet._version import __version__
-from monai_vggunet.data.model_spec import ModelSpec
+from monai_vggunet.data.model_spec import LARGEST_WEIGHTS, ModelSpec
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.inference.engines.onnx_engine import OnnxEngine
 from monai_vggunet.inference.engines.openvino_engine import read_rt_info
+from monai_vggunet.json_files import parse_json
 
 __all__ = ["METADATA_KEY", "SUFFIXES", "ExportMetadata", "engine_files", "export_path", "read_metadata"]
 
@@ -27,6 +28,16 @@ SUFFIXES = {
     "onnx": ".onnx",
     "openvino": ".xml",
     "openvino_int8": "_int8.xml",
+}
+PRECISIONS = ("fp32", "int8")
+_LONGEST_VERSION = 40  # of what a file calls its version, in a message
+_KINDS = {
+    "precision": str,
+    "weights_sha256": str,
+    "model": dict,
+    "postprocessing": str,
+    "monai_vggunet": str,
+    "format_version": int,
 }
 POSTPROCESSING = "softmax over axis 1 gives class probabilities, argmax the mask value"
 
@@ -80,14 +91,20 @@ def read_metadata(path: Path, spec: ModelSpec) -> ExportMetadata:
         ModelMismatchError: it is damaged, of another version, or of other weights.
     """
     again = "export the model again: monai-vggunet export"
+    for part in (path, path.with_suffix(".bin")):
+        if part.is_file() and part.stat().st_size > LARGEST_WEIGHTS:
+            raise ModelMismatchError(f"{part} has {part.stat().st_size:,} bytes, more than any network takes; {again}")
     try:
-        content = json.loads(_embedded(path))
+        content = parse_json(_embedded(path))
         if content["format_version"] != FORMAT_VERSION:
+            other = str(content.get("monai_vggunet"))[:_LONGEST_VERSION]
             raise ModelMismatchError(
-                f"{path} was written by version {content.get('monai_vggunet')} in a form that version {__version__} "
-                f"does not read; {again}"
+                f"{path} was written by version {other} in a form that version {__version__} does not read; {again}"
             )
         metadata = ExportMetadata(**content)
+        wrong = [name for name, kind in _KINDS.items() if type(getattr(metadata, name)) is not kind]
+        if wrong or metadata.precision not in PRECISIONS:
+            raise ValueError(f"{', '.join(wrong) or 'precision'} is of another kind")
     except ModelMismatchError:
         raise
     except Exception as error:  # each library raises its own on a damaged file
