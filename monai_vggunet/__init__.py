@@ -20,7 +20,7 @@ _LAZY = {
     "TrainingWorkflow": "monai_vggunet.workflow",
 }
 
-_PARTS = ("data", "dicom", "inference", "label", "losses", "networks", "outputs", "training", "transforms")
+_PARTS = ("data", "dicom", "inference", "label", "losses", "networks", "outputs", "privacy", "training", "transforms")
 
 __all__ = ["__version__", *_LAZY]
 

@@ -14,10 +14,21 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from monai_vggunet import privacy
 from monai_vggunet._version import __version__
 from monai_vggunet.errors import OutputWriteError, VGGUNetError
 from monai_vggunet.layout import require_output_apart
 from monai_vggunet.names import ReadableFormatter, readable, readable_lines
+from monai_vggunet.privacy import (
+    NAMES,
+    keep_names,
+    know_input,
+    protect_output,
+    redact,
+    shown_case,
+    shows_phi,
+    tell,
+)
 from monai_vggunet.stopping import Stopped, end_now, stop_on_signals, told_to_stop
 from monai_vggunet.survey_table import print_survey, survey_as_json
 
@@ -44,6 +55,9 @@ OUTPUT_HELP = "of nifti, nifti_per_class, dicom_seg, rtstruct; nifti, and dicom_
 STORE_HELP = "also store DICOM SEG: HOST:PORT:AET or a DICOMweb URL; with --dicomweb: instead of storing it back there"
 PLAIN_HELP = "send credentials to another machine unencrypted"
 SERIES_HELP, DESCRIPTION_HELP = "SeriesInstanceUID", "SeriesDescription, or a part of it"
+PHI_HELP = "show what can name a patient: names of files and folders, free text of headers"
+
+ShowPhi = Annotated[bool, typer.Option("--show-phi", help=PHI_HELP)]
 
 
 @app.command()
@@ -54,11 +68,14 @@ def inspect(
     description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP)] = None,
     modality: Annotated[str | None, typer.Option(help="Modality, as CT")] = None,
     stack: Annotated[int | None, typer.Option(help="which stack of the series, from 0")] = None,
-    show_phi: Annotated[bool, typer.Option("--show-phi", help="also print patients' names and identifiers")] = False,
+    show_phi: Annotated[bool, typer.Option("--show-phi", help=f"{PHI_HELP}, the patient's own")] = False,
 ) -> None:
     """Say which series lie in a folder, which one would be segmented, and what is wrong with the others."""
     from monai_vggunet.dicom.survey import survey  # pydicom alone: starts at once
 
+    if show_phi:
+        privacy.show_phi()
+    know_input(folder)
     choice = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
     cases = survey(folder, choice, show_phi)
     if as_json:
@@ -98,9 +115,12 @@ def segment(
     pages: Annotated[
         bool, typer.Option("--report", help="also write report.html and sheet.png, and index.html")
     ] = False,
+    show_phi: ShowPhi = False,
 ) -> None:
     """Write a mask on each series' own grid, and a record, under OUTPUT/<case>/."""
-    _start_logging()
+    _start_logging(show_phi)
+    for path in inputs or []:
+        know_input(path)
     try:
         factors = [float(part) for part in scales.split(",")]
     except ValueError:
@@ -154,16 +174,18 @@ def segment(
     before = f" ({skipped} of them before)" if skipped else ""
     if rank > 0:  # the first process tells for all
         raise typer.Exit(SOME_FAILED if failed or without_page else 0)
-    print(f"{len(results) - len(failed)} of {len(results)} cases done{before}, masks under {readable(output)}")
+    tell(f"{len(results) - len(failed)} of {len(results)} cases done{before}, masks under {output}")
     for result in failed:
-        print(f"failed: {result.case}: {_first_line(result.error)}")
+        tell(f"failed: {shown_case(result.case)}: {_first_line(result.error)}")
     if reporter is not None:
         try:
-            print(f"report: {readable(write_index(output))}")
+            tell(f"report: {write_index(output)}")
         except VGGUNetError as error:
             without_page = {**without_page, "index.html": str(error)}
     for name, text in without_page.items():
-        print(f"no report: {readable(name)}: {_first_line(text)}")
+        tell(f"no report: {name if name == 'index.html' else shown_case(name)}: {_first_line(text)}")
+    if (failed or without_page) and not shows_phi():
+        tell(f"{output / NAMES} says which cases these are; --show-phi shows names")
     if failed or without_page:
         raise typer.Exit(SOME_FAILED)
 
@@ -179,15 +201,16 @@ def report(
     max_mb: Annotated[float, typer.Option(help="an image that takes more is shown at fewer voxels")] = 30.0,
     fetch_viewer: Annotated[bool, typer.Option("--fetch-viewer", help="bring NiiVue through npm, once")] = False,
     viewer: Annotated[Path | None, typer.Option(help="the npm package of NiiVue, brought by hand")] = None,
+    show_phi: ShowPhi = False,
 ) -> None:
     """Write report.html for studies and training runs: pages that open anywhere and ask the network for nothing."""
-    _start_logging()
+    _start_logging(show_phi)
     if not results and not fetch_viewer and viewer is None:
         raise typer.BadParameter("nothing to report: name a folder of results or of a training run")
     if fetch_viewer or viewer is not None:
         from monai_vggunet.outputs.niivue import fetch_niivue
 
-        print(f"viewer: {fetch_niivue(viewer)}")
+        tell(f"viewer: {fetch_niivue(viewer)}")
     if not results:
         return
     from monai_vggunet.report import report as report_all
@@ -195,9 +218,9 @@ def report(
     pages = report_all(results, images or (), max_mb)
     for page in pages:
         if page.error:
-            print(f"no report: {readable(page.name)}: {_first_line(page.error)}")
+            tell(f"no report: {shown_case(page.name)}: {_first_line(page.error)}")
         else:
-            print(f"report: {readable(page.page)}")
+            tell(f"report: {page.page}")
     if any(page.error for page in pages):
         raise typer.Exit(SOME_FAILED)
 
@@ -209,18 +232,21 @@ def export(
         Path | None, typer.Option(help="cases to compare on; by default the validation cases of the training run")
     ] = None,
     formats: Annotated[str, typer.Option(help="which")] = "torchscript,torch_export,onnx,openvino",
+    show_phi: ShowPhi = False,
 ) -> None:
     """Write a model in other programs' formats beside it; each is compared with the network on your own slices."""
-    _start_logging()
+    _start_logging(show_phi)
+    keep_names(model.parent)
     from monai_vggunet.export import cases_to_check, export_model
 
     done = export_model(model, cases_to_check(model, data), formats.split(","))
     for kind, figures in done.items():
-        print(f"{figures['file']:16s} {kind:14s} {figures['bytes'] / 1e6:8.1f} MB")
+        tell(f"{figures['file']:16s} {kind:14s} {figures['bytes'] / 1e6:8.1f} MB")
 
 
 @app.callback(invoke_without_command=True)
 def _options(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    protect_output()
     if version:
         print(__version__)
         raise typer.Exit
@@ -269,12 +295,15 @@ def _status_of_command() -> int:
 
 def _refused(text: str, status: int) -> int:
     with suppress(OSError):
-        message = f"monai-vggunet: {readable_lines(text)}"
+        message = f"monai-vggunet: {readable_lines(redact(text))}"
         Console(stderr=True).print(message, style="red", highlight=False, markup=False)
     return status
 
 
-def _start_logging() -> None:
+def _start_logging(show_phi: bool = False) -> None:
+    """Log to the terminal; names are shown if this command, or the environment, asks for them."""
+    if show_phi:
+        privacy.show_phi()
     handler = logging.StreamHandler()
     handler.setFormatter(ReadableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from pathlib import Path
-from types import TracebackType
 
 from monai_vggunet.stopping import Stopped
 
@@ -35,12 +33,27 @@ __all__ = [
     "VGGUNetError",
     "ViewerMissingError",
     "as_refusal",
+    "handles_headers",
+    "quotes_headers",
     "reason_behind",
     "refusal_behind",
     "show_refusals_last",
 ]
 
 _WRAPPING = "applying transform"  # how MONAI's words begin
+# Code that has values of DICOM headers in hand: the text of an error that arises there may quote a patient's name.
+_HEADER_CODE = tuple(
+    f"/{folder}/"
+    for folder in (
+        "pydicom",
+        "highdicom",
+        "pynetdicom",
+        "dicomweb_client",
+        "monai_vggunet/dicom",
+        "monai_vggunet/outputs",
+        "monai_vggunet/pacs",
+    )
+)
 
 
 class VGGUNetError(Exception):
@@ -187,32 +200,40 @@ def refusal_behind(error: BaseException | None) -> VGGUNetError | None:
 
 
 def reason_behind(error: BaseException) -> str:
-    """Return the first line of what made a transform fail, without MONAI's "applying transform <...>" around it."""
+    """Return the first line of what made a transform fail, without MONAI's "applying transform <...>" around it.
+
+    Of an error that may quote a header its kind alone.
+    """
     seen: set[int] = set()
     while str(error).startswith(_WRAPPING) and id(error) not in seen:
         seen.add(id(error))
         error = error.__cause__ or error.__context__ or error
     text, kind = str(error).strip(), type(error).__name__
+    if quotes_headers(error):
+        return kind
     if not text or isinstance(error, LookupError):  # "'image'" alone says nothing
         return f"{kind}: {text}" if text else kind
     return text.splitlines()[0]
 
 
+def quotes_headers(error: BaseException) -> bool:
+    """Whether an error's text may quote a value of a DICOM header: it is not ours, and arose where they are handled."""
+    if isinstance(error, VGGUNetError) or (isinstance(error, OSError) and error.errno is not None):
+        return False
+    return any(handles_headers(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+
+
+def handles_headers(filename: str) -> bool:
+    """Whether a source file is part of what reads and writes DICOM headers."""
+    return any(folder in filename.replace("\\", "/") for folder in _HEADER_CODE)
+
+
 def show_refusals_last() -> None:
     """Let a program that stops on one of our errors end with its text, below the traceback of whoever wrapped it.
 
-    `python -m monai.bundle` otherwise ends with "Failed to evaluate ..." and the reason stands a screen above. The
-    bundle's configs call this when they initialize; calling it again changes nothing.
+    `python -m monai.bundle` otherwise ends with "Failed to evaluate ..." and the reason stands a screen above. Names
+    are hidden on the way, see `privacy`; calling it again changes nothing.
     """
-    if getattr(sys.excepthook, "shows_refusals", False):
-        return
-    former = sys.excepthook
+    from monai_vggunet.privacy.sinks import protect_output  # which needs this module
 
-    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        former(kind, error, traceback)
-        refusal = refusal_behind(error)
-        if refusal is not None:
-            print(f"\nmonai-vggunet: {refusal}", file=sys.stderr)
-
-    hook.shows_refusals = True  # type: ignore[attr-defined]
-    sys.excepthook = hook
+    protect_output()

@@ -25,15 +25,16 @@ try:
 except ImportError:  # Windows has no such locks: temporary files of killed processes stay there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_path", "remove_stale_temporaries", "sha256_of_file", "write_json"]
+__all__ = ["PRIVATE", "atomic_path", "remove_stale_temporaries", "sha256_of_file", "write_json"]
 
+PRIVATE = 0o600  # mode of a file that its owner alone may read
 _READ_BLOCK = 1 << 20  # bytes; large enough that hashing is bound by the disk
 # Of the target's name, in the temporary one: together they must fit into a file name's 255 bytes.
 _LONGEST_PREFIX, _LONGEST_ENDING = 40, 16
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], suffix: str | None = None, mode: int | None = None) -> Iterator[Path]:
     """Give a temporary path in the target's folder; on success it becomes the target, on any error it is removed.
 
     A temporary file of the same target that a killed process left is removed first.
@@ -41,6 +42,7 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
     Args:
         path: the final file. Its folder is made when missing.
         suffix: ending of the temporary name, for writers that look at it (`.nii.gz`); default: the target's.
+        mode: of the file, `PRIVATE` from the moment it is made; None leaves it to the process's file mode mask.
 
     Raises:
         OutputWriteError: the folder cannot be made or written, or the disk is full.
@@ -57,7 +59,7 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None) -> Iter
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~_umask() if mode is None else mode)
         os.replace(temporary, target)
     except OutputWriteError:  # of a file written on the way to this one: it names that file
         raise
@@ -95,11 +97,16 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     The file is UTF-8. A byte of a path that is not (PEP 383) is escaped as JSON does, `\udce9`, and comes back when
     read.
 
+    Args:
+        path: the file.
+        content: what `json` can write.
+        mode: see `atomic_path`.
+
     Raises:
         OutputWriteError: the file cannot be written.
     """
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary:
+    with atomic_path(path, mode=mode) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

@@ -20,7 +20,9 @@ from monai_vggunet.files import sha256_of_file
 from monai_vggunet.outputs.display_view import display_view
 from monai_vggunet.outputs.embedded_volume import LIMIT_MB
 from monai_vggunet.outputs.report_index import write_report_index
+from monai_vggunet.outputs.shown_record import fit_to_show
 from monai_vggunet.outputs.study_report import REPORT_NAME, write_failure_report, write_study_report
+from monai_vggunet.privacy import keep_names, know_cases, shown_case
 from monai_vggunet.regular_files import read_text, refuse_irregular
 from monai_vggunet.report_sources import ImageFinder, read_case
 from monai_vggunet.training_run import is_training_run, report_training
@@ -65,6 +67,8 @@ def report(
             results.append(_tried(path.resolve().name, path / REPORT_NAME, report_training, path, images))
             continue
         studies = _studies(path)
+        keep_names(path if studies != [path] else path.resolve().parent)
+        know_cases(folder.resolve().name for folder in studies)
         finder = finder or ImageFinder(images)
         for folder in studies:
             results.append(_tried(folder.name, folder / REPORT_NAME, _report_found, folder, finder, limit_mb))
@@ -111,6 +115,8 @@ def report_study(
 def write_index(output_dir: str | os.PathLike[str]) -> Path:
     """Write `index.html`, which lists the studies of a folder with what needs a look first.
 
+    It links each page by its pseudonym, in the folder `reports`: those of the studies bear their names.
+
     Raises:
         DatasetError: it holds no record, or a damaged one.
         OutputWriteError: it cannot be written.
@@ -140,7 +146,7 @@ class StudyReporter:
         result = _tried(case["case"], page, report_study, folder, case, self.reader_options)
         if result.error:
             self.failures[result.name] = result.error
-            _log.warning("%s: no report: %s", result.name, result.error)
+            _log.warning("%s: no report: %s", shown_case(result.name), result.error)
 
 
 def _report_found(folder: Path, finder: ImageFinder, limit_mb: float) -> Path:
@@ -182,7 +188,7 @@ def _record(folder: Path) -> dict[str, Any]:
         raise DatasetError(
             f"{file} is no record as `monai-vggunet segment` writes it: segment the study anew"
         ) from error
-    return {**record, "case": str(record.get("case", folder.name)), "status": str(record.get("status", ""))}
+    return fit_to_show({**record, "status": str(record.get("status", ""))}, folder.resolve().name)
 
 
 def _mask(file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from monai_vggunet.data.datalist import Case
 from monai_vggunet.dicom.dicomdir import scan_path
 from monai_vggunet.errors import DatasetError, DicomReadError, reason_behind, refusal_behind
 from monai_vggunet.outputs import content_digest
+from monai_vggunet.privacy import reveal
 from monai_vggunet.transforms import loading
 
 __all__ = ["ImageFinder", "read_case"]
@@ -71,9 +72,11 @@ class ImageFinder:
         record's own name are looked at first.
         """
         identity = record.get("identity", {})
-        options = dict(identity.get("settings", {}).get("reader", {}))
+        read_so = dict(identity.get("settings", {}).get("reader", {}))
+        options = {key: reveal(value) if isinstance(value, str) else value for key, value in read_so.items()}
         uid, digest = record.get("source", {}).get("series_uid"), identity.get("input_sha256")
-        ordered = sorted(self._cases, key=lambda case: case["case"] != record.get("case"))
+        name = reveal(str(record.get("case", "")))
+        ordered = sorted(self._cases, key=lambda case: case["case"] != name)
         for case in ordered:
             if uid and Path(case["image"]).is_dir() and uid in self._series_in(case["image"]):
                 return case, {key: options[key] for key in options if key in _HOW} | {"series_uid": uid}

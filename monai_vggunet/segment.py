@@ -23,7 +23,17 @@ from monai_vggunet.files import sha256_of_file, write_json
 from monai_vggunet.layout import RECORD, require_sources_kept
 from monai_vggunet.names import readable_lines
 from monai_vggunet.networks.autocast import describe_hardware
-from monai_vggunet.outputs import CaseMask, CaseOutputs, Classes, content_digest, is_done, set_aside, study_record
+from monai_vggunet.outputs import (
+    CaseMask,
+    CaseOutputs,
+    Classes,
+    failure_record,
+    is_done,
+    set_aside,
+    study_identity,
+    study_record,
+)
+from monai_vggunet.privacy import book, keep_names, protect_logs, shown_case, write_down
 from monai_vggunet.segmenter import Segmentation, Segmenter
 
 __all__ = ["CaseResult", "Segmentation", "Segmenter", "failed_case", "gather_results", "segment"]
@@ -80,9 +90,12 @@ def segment(
     outputs = outputs or CaseOutputs()
     if outputs.need_probabilities and not segmenter.probabilities:
         raise ConfigurationError("these outputs need probabilities: make the Segmenter with probabilities=True")
+    protect_logs()
+    keep_names(output_dir)
     everything = _unique(case for path in inputs for case in image_cases(path, output_dir))
     require_sources_kept({case["case"]: case["image"] for case in everything}, output_dir)
     cases = everything[rank::n_ranks]
+    write_down((case["case"], case["image"]) for case in cases)
     _log.info("segmenting %d cases on %s", len(cases), describe_hardware(segmenter.device))
     results: dict[str, CaseResult] = {}
     with (
@@ -137,11 +150,8 @@ class _Task:
     def read(self) -> _Task:
         started = time.monotonic()
         try:
-            self.identity = {
-                "input_sha256": content_digest(self.case["image"]),
-                "weights_sha256": self.segmenter.spec.weights_sha256,
-                "settings": self.segmenter.settings,
-            }
+            weights, settings = self.segmenter.spec.weights_sha256, self.segmenter.settings
+            self.identity = study_identity(self.case["image"], weights, settings)
             if not (self.resume and is_done(self.folder, self.identity, self.outputs.names)):
                 batch = self.segmenter.load(self.case)
                 self.outputs.require(decollate_batch(batch["image"])[0].meta)
@@ -175,7 +185,7 @@ class _Task:
         except BaseException as error:
             self.error = as_refusal(self.case["case"], error)
         assert self.error is not None
-        _log.warning("%s: %s", name, self.error)
+        _log.warning("%s: %s", shown_case(name), self.error)
         return failed_case(name, self.folder, self.error, self.written)
 
     def _write_files(self, result: Segmentation, seconds: float) -> None:
@@ -183,27 +193,12 @@ class _Task:
         engine = self.segmenter.engine.description
         model = {"weights_sha256": spec.weights_sha256, "versions": spec.versions, "engine": engine}
         volume = result.labels if result.labels.ndim == 3 else result.labels[..., None]
-        record = study_record(
-            self.case["case"],
-            result.meta,
-            volume,
-            result.affine,
-            spec.class_names,
-            model,
-            self.seconds + seconds,
-            result.confidence,
-            spec.fingerprint,
-            result.foreground_median,
-        )
-        mask = CaseMask(
-            result.labels,
-            result.affine,
-            result.meta,
-            Classes(spec.class_names, spec.class_codes),
-            spec.weights_sha256,
-            result.probabilities,
-            result.disagreement,
-        )
+        about_result = (result.confidence, spec.fingerprint, result.foreground_median)
+        source = (self.case["case"], result.meta, volume, result.affine)
+        record = study_record(*source, spec.class_names, model, self.seconds + seconds, *about_result)
+        classes, scores = Classes(spec.class_names, spec.class_codes), (result.probabilities, result.disagreement)
+        mask = CaseMask(result.labels, result.affine, result.meta, classes, spec.weights_sha256, *scores)
+        book().note(self.case["case"], description=str(result.meta.get("series_description", "")))
         # The record goes first: whatever stops the run half-way, no file passes for the result of another record.
         (self.folder / RECORD).unlink(missing_ok=True)
         for name in self.outputs.write(self.folder, mask):
@@ -245,7 +240,7 @@ def _problem_of(case: str, step: Callable[..., str | None], *arguments: Any) -> 
     except BaseException as error:
         problem = str(as_refusal(case, error))
     if problem:
-        _log.warning("%s: %s", case, problem)
+        _log.warning("%s: %s", shown_case(case), problem)
     return readable_lines(problem)
 
 
@@ -260,16 +255,14 @@ def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def failed_case(case: str, folder: Path, error: VGGUNetError, written: Sequence[str] = ()) -> CaseResult:
     """Record a failure; what could be written stays, what is of an earlier run is renamed: nothing is lost."""
-    text = readable_lines(error)
-    record: dict[str, Any] = {"case": case, "status": "failed", "kind": type(error).__name__, "error": text}
     try:
         set_aside(folder, written)
-        write_json(folder / RECORD, record | {"files": _hashes(folder, written)})
+        write_json(folder / RECORD, failure_record(case, error) | {"files": _hashes(folder, written)})
     except Exception as unwritten:  # a full disk: the summary still tells
         with suppress(OSError):
             (folder / RECORD).unlink(missing_ok=True)
-        _log.warning("%s: its record could not be written: %s", case, unwritten)
-    return CaseResult(case, folder, text)
+        _log.warning("%s: its record could not be written: %s", shown_case(case), unwritten)
+    return CaseResult(case, folder, readable_lines(error))
 
 
 def _unique(cases: Iterable[Case]) -> list[Case]:

@@ -19,6 +19,7 @@ from typing import Any
 from monai_vggunet.errors import ConfigurationError, VGGUNetError, as_refusal
 from monai_vggunet.layout import RECORD
 from monai_vggunet.pacs import DicomWebServer, download_study
+from monai_vggunet.privacy import shown_case
 from monai_vggunet.regular_files import read_text
 from monai_vggunet.segment import CaseResult, failed_case, segment
 from monai_vggunet.segmenter import Segmenter
@@ -130,7 +131,7 @@ def _not_brought(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
         earlier = ""
     if earlier != "done":
         return failed_case(case, folder, error)
-    _log.warning("%s: %s; its earlier result stays", case, error)
+    _log.warning("%s: %s; its earlier result stays", shown_case(case), error)
     return CaseResult(case, folder, str(error))
 
 

@@ -17,6 +17,7 @@ from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.outputs.display_view import display_view
 from monai_vggunet.outputs.study_report import REPORT_NAME
 from monai_vggunet.outputs.training_report import mistaken_slice, worst_first, write_training_report
+from monai_vggunet.privacy import keep_names, know_cases, reveal, shown_case
 from monai_vggunet.report_sources import read_case
 
 __all__ = ["is_training_run", "report_training"]
@@ -52,10 +53,13 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
     figures: dict[str, Any] = {}
     pictures: dict[str, bytes] = {}
     if judged:
+        keep_names(judged[-1].parent)
         figures = _content(judged[-1], dict)
+        real = {shown_case(name): name for name in map(reveal, figures.get("per_case", {}))}
+        figures["per_case"] = {shown_case(reveal(name)): each for name, each in figures.get("per_case", {}).items()}
         if len(judged) > 1:
             notes.append(f"Of {len(judged)} evaluations the newest is shown, {judged[-1].parent.name}.")
-        pictures, missing = _pictures(judged[-1].parent, figures.get("per_case", {}), model, datasets)
+        pictures, missing = _pictures(judged[-1].parent, figures["per_case"], real, model, datasets)
         notes += missing
     else:
         notes.append("No case was judged yet: run the bundle with evaluate.json for a table of cases and pictures.")
@@ -63,20 +67,32 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
 
 
 def _pictures(
-    folder: Path, per_case: dict[str, Any], model: dict[str, Any], datasets: Sequence[str | os.PathLike[str]]
+    folder: Path,
+    per_case: dict[str, Any],
+    real: dict[str, str],
+    model: dict[str, Any],
+    datasets: Sequence[str | os.PathLike[str]],
 ) -> tuple[dict[str, bytes], list[str]]:
-    """Return pictures of the worst cases, and what kept others from being shown."""
+    """Return pictures of the worst cases, and what kept others from being shown.
+
+    Args:
+        folder: of the figures, with the masks.
+        per_case: figures by what a case is called in a page.
+        real: name of its folder by what it is called in a page.
+        model: content of `model.json`.
+        datasets: see `report_training`.
+    """
     known, segments = _known_cases(folder, datasets)
     worst = worst_first(per_case)[:N_WORST]
     modality = str(model.get("preprocessing", {}).get("modality", ""))
     pictures, reasons = {}, {}
     for name in worst:
-        mask = folder / name / "mask.nii.gz"
-        if name not in known or not mask.is_file():
-            reasons[name] = "its image is not known here" if name not in known else "its mask was not saved"
+        mask, case = folder / real[name] / "mask.nii.gz", known.get(real[name])
+        if case is None or not mask.is_file():
+            reasons[name] = "its image is not known here" if case is None else "its mask was not saved"
             continue
         try:
-            read = read_case(known[name], segments=segments)
+            read = read_case(case, segments=segments)
             found = nib.load(mask)
             labels = np.asarray(found.dataobj).astype(np.uint8)  # type: ignore[attr-defined]
             grid = (np.asarray(found.affine), read["image"], read["affine"], modality)  # type: ignore[attr-defined]
@@ -107,6 +123,7 @@ def _known_cases(
     if not (folder / CASES).is_file():
         return {}, None
     listed = _content(folder / CASES, dict)
+    know_cases(case["case"] for case in listed.get("validation", []))
     cases = {case["case"]: case for case in listed.get("validation", []) if Path(case["image"]).exists()}
     return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.get("segments") or None
 

@@ -36,7 +36,7 @@ echo "5/6  segmentation of the same series, without their labels, by the fastest
 "$here/../.venv/bin/monai-vggunet" segment "$here/data/unseen/images" -o "$here/masks" --model "$here/models/model.pt"
 
 echo "6/6  pages to look at: one of the run, one of the first series (monai-vggunet report)"
-first="$(ls "$here/masks" | head -n 1)"
+first="$(cd "$here/masks" && ls */record.json | head -n 1 | xargs dirname)"
 "$here/../.venv/bin/monai-vggunet" report "$here" "$here/masks/$first" --images "$here/data/unseen"
 
 echo

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,23 @@ def _subnormals_stay_numbers() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _names_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what the command line and `initialize` do to logs and tracebacks, and forget the names of other tests."""
+    from monai_vggunet.privacy import known_names, name_book
+
+    monkeypatch.delenv("MONAI_VGGUNET_SHOW_PHI", raising=False)
+    monkeypatch.setattr(known_names, "_known", known_names.KnownNames())
+    monkeypatch.setattr(name_book, "_book", name_book.NameBook())
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    for owner, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    factory = logging.getLogRecordFactory()
+    yield
+    logging.setLogRecordFactory(factory)
+    os.environ.pop("MONAI_VGGUNET_SHOW_PHI", None)
 
 
 @pytest.fixture(scope="session")

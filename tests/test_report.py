@@ -21,6 +21,7 @@ from monai_vggunet.cli import app
 from monai_vggunet.errors import ConfigurationError, DatasetError
 from monai_vggunet.files import write_json
 from monai_vggunet.outputs import content_digest
+from monai_vggunet.privacy import shown_case
 from monai_vggunet.report import report
 
 ALONE = "The mask is shown alone"
@@ -51,7 +52,10 @@ def test_segmenting_with_report_leaves_pages_and_an_index(model: Path, tmp_path:
     assert (out / "patient_a_ct" / "sheet.png").is_file()
     assert "was not segmented" in (out / "patient_b_ct" / "report.html").read_text()
     index = (out / "index.html").read_text()
-    assert index.index("patient_b_ct") < index.index("patient_a_ct")
+    bad, good = shown_case("patient_b_ct"), shown_case("patient_a_ct")
+    assert index.index(f'href="reports/{bad}.html"') < index.index(f'href="reports/{good}.html"')
+    assert (out / "reports" / f"{good}.html").samefile(page)
+    assert (out / "reports" / f"{good}.png").samefile(page.with_name("sheet.png"))
     for file in out.rglob("*.html"):
         for secret in (PATIENT_NAME, PATIENT_ID, str(tmp_path)):
             assert secret not in file.read_text()
@@ -93,7 +97,7 @@ def test_a_page_that_cannot_be_written_is_told_and_the_mask_stays(
     status, printed = run("segment", tmp_path / "ct", "-o", tmp_path / "out", "--model", model, "--report")
     assert status == 1
     assert "1 of 1 cases done" in printed
-    assert "no report: ct: the page could not be made: MemoryError" in printed
+    assert f"no report: {shown_case('ct')}: the page could not be made: MemoryError" in printed
     assert json.loads((tmp_path / "out" / "ct" / "record.json").read_text())["status"] == "done"
 
 
@@ -133,7 +137,9 @@ def test_an_image_of_another_grid_is_refused_and_the_other_studies_are_reported(
     write_result(tmp_path / "out" / "case_2")
     status, printed = run("report", tmp_path / "out", "--images", tmp_path / "images")
     assert status == 1
-    assert re.search(r"no report: case_1: the image .* another affine\) does not lie on the mask's grid", printed)
+    assert re.search(
+        rf"no report: {shown_case('case_1')}: the image .* another affine\) does not lie on the mask's grid", printed
+    )
     assert f"report: {tmp_path / 'out' / 'case_2' / 'report.html'}" in printed
     assert (tmp_path / "out" / "index.html").is_file()
 
@@ -238,9 +244,9 @@ def test_a_training_run_has_a_page_with_the_worst_first(tmp_path: Path) -> None:
     (result,) = report([root], [root / "data"])
     text = (root / "report.html").read_text()
     assert result.page == root / "report.html"
-    assert re.findall(r"<tr><td>(\w+)</td>", text) == ["worst", "bad", "good"]
-    assert re.findall(r'<img alt="(\w+): drawn and found"', text) == ["worst", "good"]
-    assert "No picture of bad: its mask was not saved." in text
+    assert re.findall(r"<tr><td>([\w-]+)</td>", text) == [*map(shown_case, ["worst", "bad", "good"])]
+    assert re.findall(r'<img alt="([\w-]+): drawn and found"', text) == [*map(shown_case, ["worst", "good"])]
+    assert f"No picture of {shown_case('bad')}: its mask was not saved." in text
     assert text.count("<svg") == 3, "loss, Dice, learning rates"
     assert "group 1–2" in text, "groups of one rate are one curve"
     assert "0.7500 in epoch 3" in text
@@ -257,8 +263,8 @@ def test_the_cases_are_found_by_the_list_that_the_evaluation_leaves(tmp_path: Pa
     write_json(root / "eval" / "datalist.json", {"validation": paths, "segments": {}})
     report([root])
     text = (root / "report.html").read_text()
-    assert re.findall(r'<img alt="(\w+): drawn and found"', text) == ["worst"]
-    assert "No picture of good: its image or label cannot be read or placed (ImageReadError)." in text
+    assert re.findall(r'<img alt="([\w-]+): drawn and found"', text) == [shown_case("worst")]
+    assert f"No picture of {shown_case('good')}: its image or label cannot be read or placed (ImageReadError)." in text
     assert str(tmp_path) not in text
 
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from monai_vggunet.cli import app, main
 from monai_vggunet.errors import DatasetError, ModelMismatchError
+from monai_vggunet.privacy import shown_case
 from monai_vggunet.segment import Segmenter, segment
 
 
@@ -235,7 +236,8 @@ def test_the_command_ends_with_status_1_when_a_study_failed(model: Path, archive
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 1
     assert "1 of 2 cases done" in result.output
-    assert "failed: patient_b_ct" in result.output
+    assert f"failed: {shown_case('patient_b_ct')}: slice gap" in result.output
+    assert "names.json says which cases these are" in result.output
     for secret in (PATIENT_NAME, PATIENT_ID):
         assert secret not in result.output
 

@@ -100,7 +100,7 @@ def test_resume_does_again_what_lacks_an_output(model: Path, study: Path, tmp_pa
     assert skipped("nifti"), "more than what is asked for is there"
     assert not skipped("nifti", "dicom_seg", seg_type="labelmap")
     assert not skipped("rtstruct")
-    (folder,) = (tmp_path / "out").iterdir()
+    folder = tmp_path / "out" / "ct"
     (folder / "rtstruct.dcm").write_bytes(b"damaged")
     assert not skipped("rtstruct")
 

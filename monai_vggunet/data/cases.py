@@ -28,6 +28,7 @@ from monai_vggunet.layout import (
     walk_inputs,
 )
 from monai_vggunet.names import folder_name, listed
+from monai_vggunet.privacy import clean_text, know_cases, know_input, know_names, know_tree
 from monai_vggunet.regular_files import IRREGULAR, is_irregular, read_text
 
 __all__ = ["Case", "annotated_cases", "image_cases"]
@@ -44,7 +45,9 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
     Raises:
         DatasetError: nothing there, or an image without its label.
     """
+    know_input(dataset_dir)
     root = _existing_folder(dataset_dir)
+    know_tree(root)
     if "#" in str(root):
         raise _rewritten(root)
     description_file = root / "dataset.json"
@@ -59,6 +62,7 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
             f"{root} holds no annotated case: expected images/ and labels/ with one file (or one folder of DICOM) "
             "per case, or a dataset.json with a 'training' list"
         )
+    know_cases(case["case"] for case in cases)
     require_unique_names(cases)
     return [_with_patient(case) for case in distinct_cases(cases)], description
 
@@ -77,8 +81,10 @@ def image_cases(dataset_dir: str | os.PathLike[str], output_dir: str | os.PathLi
         DatasetError: the path is missing, or nothing under it is an image.
         ConfigurationError: the output is the input.
     """
+    know_input(dataset_dir)
     root = _expanded(dataset_dir)
     folder = root if root.is_file() else _images_folder(_existing_folder(root))
+    know_tree(root)
     if output_dir is not None:
         require_output_apart([root, folder], output_dir)
     if root.is_file():
@@ -88,6 +94,7 @@ def image_cases(dataset_dir: str | os.PathLike[str], output_dir: str | os.PathLi
         cases = distinct_cases({"image": str(path), "case": relative_case_name(path, folder)} for path in images)
     if not cases:
         raise DatasetError(f"{folder} holds nothing to segment: expected NIfTI files or folders with DICOM series")
+    know_cases(case["case"] for case in cases)
     if output_dir is not None:
         require_sources_kept({case["case"]: case["image"] for case in cases}, output_dir)
     return cases
@@ -134,7 +141,8 @@ def _read_description(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DatasetError(f"{path} has no list named 'training', as the Medical Segmentation Decathlon writes it")
     if not isinstance(content.get("validation") or [], list):
-        raise DatasetError(f"'validation' in {path} is {content['validation']!r}; expected a list, or nothing")
+        kind = type(content["validation"]).__name__
+        raise DatasetError(f"'validation' in {path} is of type {kind}; expected a list, or nothing")
     return content
 
 
@@ -143,10 +151,12 @@ def _listed_cases(root: Path, description: dict[str, Any]) -> list[Case]:
     for split in ("training", "validation"):
         for number, entry in enumerate(description.get(split) or []):
             if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("image", "label")):
+                keys = f" with {clean_text(', '.join(map(str, entry)))}" if isinstance(entry, dict) else ""
                 raise DatasetError(
-                    f"entry {number} of '{split}' in {root / 'dataset.json'} is {entry!r}; expected an object with the "
-                    "paths 'image' and 'label', each relative to the file or absolute"
+                    f"entry {number} of '{split}' in {root / 'dataset.json'} is of type {type(entry).__name__}{keys}; "
+                    "expected an object with the paths 'image' and 'label', each relative to the file or absolute"
                 )
+            know_names([root / entry["image"], root / entry["label"]])
             image, label = (_listed_path(root, entry[key], split, number) for key in ("image", "label"))
             case = {"image": str(image), "label": str(label), "case": folder_name(case_stem(image)), "split": split}
             cases.append(case | ({"patient": str(entry["patient"])} if "patient" in entry else {}))

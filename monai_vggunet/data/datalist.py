@@ -14,7 +14,8 @@ from monai_vggunet.data.cases import Case, annotated_cases
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.dicom.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
-from monai_vggunet.files import write_json
+from monai_vggunet.files import PRIVATE, write_json
+from monai_vggunet.privacy import know_cases, know_names, protect_logs, write_down
 
 __all__ = ["Datalist", "evaluation_datalist", "load_datalist", "read_datalist"]
 
@@ -46,8 +47,12 @@ class Datalist:
     class_codes: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the split as JSON; under `torchrun` call it on one process alone."""
-        write_json(path, asdict(self))
+        """Write the split as JSON, which its owner alone may read; under `torchrun` call it on one process alone.
+
+        The pseudonyms of the cases are written down too, see `keep_names`.
+        """
+        write_down((case["case"], case["image"]) for case in (*self.training, *self.validation))
+        write_json(path, asdict(self), PRIVATE)
 
 
 def load_datalist(
@@ -71,6 +76,7 @@ def load_datalist(
     Raises:
         DatasetError: the folder is missing or empty, an image has no label, a listed file is missing.
     """
+    protect_logs()
     cases, description = annotated_cases(dataset_dir)
     given = [c for c in cases if c.get("split") == "validation"]
     if given:
@@ -99,11 +105,16 @@ def read_datalist(path: str | os.PathLike[str]) -> Datalist:
         DatasetError: missing, or of another form.
     """
     try:
-        return Datalist(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        listed = Datalist(**json.loads(Path(path).read_text(encoding="utf-8")))
+        cases = [*listed.training, *listed.validation]
+        know_cases(case["case"] for case in cases)
+        know_names(case[key] for case in cases for key in ("image", "label") if key in case)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path} is no list of cases as training writes it ({error!r}): restore it, or pass --dataset_dir"
+            f"{path} is no list of cases as training writes it ({type(error).__name__}): restore it, or pass "
+            "--dataset_dir"
         ) from error
+    return listed
 
 
 def evaluation_datalist(
@@ -145,7 +156,8 @@ def _trained_on(split_file: Path) -> set[str]:
         images = {split: {str(case["image"]) for case in listed[split]} for split in ("training", "validation")}
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{split_file} is no list of cases as training writes it ({error!r}): restore it, or pass --split all"
+            f"{split_file} is no list of cases as training writes it ({type(error).__name__}): restore it, or pass "
+            "--split all"
         ) from error
     return images["training"] - images["validation"]
 

@@ -17,6 +17,7 @@ from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError, reason_behind, refusal_behind
+from monai_vggunet.privacy import clean_text
 
 __all__ = ["Fingerprint", "class_weights", "compute_fingerprint"]
 
@@ -221,7 +222,7 @@ def _volume_range(volumes_ml: np.ndarray) -> tuple[float, float, float]:
 def _modality(image: Any, stated: str) -> str:
     if str(image.meta.get("filename_or_obj", "")).lower().endswith(PICTURE_ENDINGS):
         return "PICTURE"
-    found = str(image.meta.get("modality") or stated or "")
+    found = clean_text(str(image.meta.get("modality") or stated or ""))
     if found:
         return found
     return "CT" if float(image.min()) < AIR_HU else "MR"

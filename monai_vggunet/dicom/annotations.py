@@ -36,6 +36,7 @@ from monai_vggunet.errors import (
 )
 from monai_vggunet.layout import walk
 from monai_vggunet.names import listed
+from monai_vggunet.privacy import clean_uid
 
 __all__ = ["Annotation", "OverlapPolicy", "annotation_file", "read_annotation"]
 
@@ -198,7 +199,7 @@ def _read(file: Path) -> Dataset:
         raise DicomReadError(f"{file} ends within an element: a file cut short; restore it")
     if _sop_class(dataset) not in _CLASSES:
         raise DicomReadError(
-            f"{file} is of the kind {UID(_sop_class(dataset)).name or 'unknown'!r}; expected a label as DICOM SEG, "
+            f"{file} is of the kind {_kind_name(dataset)!r}; expected a label as DICOM SEG, "
             "Label Map SEG or RTSTRUCT (or as NIfTI)"
         )
     return dataset
@@ -218,6 +219,11 @@ def _sop_class(dataset: Dataset) -> str:
     return str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
 
 
+def _kind_name(dataset: Dataset) -> str:
+    uid = UID(_sop_class(dataset))
+    return (clean_uid(uid) if uid.name == uid else uid.name) or "unknown"
+
+
 def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: set[int]) -> list[str]:
     """Refuse an annotation of another frame of reference or study; say what cannot be checked."""
     studies, series = _references(dataset)
@@ -227,14 +233,14 @@ def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: 
         frames = {str(dataset.get("FrameOfReferenceUID") or "")} - {""}
     if grid.frame_of_reference_uid and frames - {grid.frame_of_reference_uid}:
         raise GridMismatchError(
-            f"{file} is drawn in frame of reference {', '.join(sorted(frames - {grid.frame_of_reference_uid}))}, "
-            f"{grid.name} lies in {grid.frame_of_reference_uid}: their coordinates mean different places; give the "
-            "series it was drawn on"
+            f"{file} is drawn in frame of reference {_listed(frames - {grid.frame_of_reference_uid})}, "
+            f"{grid.name} lies in {clean_uid(grid.frame_of_reference_uid)}: their coordinates mean different "
+            "places; give the series it was drawn on"
         )
     same_series = bool(grid.series_uid) and grid.series_uid in series
     if grid.study_uid and studies and grid.study_uid not in studies and not same_series:
         raise GridMismatchError(
-            f"{file} belongs to study {', '.join(sorted(studies))}, {grid.name} to {grid.study_uid}: an annotation of "
+            f"{file} belongs to study {_listed(studies)}, {grid.name} to {clean_uid(grid.study_uid)}: an annotation of "
             "another examination, or of another patient; give the one that was drawn on this series"
         )
     unknown = []
@@ -248,6 +254,10 @@ def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: 
     if series and grid.series_uid and not same_series:
         findings.append("it was drawn on another series of the study; its geometry fits this one")
     return findings
+
+
+def _listed(uids: set[str]) -> str:
+    return ", ".join(map(clean_uid, sorted(uids)))
 
 
 def _references(dataset: Dataset) -> tuple[set[str], set[str]]:

@@ -25,8 +25,9 @@ from monai_vggunet.dicom.helpers import HelperCrashError, spread_contained
 from monai_vggunet.dicom.native_pixels import without_unused_bits
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
+from monai_vggunet.privacy import clean_quotations
 
-__all__ = ["decode_all", "decode_planes"]
+__all__ = ["codec_reason", "decode_all", "decode_planes"]
 
 # Frames of one file that are decoded in one call: enough that opening it costs little, few enough to hold.
 _FRAMES_PER_CALL = 16
@@ -148,7 +149,7 @@ def _decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
             return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
     except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
         raise DicomPixelError(
-            f"pixels of {frame.name} cannot be decoded: {_in_one_line(error)}; expected "
+            f"pixels of {frame.name} cannot be decoded: {codec_reason(error, frame.photometric)}; expected "
             f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed"
         ) from error
     return stored
@@ -203,5 +204,12 @@ def _require_fit(stored: np.ndarray, used: int) -> None:
         raise ValueError(f"decoded values from {stored.min()} to {stored.max()} do not fit into BitsStored {used}")
 
 
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+def codec_reason(error: Exception, photometric: str) -> str:
+    """Return in one line why a codec failed; what it quotes of the header is cleaned.
+
+    Args:
+        error: pydicom's, or the codec's own.
+        photometric: PhotometricInterpretation, which messages take up.
+    """
+    text = clean_quotations(" ".join(str(error).split()), photometric)
+    return f"{type(error).__name__}: {text}"[:_LONGEST_REASON]

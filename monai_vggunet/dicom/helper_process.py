@@ -98,7 +98,9 @@ def serve() -> None:
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     from monai_vggunet.dicom import decoding, headers  # noqa: F401 so that the first request finds them loaded
+    from monai_vggunet.privacy import protect_output
 
+    protect_output()  # a library's warnings, which go to the caller's terminal, may quote a header
     _send(answers, None)
     while select.select([requests], [], [], IDLE_SEC)[0]:
         request = _receive(requests, bytearray())

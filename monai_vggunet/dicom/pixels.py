@@ -14,6 +14,7 @@ from monai_vggunet.dicom.native_pixels import native_layout, read_native, rescal
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.memory import lack_of_memory
+from monai_vggunet.privacy import clean_text
 
 __all__ = ["read_pixels"]
 
@@ -73,8 +74,9 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
 def _require_gray(frame: FrameRecord) -> None:
     if frame.samples_per_pixel != 1 or frame.photometric not in _MONOCHROME:
         raise DicomPixelError(
-            f"{frame.name} has {frame.samples_per_pixel} sample(s) per pixel, {frame.photometric or 'no photometric'}; "
-            "expected one sample of MONOCHROME1 or MONOCHROME2: color images are no volume of measured values"
+            f"{frame.name} has {frame.samples_per_pixel} sample(s) per pixel, "
+            f"{clean_text(frame.photometric) or 'no photometric'}; expected one sample of MONOCHROME1 or MONOCHROME2: "
+            "color images are no volume of measured values"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monai_vggunet.dicom.stored_pixels import StoredPixels
 from monai_vggunet.names import readable
+from monai_vggunet.privacy import clean_uid
 
 __all__ = ["FrameRecord", "ImageKind", "InstanceRecord", "Series", "SkippedFile", "Stack", "Vector3", "Vector6"]
 
@@ -84,7 +85,7 @@ class FrameRecord:
         """How messages call this plane: its file, and the frame where there are several."""
         frame = f" frame {self.frame_index + 1}" if self.frame_index else ""
         number = f", InstanceNumber {self.instance_number}" if self.instance_number else ""
-        return f"{readable(self.path.name)}{frame} (SOP instance {self.sop_instance_uid or 'without UID'}{number})"
+        return f"{readable(self.path.name)}{frame} (SOP instance {clean_uid(self.sop_instance_uid) or 'without UID'}{number})"
 
 
 @dataclass(frozen=True, slots=True)

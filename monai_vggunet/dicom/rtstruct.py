@@ -13,6 +13,7 @@ from monai_vggunet.dicom.contours import combine_even_odd, fill_contour, in_conf
 from monai_vggunet.dicom.label_grid import ImageGrid, LabelCanvas
 from monai_vggunet.dicom.segment_names import Segment
 from monai_vggunet.errors import DicomReadError, GridMismatchError
+from monai_vggunet.privacy import clean_text
 
 __all__ = ["RTSTRUCT_CLASS", "paint_structures", "structure_frames_of_reference", "structures_of"]
 
@@ -195,7 +196,7 @@ def _require_drawn(contours: list[np.ndarray], slice_pixels: int, what: str) -> 
 def _findings(name: str, items: list[Dataset], slices: list[int], conflicts: int) -> list[str]:
     """Say what of a structure could not be drawn as it may have been meant."""
     findings = []
-    ignored = [str(item.get("ContourGeometricType") or "no type") for item in items if not _is_closed(item)]
+    ignored = [clean_text(str(item.get("ContourGeometricType") or "no type")) for item in items if not _is_closed(item)]
     if ignored:
         kinds = ", ".join(sorted(set(ignored)))
         findings.append(f"structure {name}: {len(ignored)} contours enclose nothing and are left out ({kinds})")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monai_vggunet.errors import ConfigurationError, LabelContentError
+from monai_vggunet.privacy import clean_text
 
 __all__ = ["MAX_CLASS", "Segment", "assign_classes", "same_name"]
 
@@ -16,13 +17,16 @@ _MOST_LISTED = 30  # names in one message; whole-body models write more than a h
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a DICOM SEG (SegmentNumber, SegmentLabel), or a structure of an RTSTRUCT (ROINumber, ROIName)."""
+    """A segment of a DICOM SEG (SegmentNumber, SegmentLabel), or a structure of an RTSTRUCT (ROINumber, ROIName).
+
+    Its name is free text, and cleaned where a message shows it.
+    """
 
     number: int
     name: str
 
     def __str__(self) -> str:
-        return f"{self.number} {self.name!r}"
+        return f"{self.number} {clean_text(self.name)!r}"
 
 
 def assign_classes(
@@ -96,7 +100,7 @@ def _classes_without_map(segments: Sequence[Segment], source: str) -> dict[int, 
 
 
 def _suggestion(segments: Sequence[Segment]) -> str:
-    names = list(dict.fromkeys(segment.name.strip() or str(segment.number) for segment in segments))
+    names = list(dict.fromkeys(clean_text(segment.name).strip() or str(segment.number) for segment in segments))
     return '"segments": ' + json.dumps({name: k + 1 for k, name in enumerate(names[:_MOST_LISTED])}, ensure_ascii=False)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
 
-from monai_vggunet.dicom.decoding import decode_all
+from monai_vggunet.dicom.decoding import codec_reason, decode_all
 from monai_vggunet.dicom.deflated_frames import DEFLATED_IMAGE_FRAMES, inflate_frames
 from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.errors import DicomPixelError
@@ -17,7 +17,6 @@ from monai_vggunet.memory import lack_of_memory
 
 __all__ = ["decode_segments"]
 
-_LONGEST_REASON = 200
 _PIXEL_BYTES = 16  # of one frame on its way through a codec, a table of classes and onto the image
 
 
@@ -64,7 +63,7 @@ def _without_codec(dataset: Dataset, path: Path, wanted: Sequence[int]) -> Itera
         elif wanted:
             yield from zip(wanted, iter_pixels(dataset, raw=True, indices=list(wanted)), strict=True)
     except Exception as error:  # pydicom's, zlib's and numpy's own kinds, of which there are many
-        reason = str(error).splitlines()[0][:_LONGEST_REASON] if str(error) else type(error).__name__
+        reason = codec_reason(error, str(dataset.get("PhotometricInterpretation") or ""))
         raise DicomPixelError(f"the pixels of {path} cannot be decoded: {reason}") from error
 
 

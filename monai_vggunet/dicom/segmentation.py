@@ -18,6 +18,7 @@ from monai_vggunet.dicom.records import FrameRecord
 from monai_vggunet.dicom.segment_names import Segment
 from monai_vggunet.dicom.segment_pixels import decode_segments
 from monai_vggunet.errors import DicomGeometryError, DicomPixelError, DicomReadError, GridMismatchError
+from monai_vggunet.privacy import clean_text, quoted
 
 __all__ = ["SEGMENTATION_CLASSES", "paint_segments", "segments_of"]
 
@@ -39,7 +40,7 @@ def segments_of(dataset: Dataset, path: Path) -> list[Segment]:
     """
     kind = dataset.get("SegmentationType")
     if kind not in _TYPES:
-        raise DicomReadError(f"{path} has SegmentationType {kind!r}; expected one of {', '.join(_TYPES)}")
+        raise DicomReadError(f"{path} has SegmentationType {quoted(kind or '')}; expected one of {', '.join(_TYPES)}")
     try:
         segments = [
             Segment(int(item.SegmentNumber), str(item.get("SegmentLabel") or ""))
@@ -146,8 +147,8 @@ def _segment_numbers(dataset: Dataset, path: Path, count: int) -> list[int | Non
         number = items[0].get("ReferencedSegmentNumber") if items else None
         if number not in described:
             raise DicomReadError(
-                f"frame {index} of {path} belongs to segment {number}, which SegmentSequence does not describe "
-                f"({sorted(described)}): a damaged object"
+                f"frame {index} of {path} belongs to segment {clean_text(str(number))}, which SegmentSequence does not "
+                f"describe ({sorted(described)}): a damaged object"
             )
         numbers.append(int(number))
     return numbers

@@ -11,6 +11,7 @@ from monai_vggunet.dicom.records import ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions, slice_normal
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 from monai_vggunet.names import MOST_NAMED, listed, listed_by_reason, readable
+from monai_vggunet.privacy import clean_text, clean_uid
 
 __all__ = ["Selection", "describe_series", "select"]
 
@@ -41,7 +42,7 @@ def select(
     if not any(series.stacks for series in all_series):
         raise DicomReadError(_nothing_found(all_series, skipped))
     fitting = _fitting(all_series, series_uid, description, modality)
-    asked = ", ".join(f"{k} {v!r}" for k, v in _asked(series_uid, description, modality, stack).items())
+    asked = _asked(series_uid, description, modality, stack)
     if not fitting:
         raise SeriesSelectionError(f"no image series has {asked}; found:\n{describe_series(all_series)}")
     candidates = [
@@ -67,19 +68,23 @@ def describe_series(all_series: Sequence[Series]) -> str:
     """List series and their stacks, one line each, without anything that names a patient."""
     lines = []
     for series in all_series:
-        name = f"{series.modality or 'no modality'} {series.series_uid or 'without UID'}"
-        lines.append(f"  {name} ({series.description or 'no description'}), {series.kind}")
+        name = f"{clean_text(series.modality) or 'no modality'} {clean_uid(series.series_uid) or 'without UID'}"
+        lines.append(f"  {name} ({clean_text(series.description) or 'no description'}), {series.kind}")
         lines += [f"    stack {number}: {stack.label}" for number, stack in enumerate(series.stacks)]
     if len(lines) > _MOST_LISTED:
         lines = [*lines[:_MOST_LISTED], f"  ... and {len(lines) - _MOST_LISTED} more lines"]
     return "\n".join(lines)
 
 
-def _asked(
-    series_uid: str | None, description: str | None, modality: str | None, stack: int | None
-) -> dict[str, str | int]:
-    asked = {"series_uid": series_uid, "description": description, "modality": modality, "stack": stack}
-    return {name: value for name, value in asked.items() if value is not None}
+def _asked(series_uid: str | None, description: str | None, modality: str | None, stack: int | None) -> str:
+    """Say what was asked for; a description that somebody typed is free text too."""
+    asked = {
+        "series_uid": series_uid and clean_uid(series_uid),
+        "description": description and clean_text(description),
+        "modality": modality and clean_text(modality),
+        "stack": stack,
+    }
+    return ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
 
 
 def _fitting(
@@ -151,8 +156,8 @@ def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
     damaged = [file for file in skipped if file.series_uid and file.series_uid == series.series_uid]
     if damaged:
         raise DicomReadError(
-            f"{len(damaged)} file(s) of series {series.series_uid} cannot be used: {readable(damaged[0].path.name)}: "
-            f"{damaged[0].reason}; expected every file of the series: restore or remove it"
+            f"{len(damaged)} file(s) of series {clean_uid(series.series_uid)} cannot be used: "
+            f"{readable(damaged[0].path.name)}: {damaged[0].reason}; expected every file of the series: restore or remove it"
         )
 
 
@@ -174,11 +179,15 @@ def _left_out(
         findings.append(f"left out of the same series: {len(siblings) - MOST_NAMED} more stacks")
     objects = [instance for instance in series.instances if not instance.frames]
     if objects:
-        reasons = listed_by_reason((one.path.name, f"{one.modality or 'no modality'}, no image") for one in objects)
+        kinds = [f"{clean_text(one.modality) or 'no modality'}, no image" for one in objects]
+        reasons = listed_by_reason((one.path.name, kind) for one, kind in zip(objects, kinds))
         findings.append(f"{len(objects)} file(s) left out of the same series: {'; '.join(reasons)}")
     others = [other for other in all_series if other is not series]
     if others:
-        names = (f"{o.modality or '?'} {o.description or o.series_uid} ({o.kind})" for o in others)
+        names = (
+            f"{clean_text(o.modality) or '?'} {clean_text(o.description) or clean_uid(o.series_uid)} ({o.kind})"
+            for o in others
+        )
         findings.append(f"{len(others)} other series left out: {listed(names, separator='; ')}")
     for damaged, what in ((True, "damaged file(s) skipped, of which series is unknown"), (False, "file(s) skipped")):
         files = [file for file in skipped if file.damaged is damaged]

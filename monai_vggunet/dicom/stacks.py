@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from monai_vggunet.dicom.records import FrameRecord, ImageKind, Stack
 from monai_vggunet.names import readable
+from monai_vggunet.privacy import clean_text
 
 __all__ = ["distinct_positions", "slice_normal", "split_into_stacks"]
 
@@ -25,6 +27,9 @@ _NEVER_MIXED = ("EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue")
 # More attributes than this at once have not been seen to be needed (echo and magnitude/phase need two).
 _MOST_ATTRIBUTES = 3
 _DECIMALS = {"EchoTime": 3}
+# Attributes whose values are text, which may be anything; of the others a number may be shown, however long.
+_TEXTS = frozenset({"ImageType", "ComplexImageComponent", "StackID", "MetaboliteMapDescription"})
+_NUMBERS = re.compile(r"[-+0-9.eE\\\\]+")
 # ImageType of maximum, minimum and average projections.
 _PROJECTIONS = frozenset({"PROJECTION IMAGE", "MIP", "MINIP", "MIN IP", "AVERAGE", "MAX_IP", "MIN_IP"})
 
@@ -136,9 +141,15 @@ def _labeled(
     parts: dict[tuple[str, ...], list[FrameRecord]], keywords: Sequence[str]
 ) -> list[tuple[list[FrameRecord], str]]:
     return [
-        (part, ", ".join(f"{keyword}={value or 'absent'}" for keyword, value in zip(keywords, key)))
+        (part, ", ".join(f"{keyword}={_shown(keyword, value)}" for keyword, value in zip(keywords, key)))
         for key, part in parts.items()
     ]
+
+
+def _shown(keyword: str, value: str) -> str:
+    """Return a value as a label may hold it: a number as it is, free text without names."""
+    is_number = keyword not in _TEXTS and _NUMBERS.fullmatch(value)
+    return (value if is_number else clean_text(value)) or "absent"
 
 
 def _rounded(keyword: str, text: str) -> str:
@@ -166,7 +177,7 @@ def _describe(frames: list[FrameRecord]) -> str:
 def _findings(frames: list[FrameRecord]) -> tuple[str, ...]:
     """Say what a stack's headers tell about its values, beyond what its geometry does."""
     findings = []
-    types = sorted({"\\".join(frame.image_type) for frame in frames})
+    types = sorted({clean_text("\\".join(frame.image_type)) for frame in frames})
     if all(frame.is_derived for frame in frames):
         projected = _PROJECTIONS.intersection(frames[0].image_type)
         what = "projections of a volume" if projected else "computed from others, or exported as if they were"

@@ -15,6 +15,7 @@ from monai_vggunet.dicom.records import ImageKind, Series, Stack
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
 from monai_vggunet.names import readable
+from monai_vggunet.privacy import clean_text, know_tree
 
 __all__ = ["CaseSurvey", "SeriesSurvey", "StackSurvey", "survey"]
 
@@ -98,6 +99,7 @@ def survey(
         DicomReadError: if the path does not exist.
     """
     root = Path(path)
+    know_tree(root)
     folders = case_folders(root) if root.is_dir() else []
     return [_case(folder, scan_path(folder), dict(choice or {}), show_phi) for folder in folders or [root]]
 
@@ -140,7 +142,7 @@ def _reason(series: Series, stacks: tuple[StackSurvey, ...], chosen: int | None,
     if chosen is not None:
         return stacks[chosen].problem
     if not series.stacks:
-        return f"holds no image ({series.modality or 'no modality'})"
+        return f"holds no image ({clean_text(series.modality) or 'no modality'})"
     if series.kind != ImageKind.IMAGE:
         return series.kind
     problems = [stack.problem for stack in stacks]

@@ -15,6 +15,7 @@ from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError
 from monai_vggunet.names import MOST_NAMED
+from monai_vggunet.privacy import clean_text, clean_uid
 
 __all__ = ["DicomVolume", "DuplicatePolicy", "read_volume"]
 
@@ -63,7 +64,8 @@ def read_volume(
     """
     series = selection.series
     told = logging.INFO if selection.findings else logging.DEBUG  # a folder with one series leaves no choice to tell of
-    logger.log(told, "chosen: %s series %s, %s", series.modality, series.series_uid, selection.stack.label)
+    modality, uid = clean_text(series.modality), clean_uid(series.series_uid)
+    logger.log(told, "chosen: %s series %s, %s", modality, uid, selection.stack.label)
     frames, duplicates = _unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
     array = pixels.read_pixels(geometry.frames, num_workers)
@@ -76,7 +78,7 @@ def read_volume(
     for finding in selection.findings:
         logger.log(logging.WARNING if "damaged" in finding else logging.INFO, "%s", finding)
     for finding in about_image:
-        logger.warning("series %s: %s", series.series_uid, finding)
+        logger.warning("series %s: %s", uid, finding)
     return DicomVolume(array, geometry, selection, (*selection.findings, *about_image))
 
 

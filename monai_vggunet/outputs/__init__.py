@@ -9,7 +9,14 @@ from monai_vggunet.outputs.case_mask import CaseMask, Classes
 from monai_vggunet.outputs.dicom_seg import SEG_TYPES, write_dicom_seg
 from monai_vggunet.outputs.dicom_seg_writer import DicomSegWriter
 from monai_vggunet.outputs.nifti import CaseFolderLayout, NiftiMaskWriter, mask_image, write_mask
-from monai_vggunet.outputs.record import content_digest, is_done, study_flags, study_record
+from monai_vggunet.outputs.record import (
+    content_digest,
+    failure_record,
+    is_done,
+    study_flags,
+    study_identity,
+    study_record,
+)
 from monai_vggunet.outputs.rtstruct import write_rtstruct
 
 if DicomSegWriter not in SUPPORTED_WRITERS.get("dcm", ()):
@@ -26,10 +33,12 @@ __all__ = [
     "NiftiMaskWriter",
     "SEG_TYPES",
     "content_digest",
+    "failure_record",
     "is_done",
     "mask_image",
     "set_aside",
     "study_flags",
+    "study_identity",
     "study_record",
     "write_dicom_seg",
     "write_mask",

@@ -14,9 +14,11 @@ import numpy as np
 
 from monai_vggunet.files import sha256_of_file
 from monai_vggunet.layout import RECORD, walk_inputs
+from monai_vggunet.names import readable_lines
+from monai_vggunet.privacy import TEXT, book, clean_text, clean_uid, redact, shown_case, shows_phi
 from monai_vggunet.regular_files import read_text
 
-__all__ = ["content_digest", "is_done", "study_flags", "study_record"]
+__all__ = ["content_digest", "failure_record", "is_done", "study_flags", "study_identity", "study_record"]
 
 # A class's volume is implausible beyond this factor of the smallest and largest one in the training set.
 VOLUME_FACTOR = 3.0
@@ -37,10 +39,10 @@ def study_record(
     fingerprint: Mapping[str, Any] | None = None,
     foreground_median: float | None = None,
 ) -> dict[str, Any]:
-    """Return the record of one case; it names no patient and no path.
+    """Return the record of one case; it names no patient and no path, unless `--show-phi` asks for names.
 
     Args:
-        case: name of the result's folder.
+        case: name of the result's folder, for which its pseudonym stands in the record.
         meta: metadata of the source (`series_uid`, `findings`, ... where it is DICOM).
         labels: the mask `(X, Y, Z)` on the source's grid.
         affine: voxel index to RAS mm, `(4, 4)`.
@@ -57,15 +59,16 @@ def study_record(
     spacing = [round(float(s), 6) for s in np.linalg.norm(affine[:3, :3], axis=0)]
     findings = str(meta.get("findings", "") or "")
     return {
-        "case": case,
+        "case": shown_case(case),
+        "names_hidden": not shows_phi(),
         "status": "done",
         "source": {
-            "modality": str(meta.get("modality", "")),
-            "study_uid": str(meta.get("study_uid", "")),
-            "series_uid": str(meta.get("series_uid", "")),
+            "modality": clean_text(str(meta.get("modality", ""))),
+            "study_uid": clean_uid(str(meta.get("study_uid", ""))),
+            "series_uid": clean_uid(str(meta.get("series_uid", ""))),
             "shape": list(labels.shape),
             "spacing_mm": spacing,
-            "findings": [line for line in findings.split("\n") if line],
+            "findings": [redact(line) for line in findings.split("\n") if line],
         },
         "volumes_ml": volumes,
         "confidence": dict(confidence or {}),
@@ -73,6 +76,37 @@ def study_record(
         "model": dict(model),
         "seconds": round(seconds, 2),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def failure_record(case: str, error: Exception) -> dict[str, Any]:
+    """Return the record of a case that failed; it names things as `study_record` does."""
+    return {
+        "case": shown_case(case),
+        "names_hidden": not shows_phi(),
+        "status": "failed",
+        "kind": type(error).__name__,
+        "error": readable_lines(redact(str(error))),
+    }
+
+
+def study_identity(path: str | os.PathLike[str], weights_sha256: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes a result this result: content of the input, weights and settings.
+
+    For a description that somebody typed its pseudonym stands, which is the same in later runs into the same folder.
+
+    Args:
+        path: of the input.
+        weights_sha256: of the model.
+        settings: see `Segmenter`.
+    """
+    reader = dict(settings.get("reader", {}))
+    if reader.get("description") and not shows_phi():
+        reader["description"] = book().pseudonym(str(reader["description"]), TEXT)
+    return {
+        "input_sha256": content_digest(path),
+        "weights_sha256": weights_sha256,
+        "settings": {**settings, "reader": reader},
     }
 
 

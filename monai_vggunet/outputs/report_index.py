@@ -9,23 +9,29 @@ from typing import Any
 from urllib.parse import quote
 
 from monai_vggunet.outputs.class_colors import hex_color
+from monai_vggunet.outputs.report_links import link_pages, linked_page
 from monai_vggunet.outputs.report_page import without_folders, write_page
 from monai_vggunet.outputs.study_report import REPORT_NAME, SHEET_NAME
+from monai_vggunet.privacy import shown_case, shows_phi
 
 __all__ = ["write_report_index"]
 
 
 def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Write `index.html` beside the studies' folders.
+    """Write `index.html` beside the studies' folders, and links to their pages under their pseudonyms in `reports`.
+
+    The folders bear the cases' names, which no page shows; a link takes no room (where a disk has none it is a copy).
 
     Args:
         output_dir: the folder that holds them.
-        records: name of a study's folder -> its record.
+        records: name of a study's folder -> its record, see `fit_to_show`.
 
     Raises:
         OutputWriteError: the folder cannot be written, or the disk is full.
     """
     root = Path(output_dir)
+    if not shows_phi():
+        link_pages(root, {_case(record, name): root / name for name, record in records.items()})
     rows = [_row(root, name, record) for name, record in records.items()]
     rows.sort(key=lambda row: (not row["error"], not row["flags"], row["case"]))
     n_failed = sum(bool(row["error"]) for row in rows)
@@ -35,11 +41,13 @@ def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str,
 
 
 def _row(root: Path, name: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    there = {file: f"{quote(name)}/{file}" for file in (REPORT_NAME, SHEET_NAME) if (root / name / file).is_file()}
+    pages = [file for file in (REPORT_NAME, SHEET_NAME) if (root / name / file).is_file()]
+    own = Path(quote(name))
+    there = {file: (own / file if shows_phi() else linked_page(_case(record, name), file)).as_posix() for file in pages}
     source, entropy = record.get("source", {}), record.get("confidence", {}).get("mean_entropy")
     failed = record.get("status") != "done"
     return {
-        "case": str(record.get("case", name)),
+        "case": _case(record, name),
         "page": there.get(REPORT_NAME, ""),
         "sheet": there.get(SHEET_NAME, ""),
         "modality": source.get("modality", ""),
@@ -52,3 +60,7 @@ def _row(root: Path, name: str, record: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "entropy": "" if entropy is None else f"{entropy:.3f}",
     }
+
+
+def _case(record: Mapping[str, Any], name: str) -> str:
+    return shown_case(str(record.get("case", name)))

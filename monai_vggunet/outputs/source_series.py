@@ -16,6 +16,7 @@ from monai_vggunet.dicom.records import FrameRecord, InstanceRecord
 from monai_vggunet.errors import DicomReadError, GridMismatchError
 from monai_vggunet.layout import walk_inputs
 from monai_vggunet.outputs.patient_study import HEADER_KEYWORDS
+from monai_vggunet.privacy import clean_uid
 
 __all__ = ["SourcePlane", "SourceSeries", "find_source_series", "require_source_series"]
 
@@ -123,15 +124,15 @@ def find_source_series(
     if gone:
         raise DicomReadError(
             f"{len(gone)} of the {len(set(uids))} source instances are gone or have changed since they were read, as "
-            f"SOP instance {gone[0]}: {what} has to refer to them; restore the files and run again"
+            f"SOP instance {clean_uid(gone[0])}: {what} has to refer to them; restore the files and run again"
         )
     planes = []
     for uid, number in zip(uids, numbers):
         instance = found[uid]
         if not 1 <= int(number) <= len(instance.frames):
             raise DicomReadError(
-                f"SOP instance {uid} has {len(instance.frames)} frames, of which number {number} was read: the file "
-                "has changed since; restore it and run again"
+                f"SOP instance {clean_uid(uid)} has {len(instance.frames)} frames, of which number {number} was read: "
+                "the file has changed since; restore it and run again"
             )
         planes.append(SourcePlane(instance, instance.frames[int(number) - 1]))
     header = read_dicom(planes[0].instance.path, before_pixels=True, tags=HEADER_KEYWORDS)

@@ -19,6 +19,7 @@ from monai_vggunet.outputs.display_view import DisplayView
 from monai_vggunet.outputs.embedded_volume import LIMIT_MB, EmbeddedStudy, embed_study
 from monai_vggunet.outputs.niivue import NIIVUE_VERSION, find_niivue, niivue_notice
 from monai_vggunet.outputs.report_page import asset, without_folders, write_page
+from monai_vggunet.privacy import redact
 
 __all__ = ["REPORT_NAME", "SHEET_NAME", "write_failure_report", "write_study_report"]
 
@@ -88,7 +89,7 @@ def write_failure_report(folder: str | os.PathLike[str], record: Mapping[str, An
         OutputWriteError: the folder cannot be written, or the disk is full.
     """
     (Path(folder) / SHEET_NAME).unlink(missing_ok=True)  # of an earlier result
-    shown = {**_EMPTY, **record, "error": without_folders(str(record.get("error", "")))}
+    shown = {**_EMPTY, **record, "error": without_folders(redact(str(record.get("error", ""))))}
     write_page(
         Path(folder) / REPORT_NAME, "study.html", record=shown, headline="no mask", notes=[], volumes=None, niivue=None
     )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monai_vggunet.files import write_json
+from monai_vggunet.privacy import keep_names, shown_case, write_down
 from monai_vggunet.training.metrics import class_means
 
 __all__ = ["EvaluationReportHandler"]
@@ -18,6 +19,8 @@ __all__ = ["EvaluationReportHandler"]
 
 class EvaluationReportHandler:
     """Print a table of the figures per class and write them, per case too, to `metrics.json`.
+
+    There cases are called by their pseudonyms, which `names.json` beside it explains.
 
     Args:
         class_names: background first.
@@ -34,19 +37,21 @@ class EvaluationReportHandler:
 
     def __call__(self, engine: Engine) -> None:
         """Write the table and the file."""
+        keep_names(self.output_dir)
         means = {name: class_means(details).tolist() for name, details in engine.state.metric_details.items()}
         content = {
             "n_cases": len(self.cases),
             "mean": {name: float(engine.state.metrics[name]) for name in means},
             "per_class": {name: dict(zip(self.class_names, values)) for name, values in means.items()},
             "per_case": {
-                case: {
+                shown_case(case): {
                     name: dict(zip(self.class_names, details[number].tolist()))
                     for name, details in engine.state.metric_details.items()
                 }
                 for number, case in enumerate(self.cases)
             },
         }
+        write_down((case, "") for case in self.cases)
         write_json(self.output_dir / "metrics.json", content)
         table = Table(title=f"{len(self.cases)} cases, mean over cases")
         table.add_column("class")

@@ -15,6 +15,7 @@ from monai.transforms import MapTransform, Transform
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
 from monai_vggunet.dicom.affine import doubt_in_scale
 from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError, ModelMismatchError
+from monai_vggunet.privacy import clean_text
 
 __all__ = [
     "AsVolume",
@@ -207,16 +208,15 @@ class CheckModalityd(MapTransform):
             found = str(data[key].meta.get("modality") or "")
             if found and found != self.modality:
                 raise ModelMismatchError(
-                    f"{source_name(data[key])} is of modality {found}, the model was trained on {self.modality}: "
-                    "choose another series or another model"
+                    f"{source_name(data[key])} is of modality {clean_text(found)}, the model was trained on "
+                    f"{self.modality}: choose another series or another model"
                 )
         return data
 
 
 def source_name(image: Any) -> str:
     """Return the file or folder an image came from, for messages."""
-    meta = getattr(image, "meta", {}) or {}
-    return str(meta.get("filename_or_obj", "the image"))
+    return str((getattr(image, "meta", None) or {}).get("filename_or_obj", "the image"))
 
 
 AsVolumeD = AsVolumeDict = AsVolumed

@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_vggunet.errors import OutputWriteError
+from monai_vggunet.privacy import shown_case
 from monai_vggunet.training import EvaluationReportHandler
 
 CLASSES = ["background", "liver", "spleen", "kidney"]
@@ -42,11 +43,11 @@ def test_figures_are_written_per_class_and_case(tmp_path):
             "val_hd95_mm": {"liver": 1.0, "spleen": 5.0, "kidney": None},
         },
         "per_case": {
-            "case_1": {
+            shown_case("case_1"): {
                 "val_mean_dice": {"liver": 1.0, "spleen": 0.5, "kidney": None},
                 "val_hd95_mm": {"liver": 0.0, "spleen": 4.0, "kidney": None},
             },
-            "case_2": {
+            shown_case("case_2"): {
                 "val_mean_dice": {"liver": 0.5, "spleen": 0.25, "kidney": None},
                 "val_hd95_mm": {"liver": 2.0, "spleen": 6.0, "kidney": None},
             },

@@ -1,0 +1,24 @@
+"""Whether this process may show what can name a patient: asked here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["VARIABLE", "show_phi", "shows_phi"]
+
+# An environment variable, because helper processes, workers and the ranks of `torchrun` inherit it.
+VARIABLE = "MONAI_VGGUNET_SHOW_PHI"
+_YES = frozenset({"1", "true", "yes", "on"})
+
+
+def shows_phi() -> bool:
+    """Whether names of files and folders, and free text of headers, may stand in logs, records and reports."""
+    return os.environ.get(VARIABLE, "").strip().lower() in _YES
+
+
+def show_phi(shown: bool = True) -> None:
+    """Let this process and those it starts show names, or hide them again (`--show-phi`, `--show_phi True`)."""
+    if shown:
+        os.environ[VARIABLE] = "1"
+    else:
+        os.environ.pop(VARIABLE, None)

@@ -1,0 +1,260 @@
+"""Names planted everywhere are found nowhere: not in what is printed, nor in any file but the local lists of names."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from annotation_phantoms import STUDY, contour, write_rtstruct, write_seg
+from phantoms import label_array
+from privacy_phantoms import MARK, leaks, marked, plant_nifti, plant_picture, plant_series, plant_texts
+from tiny_model import write_tiny_model
+
+from monai_vggunet.data import compute_fingerprint, load_datalist
+from monai_vggunet.errors import VGGUNetError
+from monai_vggunet.outputs.patient_study import HEADER_KEYWORDS
+from monai_vggunet.privacy import private_traceback
+from monai_vggunet.segment import Segmenter, segment
+from monai_vggunet.transforms import loading
+
+EVERY_OUTPUT = "nifti,nifti_per_class,dicom_seg,rtstruct"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def _edited(path: Path, **changes: Any) -> None:
+    dataset = pydicom.dcmread(path)
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One good study, and one for each kind of failure; names in all folders, files, headers."""
+    root = tmp_path_factory.mktemp("in") / f"{MARK}root Clinic^Dr. {MARK}head"
+    good = root / f"{MARK}good Jane^Doe" / "ct"
+    plant_series(good)
+    plant_series(root / f"{MARK}gap", 5, SeriesInstanceUID="1.2.826.0.1.3680043.8.498.11")[2].unlink()
+    cut = plant_series(root / f"{MARK}cut", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.12")[1]
+    cut.write_bytes(cut.read_bytes()[:-100])
+    color = plant_series(root / f"{MARK}color", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.13")
+    for file in color:
+        _edited(file, PhotometricInterpretation=marked("color").upper()[:16])
+    slope = plant_series(root / f"{MARK}slope", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.14")[0]
+    slope.write_bytes(slope.read_bytes().replace(b"DS\x02\x001 ", b"DS\x02\x00" + MARK[:2].encode()))
+    plant_series(root / f"{MARK}mr", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.15", Modality="MR")
+    other = plant_series(root / f"{MARK}modality", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.16")
+    for file in other:
+        _edited(
+            file, Modality=marked("modality").upper()[:16], ImageType=["ORIGINAL", "PRIMARY", marked("type").upper()]
+        )
+    several = root / f"{MARK}several"
+    for number in (17, 18):
+        plant_series(several / f"{MARK}part{number}", SeriesInstanceUID=f"1.2.826.0.1.3680043.8.498.{number}")
+    shutil.copy(next(several.rglob("*.dcm")), several / f"{MARK}copy.dcm")
+    stacks = plant_series(root / f"{MARK}stacks", 4, SeriesInstanceUID="1.2.826.0.1.3680043.8.498.19")
+    places = [pydicom.dcmread(file).ImagePositionPatient for file in stacks]
+    for number, file in enumerate(stacks):
+        _edited(file, ImagePositionPatient=places[number // 2], StackID=f"{MARK}{number % 2}")
+    for file in plant_series(root / f"{MARK}uid", SeriesInstanceUID="1.2.3.4.5.6"):
+        file.write_bytes(file.read_bytes().replace(b"1.2.3.4.5.6", f"{MARK}uidxx".encode()))
+    plant_series(root / f"{MARK}beside", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.20")
+    (root / f"{MARK}beside" / f"{MARK}notes.doc").write_text("no DICOM")
+    (root / f"{MARK}beside" / f"{MARK}empty").touch()
+    (root / f"{MARK}texts").mkdir()
+    (root / f"{MARK}texts" / f"{MARK}only.doc").write_text("no DICOM")
+    (root / f"{MARK}damaged.nii.gz").write_bytes(b"no gzip")
+    plant_picture(root / f"{MARK}photo.png")
+    plant_nifti(root / f"{MARK}volume.nii.gz")
+    return root
+
+
+def _run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "monai_vggunet", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
+
+
+@pytest.fixture(scope="module")
+def segmented(model: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Everything at once: all outputs, several views, pages, every failure."""
+    out = tmp_path_factory.mktemp("results") / "out"
+    words = ("segment", archive, "-o", out, "--model", model, "--output", EVERY_OUTPUT, "--tta", "scale", "--report")
+    done = _run(*words, "--engine", "torch", "--description", marked("SeriesDescription"))
+    assert done.returncode == 1, done.stderr
+    return out, done.stdout + done.stderr
+
+
+def test_the_planted_names_are_where_they_should_be(archive: Path) -> None:
+    """The search below must not pass because nothing was planted, or because it sees nothing."""
+    found = leaks("", [archive], allowed=())
+    for place in ("PatientName", "ImageComments", "PrivateText", "PrivateBytes", "NestedDescription", "MetaAE"):
+        assert any(marked(place) in one for one in found), place
+    for place in ("descrip", "auxfile", "extension", "Author", "Title"):
+        assert any(marked(place) in one for one in found), place
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    plant_texts(dataset)
+    assert len(dataset) > 290, "every element of text"
+
+
+def test_segmenting_names_nobody(segmented: tuple[Path, str]) -> None:
+    out, said = segmented
+    of_dicom = ("seg.dcm", "rtstruct.dcm")
+    assert leaks(said, [out], allowed=("names.json", *of_dicom)) == set()
+    assert "2 of 14 cases done" in said or "3 of 14 cases done" in said, said[:100]
+    good = out / f"{MARK}good Jane^Doe_ct"
+    assert {"mask.nii.gz", "seg.dcm", "rtstruct.dcm", "report.html", "sheet.png"} <= {f.name for f in good.iterdir()}
+    assert len(list(out.glob("*/record.json"))) >= 12
+    kinds = {json.loads(file.read_text()).get("kind") for file in out.glob("*/record.json")}
+    assert {"DicomGeometryError", "DicomPixelError", "SeriesSelectionError", "ModelMismatchError"} <= kinds, kinds
+
+
+def test_dicom_results_carry_the_patient_and_no_other_text(segmented: tuple[Path, str]) -> None:
+    """For the archive they belong to the patient (PS3.3 C.7.1.1, C.7.2.1); nothing else is copied."""
+    for name in ("seg.dcm", "rtstruct.dcm"):
+        dataset = pydicom.dcmread(segmented[0] / f"{MARK}good Jane^Doe_ct" / name)
+        named = {element.keyword for element in dataset.iterall() if MARK in str(element.value) and element.VR != "SQ"}
+        assert "PatientName" in named
+        assert named <= set(HEADER_KEYWORDS), named - set(HEADER_KEYWORDS)
+
+
+def test_the_user_finds_a_study_by_its_pseudonym(segmented: tuple[Path, str]) -> None:
+    out, said = segmented
+    listed = json.loads((out / "names.json").read_text())["names"]
+    assert stat.S_IMODE((out / "names.json").stat().st_mode) == 0o600
+    for folder in (path.parent for path in out.glob("*/record.json")):
+        record = json.loads((folder / "record.json").read_text())
+        assert listed[record["case"]]["name"] == folder.name
+        assert record["case"] in (folder / "report.html").read_text()
+        assert record["case"] in said or record["status"] == "done"
+    done = json.loads((out / f"{MARK}good Jane^Doe_ct" / "record.json").read_text())
+    assert marked("SeriesDescription") in listed[done["case"]]["description"]
+    assert listed[done["case"]]["input"].endswith(f"{MARK}good Jane^Doe/ct")
+    index = (out / "index.html").read_text()
+    assert "names.json" not in index
+    for link in re.findall(r'(?:href|src)="([^"]+)"', index):
+        assert (out / link).is_file(), link
+    pseudonyms = set(re.findall(r"\b(?:case|file|folder|text)-[0-9a-f]{8,}", said))
+    assert pseudonyms <= set(listed), "each can be looked up"
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_inspecting_names_nobody(archive: Path, words: tuple[str, ...]) -> None:
+    done = _run("inspect", archive, *words, COLUMNS="300")
+    assert done.returncode == 0, done.stderr
+    assert leaks(done.stdout + done.stderr) == set()
+    if words:
+        told = json.loads(done.stdout)
+        assert {series["case"] for series in told["series"]} >= {"case 1", "case 2"}
+        assert "1.2.826.0.1.3680043.8.498.11" in {series["series_uid"] for series in told["series"]}
+        assert "Thorax … 5.0 B30f" in {series["description"] for series in told["series"]}
+    else:
+        assert "case 1" in done.stdout
+        assert "Thorax … 5.0 B30f" in done.stdout
+        assert "left out: 1 file(s): not a DICOM file" in done.stdout
+        assert done.stdout.rstrip().endswith("--show-phi shows them")
+
+
+def test_everything_is_shown_when_it_is_asked_for(model: Path, archive: Path, tmp_path: Path) -> None:
+    done = _run("inspect", archive, "--show-phi", COLUMNS="300")
+    for place in ("root", "good", "SeriesDescription", "PatientName", "notes"):
+        assert marked(place) in done.stdout, place
+    two = tmp_path / "two"
+    for name in ("good Jane^Doe", "gap"):
+        shutil.copytree(archive / f"{MARK}{name}", two / f"{MARK}{name}")
+    words = ("segment", two, "-o", tmp_path / "out", "--model", model, "--engine", "torch", "--report")
+    done = _run(*words, MONAI_VGGUNET_SHOW_PHI="1")
+    assert marked("gap") in done.stdout + done.stderr
+    record = json.loads((tmp_path / "out" / f"{MARK}gap" / "record.json").read_text())
+    assert record["case"] == f"{MARK}gap"
+    assert f"{MARK}gapFile" in record["error"]
+    assert f"{MARK}gap" in (tmp_path / "out" / "index.html").read_text()
+    assert not (tmp_path / "out" / "names.json").exists()
+    done = _run("report", tmp_path / "out", "--images", two)
+    page = tmp_path / "out" / f"{MARK}gap" / "report.html"
+    assert leaks(done.stdout + done.stderr + page.read_text() + (tmp_path / "out" / "index.html").read_text()) == set()
+
+
+def test_a_failure_nobody_foresaw_names_nobody(
+    model: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError(marked("quoted"))
+
+    monkeypatch.setattr(Segmenter, "compute", fail)
+    with caplog.at_level("DEBUG"):
+        segment([archive / f"{MARK}volume.nii.gz"], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert "failed in a way nobody foresaw (KeyError at test_privacy.py" in caplog.text
+    assert leaks(caplog.text, [tmp_path / "out"]) == set()
+
+
+def test_a_volume_leaves_no_text_of_its_header(model: Path, archive: Path, tmp_path: Path) -> None:
+    segment([archive / f"{MARK}volume.nii.gz"], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert (tmp_path / "out" / f"{MARK}volume" / "mask.nii.gz").is_file()
+    assert leaks("", [tmp_path / "out"]) == set()
+
+
+def _contours() -> dict[str, list[Any]]:
+    square = np.array([[-30.0, 12.5, -100.0], [-25.0, 12.5, -100.0], [-25.0, 18.5, -100.0]])
+    return {marked("roi"): [contour(square)], f"Liver {marked('other')}": [contour(square)]}
+
+
+@pytest.mark.parametrize("segments", [None, {"spleen": 1}, {"1": 1}])
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_labels_name_nobody(
+    kind: str, segments: dict[str, int] | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Names of segments and structures that are no class are free text; so are names of files."""
+    image, label = tmp_path / "images" / f"{MARK}case", tmp_path / "labels" / f"{MARK}case.dcm"
+    files = plant_series(image, StudyInstanceUID="1.2.3.4.5", FrameOfReferenceUID="1.2.3.4.5.7", **STUDY)
+    label.parent.mkdir()
+    if kind == "seg":
+        drawn = (np.arange(4 * 16 * 16) % 3).astype(np.uint8).reshape(4, 16, 16)
+        write_seg(label, files, drawn, names=(marked("segment"), f"Liver {marked('other')}"))
+    else:
+        write_rtstruct(label, _contours(), files[0])
+    listed = load_datalist(tmp_path)
+    said = ""
+    with caplog.at_level("DEBUG"):
+        try:
+            loading(segments=segments)(listed.training[0])
+        except RuntimeError as error:
+            said = private_traceback(error)
+            logging.getLogger("third.party").error("failed", exc_info=True)
+    assert leaks(said + caplog.text) == set()
+    assert "Liver …" in said + caplog.text
+
+
+@pytest.mark.parametrize("damage", ["label", "pair", "numbers", "missing"])
+def test_a_data_set_that_is_refused_names_nobody(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    label = label_array()
+    label[0, 0, 0] = 7 if damage == "numbers" else 0
+    for name in ("Jane", "Joe"):
+        plant_nifti(tmp_path / "images" / f"{marked(name)} 01.nii.gz")
+        plant_nifti(tmp_path / "labels" / f"{marked(name)} 01.nii.gz", label_array() if name == "Jane" else label)
+    if damage == "label":
+        plant_nifti(tmp_path / "labels" / f"{marked('Joe')} 01.nii.gz", label_array((8, 8, 4)))
+    elif damage == "pair":
+        (tmp_path / "labels" / f"{marked('Joe')} 01.nii.gz").rename(tmp_path / "labels" / f"{marked('Jo')}.nii.gz")
+    elif damage == "missing":
+        gone = {"image": f"images/{marked('Gone')}.nii.gz", "label": f"/x/{marked('y')}/{marked('Gone')}.nii.gz"}
+        (tmp_path / "dataset.json").write_text(json.dumps({"training": [gone]}))
+    with pytest.raises(VGGUNetError, match=MARK) as refused, caplog.at_level("DEBUG"):
+        compute_fingerprint(replace(load_datalist(tmp_path), class_names=["background", "a", "b"]), loading())
+    assert leaks(private_traceback(refused.value) + caplog.text) == set()
