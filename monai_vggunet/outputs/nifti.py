@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from monai.data import FolderLayoutBase, MetaTensor, NibabelWriter
 
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.files import atomic_path
+from monai_vggunet.outputs.case_mask import Classes
+from monai_vggunet.outputs.label_names import write_label_names
 
 __all__ = ["CaseFolderLayout", "NiftiMaskWriter", "mask_image", "write_mask"]
 
@@ -57,8 +59,26 @@ class NiftiMaskWriter(NibabelWriter):
     """MONAI image writer for masks: for `SaveImaged(writer="monai_vggunet.outputs.NiftiMaskWriter", resample=False)`.
 
     Unlike its base it states units and space codes, keeps a volume of one slice three-dimensional, never resamples,
-    and leaves no partial file.
+    and leaves no partial file. `mask.json` beside `mask.nii.gz` says who made it, and what its numbers mean if
+    `class_names` are given.
+
+    Args:
+        class_names: background first.
+        class_codes: see `resolve_class_codes`.
+        model_sha256: hash of the model's weights.
+        kwargs: of `NibabelWriter`.
     """
+
+    def __init__(
+        self,
+        class_names: Sequence[str] | None = None,
+        class_codes: Mapping[str, Any] | None = None,
+        model_sha256: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.classes = None if class_names is None else Classes(class_names, dict(class_codes or {}))
+        self.model_sha256 = model_sha256
 
     def set_data_array(self, data_array: Any, channel_dim: int | None = 0, *args: Any, **kwargs: Any) -> None:
         """Take a label map with one channel.
@@ -95,8 +115,10 @@ class NiftiMaskWriter(NibabelWriter):
             )
 
     def write(self, filename: str | os.PathLike[str], verbose: bool = False, **kwargs: Any) -> None:
-        """Write the file under its final name once it is whole."""
+        """Write the file under its final name once it is whole, and its sidecar."""
         write_mask(filename, np.asarray(self.data_obj), np.asarray(self.affine))
+        sidecar = Path(filename).name.partition(".")[0] + ".json"
+        write_label_names(Path(filename).with_name(sidecar), self.classes, self.model_sha256)
 
 
 class CaseFolderLayout(FolderLayoutBase):

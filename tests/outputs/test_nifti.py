@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +111,19 @@ def test_saved_through_monai_lies_on_its_source(tmp_path, affine):
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_allclose(image.affine, affine, atol=1e-5)
     assert image.header["sform_code"] == SCANNER
-    assert [p.name for p in path.parent.iterdir()] == ["mask.nii.gz"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["mask.json", "mask.nii.gz"]
+
+
+def test_the_sidecar_names_who_made_a_mask_and_its_classes_where_they_are_known(tmp_path):
+    writer = NiftiMaskWriter(class_names=["background", "liver"], model_sha256="0815")
+    writer.set_data_array(make_labels(4, 3, 2), channel_dim=None)
+    writer.set_metadata({"affine": np.eye(4)})
+    writer.write(tmp_path / "mask.nii.gz")
+    said = json.loads((tmp_path / "mask.json").read_text())
+    assert [label["name"] for label in said["Labels"]] == ["background", "liver"]
+    assert said["GeneratedBy"][0]["ModelSHA256"] == "0815"
+    save(make_prediction(make_labels(4, 3, 2), np.eye(4)), tmp_path)
+    assert "Labels" not in json.loads((tmp_path / "case_a" / "mask.json").read_text())
 
 
 def test_volume_of_one_slice_stays_a_volume(tmp_path):

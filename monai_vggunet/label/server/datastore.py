@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from monai_vggunet.errors import LabelContentError
 from monai_vggunet.files import write_json
 from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.label.submissions import HISTORY, fitted_label, keep_version
+from monai_vggunet.layout import results_among
+from monai_vggunet.names import listed, readable
 from monai_vggunet.outputs import write_mask
 
 __all__ = ["CheckedLabels", "FolderStudies"]
+
+_log = logging.getLogger(__name__)
 
 PLAIN = (str, int, float, bool, type(None))
 
@@ -33,6 +38,19 @@ class CheckedLabels(LocalDatastore):
         super().__init__(*args, **options)
         if self._auto_reload:
             self._handler.on_moved = self._index_was_replaced
+
+    def _list_files(self, path: str, patterns: Sequence[str]) -> dict[str, str]:
+        """List files as MONAI Label does, without those it could not serve: its names travel as JSON, as UTF-8.
+
+        Pipes and devices, which nobody should wait for, are left out too, and so are results of `segment`.
+        """
+        folder = Path(path)
+        files = super()._list_files(path, patterns)
+        results = results_among(folder, os.listdir(folder))
+        fit = {name: file for name, file in files.items() if name not in results and _can_be_served(folder / name)}
+        if len(fit) < len(files):
+            _log.warning("left out of the studies: %s", listed(sorted(files.keys() - fit.keys())))
+        return fit
 
     def _index_was_replaced(self, event: Any) -> None:
         """Read the index again when another process, such as the scoring, has put a new one in place."""
@@ -72,6 +90,10 @@ class CheckedLabels(LocalDatastore):
                 file = Path(folder) / "label.nii.gz"
                 write_mask(file, array, affine)
                 yield str(file), said
+
+
+def _can_be_served(file: Path) -> bool:
+    return file.is_file() and readable(file.name) == file.name
 
 
 class FolderStudies(CheckedLabels):
