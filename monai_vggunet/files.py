@@ -91,7 +91,7 @@ def remove_stale_temporaries(path: str | os.PathLike[str], suffix: str | None = 
                 os.unlink(name)
 
 
-def write_json(path: str | os.PathLike[str], content: Any) -> None:
+def write_json(path: str | os.PathLike[str], content: Any, mode: int | None = None) -> None:
     r"""Write `content` as indented JSON, whole or not at all; NaN and infinity, which JSON lacks, become null.
 
     The file is UTF-8. A byte of a path that is not (PEP 383) is escaped as JSON does, `\udce9`, and comes back when

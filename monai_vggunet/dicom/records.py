@@ -85,7 +85,8 @@ class FrameRecord:
         """How messages call this plane: its file, and the frame where there are several."""
         frame = f" frame {self.frame_index + 1}" if self.frame_index else ""
         number = f", InstanceNumber {self.instance_number}" if self.instance_number else ""
-        return f"{readable(self.path.name)}{frame} (SOP instance {clean_uid(self.sop_instance_uid) or 'without UID'}{number})"
+        uid = clean_uid(self.sop_instance_uid) or "without UID"
+        return f"{readable(self.path.name)}{frame} (SOP instance {uid}{number})"
 
 
 @dataclass(frozen=True, slots=True)

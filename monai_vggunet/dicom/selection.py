@@ -157,7 +157,8 @@ def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
     if damaged:
         raise DicomReadError(
             f"{len(damaged)} file(s) of series {clean_uid(series.series_uid)} cannot be used: "
-            f"{readable(damaged[0].path.name)}: {damaged[0].reason}; expected every file of the series: restore or remove it"
+            f"{readable(damaged[0].path.name)}: {damaged[0].reason}; expected every file of the "
+            "series: restore or remove it"
         )
 
 
