@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 from monai_vggunet.stopping import Stopped
@@ -29,6 +30,7 @@ __all__ = [
     "PacsStoreError",
     "PacsUnavailableError",
     "PretrainedWeightsError",
+    "RequestRefusedError",
     "SeriesSelectionError",
     "VGGUNetError",
     "ViewerMissingError",
@@ -154,6 +156,19 @@ class PacsUnavailableError(PacsError):
 
 class PacsStoreError(PacsError):
     """A PACS did not take a result; the file stays where it was written."""
+
+
+class RequestRefusedError(VGGUNetError, ValueError):
+    """A request that the annotation server does not pass on to MONAI Label.
+
+    Attributes:
+        status: of HTTP (RFC 9110).
+        headers: that the answer has besides.
+    """
+
+    def __init__(self, text: str, status: int, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status, self.headers = status, dict(headers or {})
 
 
 class ViewerMissingError(VGGUNetError, RuntimeError):

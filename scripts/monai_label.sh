@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Annotation with the model in the loop: a MONAI Label server on this machine alone, for 3D Slicer or OHIF.
-# Installs into .label-venv, places the model in an app's folder, starts on 127.0.0.1 until Ctrl-C; --help says more.
+# Annotation with the model in the loop: a MONAI Label server for 3D Slicer or OHIF, on this machine alone unless it has
+# a token. Installs into .label-venv, places the model in an app's folder, runs until Ctrl-C; --help says more.
 set -euo pipefail
 here="$(cd "$(dirname "$0")/.." && pwd)"
 (
@@ -8,5 +8,5 @@ here="$(cd "$(dirname "$0")/.." && pwd)"
     source scripts/label_environment.sh
     make_label_environment full
 )
-exec "$here/.label-venv/bin/python" -m monai_vggunet.label.serve \
+exec "$here/.label-venv/bin/python" -P -m monai_vggunet.label.serve \
     --model "$here/quickstart/models/model.pt" --app "$here/label_app" "$@"

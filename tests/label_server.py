@@ -19,6 +19,8 @@ import requests
 import SimpleITK
 from tiny_model import write_tiny_model
 
+from monai_vggunet.files import sha256_of_file
+
 REPOSITORY = Path(__file__).parents[1]
 PYTHON = REPOSITORY / ".label-venv" / "bin" / "python"
 STUDIES = {"axial": "axial", "oblique": "oblique", "third": "axial", "fourth": "axial"}
@@ -31,16 +33,20 @@ def tiny_model(folder: Path, **preprocessing: Any) -> Path:
 
 
 class Server:
-    """A running server: requests by path, and waiting for a training."""
+    """A running server: requests by path, with its token if it has one, and waiting for a training."""
 
-    def __init__(self, url: str, process: subprocess.Popen, log: Path, app: Path) -> None:
-        self.url, self.process, self.log, self.app = url, process, log, app
+    def __init__(self, url: str, process: subprocess.Popen, log: Path, app: Path, token: str = "") -> None:
+        self.url, self.process, self.log, self.app, self.token = url, process, log, app, token
+
+    def send(self, method: str, path: str, **options: Any) -> requests.Response:
+        auth = ("annotator", self.token) if self.token else None
+        return requests.request(method, self.url + path, **{"timeout": 120, "auth": auth, **options})
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=60, **options)
+        return self.send("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> requests.Response:
-        return requests.post(self.url + path, timeout=120, **options)
+        return self.send("POST", path, **options)
 
     def infer(self, model: str, image: str, output: str = "image", **params: Any) -> requests.Response:
         return self.post(
@@ -50,9 +56,7 @@ class Server:
     def submit(self, image: str, label: Path, **params: Any) -> requests.Response:
         with label.open("rb") as file:
             files, data = {"label": (label.name, file)}, {"params": json.dumps(params)}
-            return requests.put(
-                f"{self.url}/datastore/label", params={"image": image}, files=files, data=data, timeout=60
-            )
+            return self.send("PUT", "/datastore/label", params={"image": image}, files=files, data=data)
 
     def wait_for(self, task: str) -> dict[str, Any]:
         """Wait until the training or scoring that was asked for last is done."""
@@ -63,6 +67,28 @@ class Server:
                 return state
             time.sleep(0.3)
         raise AssertionError(f"{task} took more than {TRAINING_LIMIT_SEC} s: {self.log.read_text()[-3000:]}")
+
+
+def in_label_environment(code: str) -> str:
+    """Run a program with MONAI Label at hand; return what it prints."""
+    if not PYTHON.is_file():
+        pytest.skip("MONAI Label's environment (.label-venv) is not here: scripts/test.sh makes it")
+    path = f"{REPOSITORY / 'monai_vggunet' / 'label' / 'compat'}{os.pathsep}{REPOSITORY}"
+    given = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([PYTHON, "-c", code], env=given, capture_output=True, text=True, timeout=START_LIMIT_SEC)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def tree_of(*folders: Path) -> dict[str, str]:
+    """Return what lies in some folders, by path: hashes of files and where links lead; logs and locks left out."""
+    found = {}
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        if path.is_symlink():
+            found[str(path)] = f"-> {path.readlink()}"
+        elif path.is_file() and "logs" not in path.parts and path.suffix != ".lock" and path.name != ".lock":
+            found[str(path)] = sha256_of_file(path)
+    return found
 
 
 @contextmanager
@@ -79,7 +105,8 @@ def running_server(
     given = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=given, start_new_session=True)
-    server = Server(f"http://127.0.0.1:{port}", process, log, app)
+    token = options[options.index("--token") + 1] if "--token" in options else ""
+    server = Server(f"http://127.0.0.1:{port}", process, log, app, token)
     try:
         _wait(server)
         yield server

@@ -15,12 +15,15 @@ from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.files import atomic_path, write_json
 from monai_vggunet.inference.engines.exports import engine_files
+from monai_vggunet.label.app_code import CODE, READ_ONLY, place_code
+from monai_vggunet.label.front.values import is_name
 from monai_vggunet.workflow import bundle_folder
 
 __all__ = ["place_app", "place_bundle"]
 
 DEFAULT_NAME = "vggunet"
 STOCK_APP = "monaibundle"
+CONFIGS = ("inference.json", "logging.conf", "metadata.json", "train.json")
 PROGRAMS = ("itkimage2segimage", "segimage2itkimage")  # of dcmqi, which MONAI Label would download otherwise
 # MONAI Label calls a model with two sizes two-dimensional and then wants a picture, not a volume.
 VOLUME_SHAPE = ["16*n", "16*n", "n"]
@@ -40,8 +43,10 @@ def place_app(
 ) -> Path:
     """Make or refresh the folder of a MONAI Label app with one model in it.
 
-    A model that is already there under this name is kept, since annotators may have trained it further; its configs
-    are brought up to date.
+    What is code (`code/main.py`, the programs in `bin/`, and the bundle's configs, whose language has expressions) is
+    written anew and may only be read; `code/` is MONAI Label's own folder of the app, with links to `model/` and
+    `logs/` beside it, so that nothing a request writes lies where code is looked for. A model that is already there
+    under this name is kept, since annotators may have trained it further.
 
     Args:
         app_dir: the app's folder; made when missing.
@@ -64,11 +69,15 @@ def place_app(
         text = source.read_text(encoding="utf-8")
     else:
         text = MAIN
-    _write(app / "main.py", text)
-    for program in PROGRAMS:
-        command = shlex.join([sys.executable, "-m", "monai_vggunet.label.segimage", program])
-        _write(app / "bin" / program, f'#!/bin/sh\nexec {command} "$@"\n', mode=0o755)
-    return place_bundle(app / "model", model, name)
+    programs = {program: f'#!/bin/sh\nexec {_command(program)} "$@"\n' for program in PROGRAMS}
+    bundle = place_bundle(app / "model", model, name)
+    place_code(app / "bin", programs, executable=True)
+    (app / "logs").mkdir(exist_ok=True)
+    (app / "cache").mkdir(exist_ok=True)
+    (app / "cache").chmod(0o700)  # copies of studies
+    links = {"bin": "../bin", "model": "../model", "logs": "../logs"}
+    place_code(app / CODE, {"main.py": text}, folders=("lib",), links=links)
+    return bundle
 
 
 def place_bundle(model_dir: str | os.PathLike[str], model: str | os.PathLike[str], name: str = DEFAULT_NAME) -> Path:
@@ -78,7 +87,7 @@ def place_bundle(model_dir: str | os.PathLike[str], model: str | os.PathLike[str
         ConfigurationError: the name makes no folder.
         ModelMismatchError: the model's files are missing or do not belong together.
     """
-    if not name or Path(name).name != name or name == ".." or "#" in str(Path(model_dir).resolve() / name):
+    if not is_name(name) or "#" in str(Path(model_dir).resolve() / name):
         raise ConfigurationError(f"a model called {name!r} makes no folder in {model_dir}: choose a plain word")
     bundle, source = Path(model_dir) / name, Path(model)
     spec = load_model_spec(source.with_suffix(".json"))
@@ -101,7 +110,13 @@ def place_bundle(model_dir: str | os.PathLike[str], model: str | os.PathLike[str
     # MONAI Label names the image itself; it drops what saves masks, but only after the list of cases was made
     write_json(bundle / "configs" / "inference.json", _read(ours / "configs" / "inference.json") | {"datalist": []})
     write_json(bundle / "configs" / "train.json", _retraining(_read(ours / "configs" / "train.json")))
+    for config in CONFIGS:  # in MONAI's language, in which a text may be code
+        (bundle / "configs" / config).chmod(READ_ONLY)
     return bundle
+
+
+def _command(program: str) -> str:
+    return shlex.join([sys.executable, "-m", "monai_vggunet.label.segimage", program])
 
 
 def _metadata(metadata: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
@@ -159,13 +174,6 @@ def _retraining(train: dict[str, Any]) -> dict[str, Any]:
     # MONAI Label puts its own loader of weights first: it loads the very weights the network has.
     train["training"] = ["$@retraining.begin()", *train["training"], "$@retraining.finish(@checkpoint)"]
     return train
-
-
-def _write(path: Path, text: str, mode: int | None = None) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    if mode is not None:
-        path.chmod(mode)
 
 
 def _read(path: Path) -> dict[str, Any]:

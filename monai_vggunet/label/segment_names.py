@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_vggunet.errors import LabelContentError
 
-__all__ = ["by_class_number", "descriptions_of"]
+__all__ = ["by_class_number", "descriptions_of", "segment_entries"]
 
 Entry = tuple[str, int | None]  # a segment's name and idx
 EXPECTED = 'expected a list of {"name": text, "idx": whole number or missing}, one per segment'
@@ -35,7 +35,7 @@ def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[st
     """
     if not described:
         return labels
-    entries = _entries(described)
+    entries = segment_entries(described)
     present = [int(number) for number in np.unique(labels) if number != 0]
     ways = [
         {number: names[number] for number in present}
@@ -80,7 +80,7 @@ def descriptions_of(found: Sequence[int], described: Any, class_names: Sequence[
     Raises:
         LabelContentError: the description is malformed.
     """
-    names = [name for name, _ in _entries(described)]
+    names = [name for name, _ in segment_entries(described)]
     first = 0 if len(names) == len(class_names) else 1
     chosen = []
     for number in sorted(found):
@@ -91,8 +91,12 @@ def descriptions_of(found: Sequence[int], described: Any, class_names: Sequence[
     return chosen
 
 
-def _entries(described: Any) -> list[Entry]:
-    """Return name and idx of every segment."""
+def segment_entries(described: Any) -> list[Entry]:
+    """Return name and idx of every segment of a client's `label_info`.
+
+    Raises:
+        LabelContentError: it has another form, or two segments have one number.
+    """
     if not isinstance(described, (list, tuple)):
         raise LabelContentError(f"label_info is of type {type(described).__name__}; {EXPECTED}")
     entries = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,9 +142,55 @@ def test_a_series_the_archive_lacks_is_refused(pacs_server: Server, uid: str) ->
     assert pacs_server.infer("vggunet", uid).status_code == 404
 
 
+def test_the_viewer_may_read_the_archive_by_its_own_resources_alone(pacs_server: Server, orthanc: object) -> None:
+    """MONAI Label's proxy sends its own credentials along: to wherever a path leads, and to store too."""
+    held = orthanc.get("/statistics")
+    study = pacs_server.get("/proxy/dicom/qido/studies?limit=1").json()[0]["0020000D"]["Value"][0]
+    assert pacs_server.get(f"/proxy/dicom/wado/studies/{study}/metadata").ok
+    away = ["..%2f..%2fsystem", "studies%3F../../system", f"studies/{study}%2f..%2f..%2f..%2fsystem", "%2e%2e/system"]
+    away += [
+        "instances",
+        f"studies/{study}/series/%2e%2e/metadata",
+        "//127.0.0.1/studies",
+        f"studies/{study}/metadata%00",
+    ]
+    writing = [("POST", "studies"), ("POST", f"studies/{study}"), ("DELETE", f"studies/{study}"), ("PUT", "studies")]
+    writing += [("POST", "tools/execute-script"), ("POST", "..%2f..%2ftools%2freset")]
+    for prefix in ("/proxy/dicom/", "/proxy/dicom/wado/", "/proxy/dicom/qido/", "/proxy/dicom/stow/"):
+        for path in away:
+            assert status_of(pacs_server, "GET", prefix + path) == 404, prefix + path
+        for method, path in writing:
+            assert status_of(pacs_server, method, prefix + path) in (404, 405), (method, prefix + path)
+    assert status_of(pacs_server, "GET", "/proxy/dicom/wado/studies", Origin="http://evil.example") == 404
+    assert status_of(pacs_server, "GET", "/proxy/dicom/qido/studies", Origin="http://evil.example") == 403
+    assert orthanc.get("/statistics") == held
+
+
+def status_of(server: Server, method: str, target: str, **headers: str) -> int:
+    """Return the status of a request that no client tidies up."""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    connection.request(method, target, headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.parametrize("path", ["/datastore/image", "/datastore/"])
+def test_an_upload_does_not_take_the_place_of_a_series_copy(pacs_server: Server, archive: Path, path: str) -> None:
+    (archive / "mine.nii.gz").write_bytes(gzip.compress(b"not the series"))
+    for image in ("1.2.3.4.100", "1.2.3.4.555", "mine"):
+        files = {"file": ("x.nii.gz", (archive / "mine.nii.gz").read_bytes())}
+        answer = pacs_server.send("PUT", path, params={"image": image}, files=files)
+        assert (answer.status_code, "none where the studies are a DICOMweb server's" in answer.json()["detail"]) == (
+            422,
+            True,
+        )
+
+
 def test_the_index_and_the_log_name_no_patient(pacs_server: Server) -> None:
     files = [*(pacs_server.app / "cache" / "dicom").glob("*/datastore_v2.json"), pacs_server.log]
     assert len(files) == 2
+    assert orthanc_server.PASSWORD not in pacs_server.log.read_text()
     for file in files:
         text = file.read_text()
         assert not [secret for secret in (PATIENT_NAME, PATIENT_ID, BIRTH_DATE) if secret in text], file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-from label_server import running_server, tiny_model
+from label_server import Server, running_server, tiny_model, tree_of
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 from monai_vggunet.data import load_model_spec
@@ -39,7 +40,10 @@ def test_segment_submit_train_and_segment_again(tmp_path: Path) -> None:
         assert changed
         assert changed <= {3, 4, 5}
 
+        refused_as_before_our_own(server, tmp_path)
+
         bundle = server.app / "model" / NAME
+        (bundle / "configs" / "train.json").chmod(0o644)  # for reading alone
         config = json.loads((bundle / "configs" / "train.json").read_text())
         config |= {"iterations_per_epoch": 4, "batch_size": 4}  # the stock app passes on epochs alone
         (bundle / "configs" / "train.json").write_text(json.dumps(config))
@@ -56,6 +60,34 @@ def test_segment_submit_train_and_segment_again(tmp_path: Path) -> None:
         load_model_spec(bundle / "models" / "model.json").require_weights(bundle / "models" / "model.pt")
         assert entry["replaced"] == (bundle / "models" / "archive").exists()
         assert server.infer(f"{NAME}_seg", "study_2", result_extension=".nii.gz").ok
+
+
+def refused_as_before_our_own(server: Server, folder: Path) -> None:
+    """The same front stands before the stock app, which guards nothing itself."""
+    before = tree_of(server.app, folder / "studies")
+    volume = {"file": ("x.nii.gz", gzip.compress(b""))}
+    for image in (str(server.app / "code" / "main"), "../x", "..", "a/b"):
+        assert server.send("PUT", "/datastore/image", params={"image": image}, files=volume).status_code == 422
+        assert server.infer(f"{NAME}_seg", image).status_code == 404
+    code = {"file": ("main.py", b"")}
+    assert server.send("PUT", "/datastore/image", params={"image": "main"}, files=code).status_code == 422
+    label = {"label": ("x.nii.gz", gzip.compress(b""))}
+    refused = server.send("PUT", "/datastore/label", params={"image": "study_0", "tag": "../../app/code"}, files=label)
+    assert refused.status_code == 422
+    assert server.send("PUT", f"/model/{NAME}", files={"file": ("x.pt", b"")}).status_code == 404
+    run = f"$__import__('os').system('touch {folder}/hacked')"
+    for key in ("device", "run_id", "tracking_uri", "model_filename", "bundle_path", "train#trainer#max_epochs"):
+        for path, asked in ((f"/train/{NAME}", {key: run}), ("/train/", {NAME: {key: run}})):
+            assert server.post(path, json=asked).status_code == 422, key
+    for key in ("result_extension", "model_filename", "label_tag", "logging"):
+        assert server.infer(f"{NAME}_seg", "study_0", **{key: "/../x"}).status_code == 422, key
+    for path in ("/reload", "/logs/", "/batch/infer/../x"):
+        assert server.post(path).status_code == 404
+    assert server.infer(f"{NAME}_seg", "main.py").status_code >= 400  # nor is a file of the working directory a study
+    assert server.get("/info/", headers={"Host": "evil.example"}).status_code == 400
+    assert server.post(f"/train/{NAME}", json={}, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert tree_of(server.app, folder / "studies") == before
+    assert not (folder / "hacked").exists()
 
 
 def mask_of(answer: requests.Response, folder: Path) -> nib.Nifti1Image:

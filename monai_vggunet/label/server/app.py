@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,12 @@ from monailabel.tasks.activelearning.random import Random
 
 from monai_vggunet._version import __version__
 from monai_vggunet.data import load_model_spec
+from monai_vggunet.label.front.redaction import redact_logs
 from monai_vggunet.label.segment_names import descriptions_of
 from monai_vggunet.label.server.clicks import ClickTask
 from monai_vggunet.label.server.datastore import FolderStudies
 from monai_vggunet.label.server.infer import SegmentationTask
+from monai_vggunet.label.server.own_folder import is_own_file
 from monai_vggunet.label.server.pacs import DicomWebStudies
 from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.label.server.train import RetrainingTask
@@ -50,6 +51,7 @@ class VGGUNetLabelApp(MONAILabelApp):
         self.bundle = Path(app_dir) / "model" / self.model_name
         self.model = self.bundle / "models" / "model.pt"
         metadata = json.loads((self.bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        redact_logs()  # also in the processes that train and score
         super().__init__(app_dir, studies, conf, "monai-vggunet", metadata["description"], __version__)
         self._datastore.model = self.model  # type: ignore[attr-defined]
 
@@ -103,7 +105,7 @@ class VGGUNetLabelApp(MONAILabelApp):
         with refusals_as_answers():
             _known(request.get("model"), self._infers, "model")
             image, store = request.get("image"), datastore or self.datastore()
-            if isinstance(image, str) and not self._was_uploaded(image):
+            if isinstance(image, str) and not _put_here_by_the_server(request, image):
                 uri = store.get_image_uri(image)
                 if not uri or not os.path.exists(uri):
                     raise refuse(NOT_FOUND, f"there is no study {image!r}: it was renamed, deleted or never here")
@@ -116,13 +118,6 @@ class VGGUNetLabelApp(MONAILabelApp):
                 described[:] = descriptions_of(result["params"]["found"], described, names)
             return result
 
-    def _was_uploaded(self, image: str) -> bool:
-        """Whether the server itself put this file there: a client may name a study, never a path of this machine."""
-        path = Path(image)
-        folders = (tempfile.gettempdir(), self.sessions().store_path)
-        known = any(path.resolve().is_relative_to(Path(folder).resolve()) for folder in folders)
-        return path.is_absolute() and known and path.exists()
-
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Choose the next study to annotate."""
         with refusals_as_answers():
@@ -130,20 +125,28 @@ class VGGUNetLabelApp(MONAILabelApp):
             return super().next_sample(request)
 
     def bundle_path(self, model: str | None) -> str | None:
-        """Return the bundle's folder.
+        """Return a folder for the import path of a training, scoring or batch, which MONAI Label asks for.
 
-        MONAI Label asks for it before it starts a training or a batch: an unknown model, which it would accept and
-        fail on where only the log tells, is refused here.
+        The app's own, which holds no code but its `main.py` and nothing that requests write; a bundle's would be
+        searched for code, and trainings write into it. An unknown model, which MONAI Label would accept and fail on
+        where only the log tells, is refused here.
         """
         if model is not None:
             _known(model, self._trainers, "model")
-        return super().bundle_path(model)
+        return str(self.app_dir)
 
     def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Score studies, in a process of its own."""
         with refusals_as_answers():
             _known(request.get("method"), self._scoring_methods, "scoring method")
             return super().scoring(request, datastore)
+
+
+def _put_here_by_the_server(request: dict[str, Any], image: str) -> bool:
+    """Whether a path is a session's or an upload's; a client names a study, never a path of this machine."""
+    session = request.get("session")
+    of_session = isinstance(session, dict) and image == session.get("image") and os.path.exists(image)
+    return of_session or is_own_file(image)
 
 
 def _known(name: Any, known: dict[str, Any], what: str) -> None:

@@ -15,8 +15,9 @@ from monailabel.datastore.local import LocalDatastore
 
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.errors import LabelContentError
-from monai_vggunet.files import write_json
-from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
+from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.label.front.values import is_name
+from monai_vggunet.label.server.refusals import BAD_CONTENT, CONFLICT, NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.label.submissions import HISTORY, fitted_label, keep_version
 from monai_vggunet.layout import results_among
 from monai_vggunet.names import listed, readable
@@ -98,6 +99,24 @@ def _can_be_served(file: Path) -> bool:
 
 class FolderStudies(CheckedLabels):
     """A folder of NIfTI or NRRD files; labels go to `labels/final`, all versions to `label_history`."""
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Store a new study under its name; a path is refused with 422, another study's name with 409.
+
+        The same volume once more, as 3D Slicer sends it before a label, changes nothing.
+        """
+        with refusals_as_answers():
+            if not is_name(image_id):
+                raise refuse(BAD_CONTENT, f"a study cannot be called {image_id!r}: choose a name, never a path")
+            if image_id in self.list_images():
+                known = self.get_image_uri(image_id)
+                if os.path.exists(known) and sha256_of_file(known) == sha256_of_file(image_filename):
+                    return image_id
+                raise refuse(CONFLICT, f"there is another study {image_id!r} already: choose another name")
+            target = Path(self._datastore.image_path()) / self._filename(image_id, self._to_id(image_filename)[1])
+            if os.path.lexists(target):  # one that is not listed yet, or a link that leads nowhere
+                raise refuse(CONFLICT, f"there is a file for {image_id!r} already: choose another name")
+            return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Store a label; one that does not fit its study is refused with 422, an unknown study with 404."""

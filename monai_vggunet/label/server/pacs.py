@@ -23,7 +23,7 @@ from monai_vggunet.data import load_model_spec
 from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.label.segimage import label_to_seg, seg_to_label
 from monai_vggunet.label.server.datastore import CheckedLabels
-from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
+from monai_vggunet.label.server.refusals import BAD_CONTENT, NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.outputs import Classes
 from monai_vggunet.transforms import loading
 
@@ -82,6 +82,14 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
                     _convert(folder, converted)
                     LocalDatastore.add_image(self, image_id, str(converted), self._dicom_info(image_id))
         return str(file.resolve())
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refuse a client's upload: the studies are the DICOMweb server's, and what is kept of them here are copies.
+
+        Raises:
+            HTTPException: 422.
+        """
+        raise refuse(BAD_CONTENT, "the studies are a DICOMweb server's: store a new one there, as DICOM")
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """Return a label's NIfTI file; a final one is fetched as DICOM SEG and drawn onto its series' own grid.

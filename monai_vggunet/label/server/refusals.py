@@ -11,9 +11,9 @@ from monailabel.interfaces.exception import MONAILabelException
 
 from monai_vggunet.errors import refusal_behind
 
-__all__ = ["BAD_CONTENT", "NOT_FOUND", "refuse", "refusals_as_answers"]
+__all__ = ["BAD_CONTENT", "CONFLICT", "NOT_FOUND", "refuse", "refusals_as_answers"]
 
-NOT_FOUND, BAD_CONTENT, FAILED = 404, 422, 500  # RFC 9110
+NOT_FOUND, CONFLICT, BAD_CONTENT, FAILED = 404, 409, 422, 500  # RFC 9110
 
 _log = logging.getLogger(__name__)
 

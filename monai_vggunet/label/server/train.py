@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,15 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 from monailabel.utils.async_tasks.utils import processes
 
 from monai_vggunet.errors import ConfigurationError, show_refusals_last
+from monai_vggunet.label.lock import held_alone
+from monai_vggunet.label.server.infer import device_of
 from monai_vggunet.label.training_stats import note_start, training_stats
 
 __all__ = ["RetrainingTask"]
 
 LOCK = "training.lock"
+TRAINING_ALREADY = "another training of this model is running: wait for it, or stop it"
+PATIENT_KEY = re.compile("[0-9a-f]{16}")  # see `DicomWebStudies`
 # Of a retraining while someone waits; a client may ask for other numbers. A batch of 0 is chosen by size and memory.
 OPTIONS = {"max_epochs": 20, "iterations_per_epoch": 20, "batch_size": 0}
 
@@ -62,8 +64,9 @@ class RetrainingTask(BundleTrainTask):
                 raise ConfigurationError(f"{name} is {value!r}; expected a whole number from {least}")
         self._asked = asked
         fixed = {"val_split": -1, "pretrained": True, "multi_gpu": False, "tracking": "none"}
-        fixed |= {"model": request["model"], "device": request.get("device") or "cpu"}
-        with _alone(Path(self.bundle_path) / LOCK):
+        # The bundle's config takes it: a text that begins with "$" would be code there.
+        fixed |= {"model": request["model"], "device": device_of(request.get("device") or "cpu")}
+        with held_alone(Path(self.bundle_path) / LOCK, TRAINING_ALREADY):
             note_start(Path(self.bundle_path) / "training", asked["max_epochs"])
             return super().__call__(asked | fixed, datastore)
 
@@ -80,19 +83,8 @@ class RetrainingTask(BundleTrainTask):
         for entry in datastore.datalist():
             case = {"image": entry["image"], "label": entry["label"]}
             study = Path(entry["image"]).name.split(".nii")[0]
-            patient = datastore.get_image_info(study).get("PatientID")  # a key; see `DicomWebStudies`
-            if patient:
-                case["patient"] = str(patient)
+            patient = str(datastore.get_image_info(study).get("PatientID"))
+            if PATIENT_KEY.fullmatch(patient):  # the lists go into the bundle's config, where "$" begins code
+                case["patient"] = patient
             cases.append(case)
         return cases
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigurationError("another training of this model is running: wait for it, or stop it") from None
-        yield
