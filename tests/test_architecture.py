@@ -19,7 +19,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "monai_vggunet"
 NAME = "monai_vggunet"
 # every stage may import these; they import nothing but each other
-GROUND = {"_version", "errors", "files", "json_files", "layout", "memory", "names", "privacy", "regular_files", "stopping"}
+GROUND = {
+    "_version",
+    "errors",
+    "files",
+    "json_files",
+    "layout",
+    "memory",
+    "names",
+    "privacy",
+    "regular_files",
+    "stopping",
+}
 STAGES = [
     {"dicom"},
     {"data"},
