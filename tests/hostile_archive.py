@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,12 +67,14 @@ class HostileArchive:
         answers: by a part of `METHOD path `: what is answered instead, or a function of the request that says it; the
             first that fits.
         seen: all requests.
+        encryption: https instead of http.
     """
 
     study: str = "1.2.3.4.5"
     series: dict[str, list[Path]] = field(default_factory=dict)
     answers: dict[str, Answer | Callable[[Request], Answer]] = field(default_factory=dict)
     seen: list[Request] = field(default_factory=list)
+    encryption: ssl.SSLContext | None = None
 
     def __enter__(self) -> HostileArchive:
         self.over = threading.Event()
@@ -89,7 +92,7 @@ class HostileArchive:
 
     @property
     def dicomweb(self) -> str:
-        return f"http://127.0.0.1:{self.port}/dicom-web"
+        return f"http{'s' * bool(self.encryption)}://127.0.0.1:{self.port}/dicom-web"
 
     def _accept(self) -> None:
         while not self.over.is_set():
@@ -99,26 +102,29 @@ class HostileArchive:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, raw: socket.socket) -> None:
         """Answer one request, and close: what is endless ends when the client has gone or the test is over."""
-        with connection:
-            try:
-                request = _read(connection)
-                if request is None:
-                    return
-                self.seen.append(request)
-                said = self._answer(request)
-                for piece in [said] if isinstance(said, bytes) else said:
-                    if self.over.is_set():
-                        return
-                    connection.sendall(piece)
-                # What the client still sends must be read: a reset would take back what it has not read yet.
-                connection.shutdown(socket.SHUT_WR)
-                connection.settimeout(1)
-                while connection.recv(1 << 16):
-                    pass
-            except OSError:
+        try:
+            with self.encryption.wrap_socket(raw, server_side=True) if self.encryption else raw as connection:
+                self._converse(connection)
+        except OSError:
+            return
+
+    def _converse(self, connection: socket.socket) -> None:
+        request = _read(connection)
+        if request is None:
+            return
+        self.seen.append(request)
+        said = self._answer(request)
+        for piece in [said] if isinstance(said, bytes) else said:
+            if self.over.is_set():
                 return
+            connection.sendall(piece)
+        # What the client still sends must be read: a reset would take back what it has not read yet.
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(1)
+        while connection.recv(1 << 16):
+            pass
 
     def _answer(self, request: Request) -> Answer:
         line = f"{request.method} {request.path} "

@@ -53,13 +53,14 @@ class ArchiveSession(requests.Session):
         ConfigurationError: a host that none can have.
     """
 
-    def __init__(self, url: str, credentials: Credentials, timeout_sec: float, check: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, credentials: Credentials, timeout_sec: float, check: Callable[[], object] = lambda: None
+    ) -> None:
         super().__init__()
         self.timeout_sec, self.check = timeout_sec, check
         self.host = str(urlsplit(url).hostname)
         self.most_bytes = MOST_LISTING_BYTES
         self.study: Patience | None = None
-        self._next_answer()
         self._origin = _origin_of_service(url)
         self.auth = credentials
         self.max_redirects = MOST_REDIRECTIONS
@@ -107,8 +108,7 @@ class ArchiveSession(requests.Session):
 
     def _next_answer(self) -> Answer:
         patiences = [self._patience(), *([self.study] if self.study else [])]
-        self._answer = Answer(self.host, self.most_bytes, patiences, self.check)
-        return self._answer
+        return Answer(self.host, self.most_bytes, patiences, self.check)
 
     def _bound(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Let no body of an answer be read without being counted, and none that is not what was asked for."""
@@ -119,7 +119,7 @@ class ArchiveSession(requests.Session):
         warning = response.headers.pop("Warning", "")  # dicomweb-client would log it as it came
         if warning:
             _log.info("%s warns (%s)", self.host, server_text(warning.split(" ")[0], LONGEST_WARN_CODE))
-        answer, whole = self._answer, response.iter_content
+        answer, whole = response.raw._original_response.answer, response.iter_content
 
         def counted(*args: Any, **options: Any) -> Iterator[Any]:
             for chunk in whole(*args, **options):

@@ -29,7 +29,7 @@ __all__ = [
     "waiting",
 ]
 
-SLOWEST_BYTES_PER_SEC = 1 << 16  # half a megabit per second: no line to a PACS is slower
+SLOWEST_BYTES_PER_SEC = 1 << 15  # a quarter of a megabit: no line to a PACS is slower, nor an archive of tiny slices
 ANSWER_PATIENCE = 3  # times the longest silence, for one answer; what comes at that speed adds to it
 STUDY_PATIENCE = 20  # the same for all answers of a study together
 MOST_LISTING_BYTES = 1 << 24  # of one page of a search; 5000 entries of 3 kB where a server knows no pages
@@ -112,7 +112,7 @@ class Answer:
         check: raises once the run is being ended.
     """
 
-    def __init__(self, host: str, most_bytes: int, patiences: Sequence[Patience], check: Callable[[], None]) -> None:
+    def __init__(self, host: str, most_bytes: int, patiences: Sequence[Patience], check: Callable[[], object]) -> None:
         self.host, self.most_bytes, self.patiences, self.check = host, most_bytes, patiences, check
         self._raw = self._body = self._framing = self._credited = 0
 

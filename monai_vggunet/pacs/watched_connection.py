@@ -73,10 +73,15 @@ def _watched(connection: Any, answer: Callable[[], Answer], sending: Callable[[]
 
 
 class _WatchedResponse(http.client.HTTPResponse):
-    """An answer that is read through a watched file."""
+    """An answer that is read through a watched file.
+
+    Attributes:
+        answer: watches it.
+    """
 
     def __init__(self, sock: socket.socket, answer: Answer, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
+        self.answer = answer
         unwatched = self.fp
         self.fp = io.BufferedReader(_WatchedFile(sock, answer))
         unwatched.close()  # the socket counts its files: it must not be without one

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 from dicom_phantoms import SEGMENTATION_CLASS, write_series
-from hostile_archive import HostileArchive, Request, answer
+from hostile_archive import HostileArchive, Request, answer, endless, head, trickle
 
 from monai_vggunet.errors import PacsAccessError, PacsError, PacsStoreError
 from monai_vggunet.pacs import DicomWebServer, Retries, StowServer, download_study
@@ -217,7 +220,7 @@ def test_cookies_are_not_kept(archive: HostileArchive, elsewhere: HostileArchive
 
 def test_a_session_asks_no_other_address(elsewhere: HostileArchive) -> None:
     """Whatever an answer names (BulkDataURI, RetrieveURL, Link): the session itself is bound."""
-    session = ArchiveSession("http://127.0.0.1:9/dicom-web", Credentials(token="mine"), 5.0, lambda: None)
+    session = ArchiveSession("http://127.0.0.1:9/dicom-web", Credentials(token="mine"), 5.0)
     with pytest.raises(PacsError, match="sends us on to another address"):
         session.get(elsewhere.dicomweb, timeout=5)
     assert not elsewhere.seen
@@ -240,13 +243,53 @@ def test_proxies_and_certificates_come_from_the_environment(
 def test_an_answer_through_a_proxy_is_bounded_as_well(
     elsewhere: HostileArchive, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hostile_archive import endless
-
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{elsewhere.port}")
     monkeypatch.setenv("no_proxy", "")
     elsewhere.answers = {"": lambda _: endless(b"HTTP/1.1 100 Continue\r\n\r\n")}
     with pytest.raises(PacsError, match="HTTP heads or chunk sizes without content"):
         download_study(DicomWebServer("http://pacs.example/dw", retries=QUICK), "1.2.3", folder, show_progress=False)
+
+
+@pytest.fixture
+def encryption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A hospital's own certificate, as a user names it."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=pacs"]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, check=True, capture_output=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_encrypted_answers_are_bounded_as_well(
+    archive: HostileArchive, folder: Path, result: Path, encryption: ssl.SSLContext
+) -> None:
+    archive.encryption = encryption
+    assert bring(archive, folder, SECRET) == 4
+    StowServer(connect(archive)).store(result)
+    server = DicomWebServer(archive.dicomweb, timeout_sec=0.4, retries=QUICK)
+    for said, message in (
+        (lambda _: endless(b"HTTP/1.1 100 Continue\r\n\r\n"), "HTTP heads or chunk sizes without content"),
+        (lambda _: trickle(b" ", head()), "is too slow"),
+        (moved(archive.dicomweb.replace("https", "http")), "sends us on to another address"),
+    ):
+        archive.answers = {"": said}
+        with pytest.raises(PacsError, match=message):
+            download_study(server, archive.study, folder, show_progress=False)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    archive: HostileArchive, folder: Path, encryption: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.encryption = encryption
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(PacsError, match="certificate or protocol is not accepted here"):
+        bring(archive, folder, SECRET)
+    assert not archive.seen
 
 
 def test_wrong_credentials_are_not_sent_twice(archive: HostileArchive, folder: Path, netrc: Path) -> None:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dicomweb_client.session_utils import create_session_from_user_pass
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
@@ -31,10 +30,14 @@ from monai_vggunet.label.server.pacs import DicomWebStudies
 from monai_vggunet.label.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.label.server.train import RetrainingTask
 from monai_vggunet.label.server.uncertainty import UncertaintyScoring, UncertaintyStrategy
+from monai_vggunet.pacs.access import Credentials
+from monai_vggunet.pacs.archive_session import ArchiveSession
 
 __all__ = ["VGGUNetLabelApp"]
 
 ATTEMPTS, FIRST_WAIT_MS = 3, 200  # of requests to the DICOMweb server
+TIMEOUT_SEC = 20.0  # its longest silence: the server answers nothing else meanwhile
+MOST_SERIES_BYTES = 1 << 32  # of one answer: a series comes as a whole
 
 
 class VGGUNetLabelApp(MONAILabelApp):
@@ -64,16 +67,17 @@ class VGGUNetLabelApp(MONAILabelApp):
         return FolderStudies(self.studies, extensions=extensions, auto_reload=reload, read_only=read_only)
 
     def _init_dicomweb_datastore(self) -> Datastore:
-        session = None
         user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
-        if user and password:
-            session = create_session_from_user_pass(user, password)
+        credentials = Credentials(user=user, password=password) if user and password else Credentials()
+        session = ArchiveSession(self.studies, credentials, TIMEOUT_SEC)
+        session.most_bytes = MOST_SERIES_BYTES
         client = DICOMwebClientX(
             url=self.studies,
             session=session,
             qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+            timeout=TIMEOUT_SEC,
         )
         # The server answers one request at a time: five attempts, the default, would block it for half a minute.
         client.set_http_retry_params(max_attempts=ATTEMPTS, wait_exponential_multiplier=FIRST_WAIT_MS)

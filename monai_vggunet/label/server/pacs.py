@@ -20,11 +20,12 @@ from monailabel.datastore.utils.dicom import dicom_web_download_series, dicom_we
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monai_vggunet.data import load_model_spec
-from monai_vggunet.errors import VGGUNetError
+from monai_vggunet.errors import PacsError, VGGUNetError, refusal_behind
 from monai_vggunet.label.segimage import label_to_seg, seg_to_label
 from monai_vggunet.label.server.datastore import CheckedLabels
 from monai_vggunet.label.server.refusals import BAD_CONTENT, NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.outputs import Classes
+from monai_vggunet.pacs.listing import SERIES, STUDY
 from monai_vggunet.transforms import loading
 
 __all__ = ["DicomWebStudies"]
@@ -32,6 +33,7 @@ __all__ = ["DicomWebStudies"]
 UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1
 SCANNER = 1  # NIfTI-1 code of scanner-based coordinates
 UNREACHABLE = 502
+UNREACHABLE_ERRORS = (requests.RequestException, PacsError)
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
         """Return the series' UIDs; while the server cannot be reached, those it had when it last could."""
         try:
             self._seen = DICOMWebDatastore.list_images(self)
-        except requests.RequestException as error:
+        except UNREACHABLE_ERRORS as error:
             _log.warning("the DICOMweb server does not list its series: %s", _word(error))
         return self._seen
 
@@ -58,7 +60,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
         """Return the UIDs of series that a DICOM SEG refers to; see `list_images`."""
         try:
             self._seen_labeled = DICOMWebDatastore.get_labeled_images(self)
-        except requests.RequestException as error:
+        except UNREACHABLE_ERRORS as error:
             _log.warning("the DICOMweb server does not list its labels: %s", _word(error))
         return self._seen_labeled
 
@@ -140,7 +142,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
             label_to_seg(file, series, target, classes, spec.weights_sha256)
             try:
                 uid = dicom_web_upload_dcm(str(target), self._client)
-            except requests.RequestException as error:
+            except UNREACHABLE_ERRORS as error:
                 raise refuse(UNREACHABLE, f"the DICOMweb server did not take the label: {_word(error)}") from error
         if not uid:
             raise refuse(UNREACHABLE, "the DICOMweb server did not say that it stored the label")
@@ -151,15 +153,25 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
         folder.parent.mkdir(parents=True, exist_ok=True)
         arriving = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder.parent))
         try:
-            dicom_web_download_series(None, series_uid, str(arriving), self._client, self._fetch_by_frame)
+            self._download(series_uid, arriving)
             os.replace(arriving, folder)
-        except IndexError:
+        except (IndexError, StopIteration):
             raise refuse(NOT_FOUND, f"the DICOMweb server has no series {series_uid}") from None
-        except requests.RequestException as error:
+        except UNREACHABLE_ERRORS as error:
             text = f"series {series_uid} could not be fetched from the DICOMweb server: {_word(error)}"
             raise refuse(UNREACHABLE, text) from error
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
+
+    def _download(self, series_uid: str, folder: Path) -> None:
+        """Write a series' instances; MONAI Label would name files by what the server calls them."""
+        if self._fetch_by_frame:
+            return dicom_web_download_series(None, series_uid, str(folder), self._client, True)
+        found = self._client.search_for_series(search_filters={"SeriesInstanceUID": series_uid})
+        study_uid = next(entry[STUDY]["Value"][0] for entry in found if entry[SERIES]["Value"] == [series_uid])
+        for number, instance in enumerate(self._client.iter_series(study_uid, series_uid)):
+            instance.save_as(folder / f"{number}.dcm")
+        return None
 
     def _dicom_info(self, series_id: str) -> dict[str, Any]:
         """Return what the index keeps of a series: of the patient a key alone, so that his studies stay together."""
@@ -185,7 +197,10 @@ def _convert(series: Path, target: Path) -> None:
     nib.save(nifti, target)
 
 
-def _word(error: requests.RequestException) -> str:
+def _word(error: Exception) -> str:
     """Say what went wrong without the request's address, which may hold a secret."""
-    response = error.response
+    refusal = refusal_behind(error)
+    if refusal is not None:
+        return str(refusal)
+    response = getattr(error, "response", None)
     return type(error).__name__ if response is None else f"status {response.status_code}"
