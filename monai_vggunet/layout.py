@@ -16,6 +16,8 @@ from monai_vggunet.regular_files import read_text
 __all__ = [
     "INDEX",
     "MAKER",
+    "NAMES",
+    "PAGES",
     "RECORD",
     "SIDECAR",
     "holds_results_alone",
@@ -28,6 +30,9 @@ __all__ = [
 ]
 
 RECORD, SIDECAR, INDEX = "record.json", "mask.json", "index.html"
+NAMES = "names.json"  # what pseudonyms stand for
+PAGES = "reports"  # the pages of all cases, under their pseudonyms
+_NAMES_ON_THE_WAY = ".names-*.json"  # as `atomic_path` calls it
 MAKER = "monai-vggunet"  # as the sidecar of a mask names us
 _RESULTS = (
     RECORD,
@@ -40,6 +45,7 @@ _RESULTS = (
     "report.html",
     "sheet.png",
 )
+_PAGE_ENDINGS = (".html", ".png")
 _STATUSES = ("done", "failed")
 _OnError = Callable[[OSError], object] | None
 _Place = tuple[Path, list[str], list[str]]
@@ -50,6 +56,7 @@ def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iter
     """Walk a folder of studies as `walk` does, and pass over the files that runs of ours left in it."""
     for folder, folders, names in walk(root, on_error):
         results = results_among(folder, names, folders)
+        folders[:] = [name for name in folders if name not in results]
         yield folder, folders, [name for name in names if name not in results] if results else names
 
 
@@ -87,12 +94,12 @@ def walk(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_P
 
 
 def results_among(folder: Path, names: Collection[str], folders: Iterable[str] = ()) -> set[str]:
-    """Return which of a folder's files a run of ours wrote; a record or the sidecar of a mask tells that one did.
+    """Return which of a folder's entries a run of ours wrote; a record or the sidecar of a mask tells that one did.
 
     Args:
         folder: where they lie.
         names: of its files.
-        folders: names of its folders: `index.html` beside folders with records lists them.
+        folders: names of its folders: beside those with records lie `index.html` and the folder of pages.
     """
     results: set[str] = set()
     if (RECORD in names and _is_record(_content(folder / RECORD))) or (
@@ -101,7 +108,22 @@ def results_among(folder: Path, names: Collection[str], folders: Iterable[str] =
         results = {name for name in names if any(fnmatchcase(name, pattern) for pattern in _RESULTS)}
     if INDEX in names and any(_is_record(_content(folder / name / RECORD)) for name in folders):
         results.add(INDEX)
-    return results
+        if PAGES in folders and _holds_pages_alone(folder / PAGES):
+            results.add(PAGES)
+    # there from a run's first moment on, before any record is
+    return results | {name for name in names if _is_list_of_names(folder, name)}
+
+
+def _is_list_of_names(folder: Path, name: str) -> bool:
+    """Whether a file is the list of what pseudonyms stand for, or is on its way to become it."""
+    if fnmatchcase(name, _NAMES_ON_THE_WAY):
+        return True
+    content = _content(folder / name) if name == NAMES else None
+    return isinstance(content, Mapping) and {"salt", "names"} <= content.keys()
+
+
+def _holds_pages_alone(folder: Path) -> bool:
+    return all(entry.suffix in _PAGE_ENDINGS and entry.is_file() for entry in folder.iterdir())
 
 
 def holds_results_alone(folder: Path) -> bool:

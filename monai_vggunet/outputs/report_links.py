@@ -9,18 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from monai_vggunet.files import atomic_path
+from monai_vggunet.layout import PAGES
 from monai_vggunet.outputs.study_report import REPORT_NAME, SHEET_NAME
 from monai_vggunet.privacy import is_pseudonym
 
 __all__ = ["link_pages", "linked_page"]
 
-LINKS = "reports"
 ENDINGS = {REPORT_NAME: ".html", SHEET_NAME: ".png"}
 
 
 def linked_page(case: str, page: str = REPORT_NAME) -> Path:
     """Return where a study's page, or its sheet, is linked, below the folder of all results."""
-    return Path(LINKS, f"{case}{ENDINGS[page]}")
+    return Path(PAGES, f"{case}{ENDINGS[page]}")
 
 
 def link_pages(root: Path, folders: Mapping[str, Path]) -> None:
@@ -35,7 +35,7 @@ def link_pages(root: Path, folders: Mapping[str, Path]) -> None:
     """
     wanted = {root / linked_page(case, page): folder / page for case, folder in folders.items() for page in ENDINGS}
     wanted = {link: page for link, page in wanted.items() if page.is_file()}
-    for old in (root / LINKS).glob("*") if (root / LINKS).is_dir() else ():
+    for old in (root / PAGES).glob("*") if (root / PAGES).is_dir() else ():
         if old.suffix in ENDINGS.values() and is_pseudonym(old.stem) and old not in wanted:
             old.unlink()
     for link, page in wanted.items():

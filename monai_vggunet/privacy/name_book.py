@@ -16,12 +16,12 @@ from typing import Any
 
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
 from monai_vggunet.files import PRIVATE, write_json
+from monai_vggunet.layout import NAMES
 from monai_vggunet.privacy.free_text import is_uid, split_ending
 from monai_vggunet.privacy.setting import shows_phi
 
 __all__ = ["NAMES", "NameBook", "book", "keep_names", "write_down"]
 
-NAMES = "names.json"
 ABOUT = (
     "What each pseudonym in logs, records and reports stands for. This list names patients' files and folders: "
     "keep it to yourself."
