@@ -99,8 +99,8 @@ class ArchiveSession(requests.Session):
         super().rebuild_method(prepared_request, response)
         if prepared_request.method != response.request.method:
             raise PacsError(
-                f"{self.host} answered {named_status(response.status_code)} to what should be stored, which is not "
-                "stored anywhere: check the URL of the DICOMweb service"
+                f"{self.host} answered {named_status(response.status_code)} when it was to store a result, which is "
+                "not stored anywhere: check the URL of the DICOMweb service"
             )
 
     def _patience(self) -> Patience:

@@ -5,30 +5,23 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
-from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from monai_vggunet.dicom.bounded_reading import read_dicom, read_file_meta
 from monai_vggunet.dicom.headers import hash_identifier, keep_values_out_of_warnings
 from monai_vggunet.errors import OutputWriteError, PacsError, PacsLimitError
 from monai_vggunet.pacs.bounds import MOST_OBJECT_VARIABLE
 
 __all__ = ["ArrivedFile", "disk", "receive"]
 
-
 LEAST_FREE_BYTES = 1 << 28  # of the disk, or a twentieth of a small one: other programs need some too
 _SMALL_PART = 20
-_IDENTITY = [Tag(name) for name in ("SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID")]
-_META_START = 128 + 4 + 12  # preamble, prefix, and the element that says how long the meta information is, PS3.10 7.1
-_DEFLATED_START = 1 << 20  # bytes that are inflated: a file may inflate to a thousand times its size
+_IDENTITY = ["SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 
 
 @dataclass(frozen=True)
@@ -67,8 +60,9 @@ def receive(pieces: Iterable[bytes], path: Path, host: str, most_bytes: int) -> 
     digest = _write(pieces, path, host, most_bytes)
     keep_values_out_of_warnings()
     try:
-        header = _header(path)
-        instance, patient, study, series = (_text(header, tag) for tag in _IDENTITY)
+        read_file_meta(path)  # without preamble and prefix it is none
+        header = read_dicom(path, before_pixels=True, tags=_IDENTITY)
+        instance, patient, study, series = (_text(header, keyword) for keyword in _IDENTITY)
     except Exception as error:  # a parser meets every kind of damage; its text may quote the file
         raise PacsError(
             f"{host} sent something that is no DICOM that can be read ({type(error).__name__}): is the URL that of the "
@@ -116,26 +110,10 @@ def disk(folder: Path) -> Iterator[None]:
 
 
 def _require_room(folder: Path) -> None:
-    disk = shutil.disk_usage(folder)
-    if disk.free < min(LEAST_FREE_BYTES, disk.total // _SMALL_PART):
-        raise OSError(errno.ENOSPC, f"only {disk.free >> 20} MiB are left on the disk")
+    usage = shutil.disk_usage(folder)
+    if usage.free < min(LEAST_FREE_BYTES, usage.total // _SMALL_PART):
+        raise OSError(errno.ENOSPC, f"only {usage.free >> 20} MiB are left on the disk")
 
 
-def _header(path: Path) -> Dataset:
-    """Return the elements up to the SeriesInstanceUID; of a deflated file, by inflating no more than its start."""
-    if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        with path.open("rb") as file:
-            return read_partial(file, stop_when=_is_behind_identity, specific_tags=_IDENTITY)
-    with path.open("rb") as file:
-        file.seek(_META_START + int(read_file_meta_info(path).FileMetaInformationGroupLength))
-        start = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_DEFLATED_START), _DEFLATED_START)
-    return read_dataset(BytesIO(start), is_implicit_VR=False, is_little_endian=True, stop_when=_is_behind_identity)
-
-
-def _text(header: Dataset, tag: BaseTag) -> str:
-    element = header.get(tag)
-    return "" if element is None or element.value is None else str(element.value).strip()
-
-
-def _is_behind_identity(tag: BaseTag, *_: object) -> bool:
-    return tag > _IDENTITY[-1]
+def _text(header: Dataset, keyword: str) -> str:
+    return str(header.get(keyword) or "").strip()

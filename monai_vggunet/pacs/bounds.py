@@ -39,8 +39,9 @@ MOST_OBJECT_VARIABLE = "MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB"  # where instances
 MOST_LISTED = 100_000  # series of a study, or instances of a series: ten times the largest perfusion CT
 MOST_PAGES = 1000  # of a search: a hundred entries each make the most that may be listed
 READ_AT_ONCE = 1 << 16  # bytes of a body: as many may have come and not been delivered yet
-MEGABYTES, BYTES_PER_MEGABYTE = re.compile(r"[1-9][0-9]{0,8}"), 10**6
 MOST_FRAMING_BYTES = 1 << 22  # of HTTP itself without a byte of content: heads, chunk sizes, trailers
+
+MEGABYTES, BYTES_PER_MEGABYTE = re.compile(r"[1-9][0-9]{0,8}"), 10**6
 
 
 def most_object_bytes(environment: Mapping[str, str] = os.environ) -> int:
@@ -98,8 +99,9 @@ def waiting(patiences: Iterable[Patience]) -> Iterator[None]:
     try:
         yield
     finally:
+        spent = time.monotonic() - started
         for patience in patiences:
-            patience.waited_sec += time.monotonic() - started
+            patience.waited_sec += spent
 
 
 class Answer:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ NO_IMAGES = {
     "OAM", "OSS", "PLAN", "POS", "PR", "REG", "RESP", "RTDOSE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN",
     "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "VA", "XAPROTOCOL",
 }  # fmt: skip
+GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)  # listed, and not there
+
 _log = logging.getLogger(__name__)
 
 
@@ -95,12 +98,14 @@ class _SeriesDownload:
         if len(self.came) < self.count:
             self._fetch_missing()
         if len(self.came) != self.count:
-            raise self._miscounted(len(self.came), "Ask who runs it, or wait until it is archived")
+            raise self._miscounted(
+                len(self.came), "a part of a series is not segmented. Ask who runs it, or wait until it is archived"
+            )
 
     def _stream(self) -> None:
         for number, pieces in enumerate(retrieve(self.server, self.path), 1):
             if number > self.count:
-                raise self._miscounted(number, "What follows is not read. Ask who runs it")
+                raise self._miscounted(number, "what follows is not read, and nothing of it segmented. Ask who runs it")
             self._keep(pieces)
 
     def _fetch_missing(self) -> None:
@@ -113,10 +118,7 @@ class _SeriesDownload:
                     most_bytes=self.server.most_object_bytes + MOST_FRAMING_BYTES,
                 )
             except PacsError as error:
-                if error.status not in (
-                    404,
-                    410,
-                ):  # listed and not there: the caller tells how many are missing
+                if error.status not in GONE:  # the caller tells how many are missing
                     raise
 
     def _fetch(self, uid: str) -> None:
@@ -145,10 +147,9 @@ class _SeriesDownload:
             raise self._another("an instance of another study or series than the one that was asked for")
         if wanted_uid is not None and file.instance_uid != wanted_uid:
             raise self._another("another instance than the one that was asked for")
-        for other in self.came.values():
-            if file.patient_hash != other.patient_hash:
-                raise self._another("instances of more than one patient")
-            break
+        first = next(iter(self.came.values()), file)
+        if file.patient_hash != first.patient_hash:
+            raise self._another("instances of more than one patient")
         same = self.came.get(file.instance_uid)
         if same and same.sha256 != file.sha256:
             raise self._another("an instance twice, with different content")
@@ -158,11 +159,9 @@ class _SeriesDownload:
             f"{self.server.host} sent {what} ({self.series}): nothing of this study is segmented. Tell who runs it"
         )
 
-    def _miscounted(self, came: int, remedy: str) -> PacsError:
-        return PacsError(
-            f"{self.server.host} sent {came} of the {self.count} instances that it lists for series {self.series}: a "
-            f"part of a series is not segmented. {remedy}"
-        )
+    def _miscounted(self, came: int, consequence: str) -> PacsError:
+        all_listed = f"of the {self.count} instances that it lists for series {self.series}"
+        return PacsError(f"{self.server.host} sent {came} {all_listed}: {consequence}")
 
 
 def _wanted(

@@ -155,13 +155,12 @@ class StorageScp:
         watch = BoundedAssociation(self.name, self.timeout_sec)
         try:
             status = self._converse(dataset, n_bytes, watch)
-        except PacsStoreError:
-            raise
         except Exception as error:  # pynetdicom meets what no node should say; its text may quote it
-            raise self._broken() from error
-        finally:
             if watch.flooded:
-                raise PacsStoreError(f"{self.name} answers without end: stopped. Ask who runs it")
+                raise PacsStoreError(f"{self.name} answers without end: stopped. Ask who runs it") from error
+            if isinstance(error, PacsStoreError):
+                raise
+            raise self._broken() from error
         if not watch.heard_only_of(str(dataset.SOPInstanceUID)):
             raise PacsStoreError(
                 f"{self.name} answered something else than it was asked: whether it holds it is unknown"

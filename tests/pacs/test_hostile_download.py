@@ -226,7 +226,7 @@ def test_an_instance_of_something_else_is_refused(
 
 def test_more_instances_than_listed_are_not_read(archive: HostileArchive, folder: Path, files: list[bytes]) -> None:
     archive.answers = {SERIES: whole([*files, changed(files[3], SOPInstanceUID="1.2.9")])}
-    with pytest.raises(PacsError, match=r"sent 5 of the 4 instances that it lists.*What follows is not read"):
+    with pytest.raises(PacsError, match=r"sent 5 of the 4 instances that it lists.*what follows is not read"):
         bring(archive, folder)
 
 
@@ -327,6 +327,18 @@ def test_a_deflated_instance_is_not_inflated(
 def test_a_deflated_instance_that_is_damaged_is_said(archive: HostileArchive, folder: Path, files: list[bytes]) -> None:
     archive.answers = {SERIES: whole([deflated(files[0], 5)[:450], *files[1:]])}
     with pytest.raises(PacsError, match=r"something that is no DICOM|another study"):
+        bring(archive, folder)
+
+
+def test_a_header_that_would_fill_the_memory_is_refused(
+    archive: HostileArchive, folder: Path, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty items cost eight bytes in the file, and a hundred times as many in memory."""
+    monkeypatch.setattr("monai_vggunet.dicom.bounded_reading.MOST_READS", 150_000)
+    at = files[0].index(b"\x08\x00\x16\x00UI")  # SOPClassUID
+    items = b"\x08\x00\x15\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 120_000
+    archive.answers = {SERIES: whole([files[0][:at] + items + b"\xfe\xff\xdd\xe0\0\0\0\0" + files[0][at:]])}
+    with pytest.raises(PacsError, match=r"no DICOM that can be read \(TooLargeError\)"):
         bring(archive, folder)
 
 
