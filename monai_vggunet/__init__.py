@@ -20,7 +20,9 @@ _LAZY = {
     "TrainingWorkflow": "monai_vggunet.workflow",
 }
 
-_PARTS = ("data", "dicom", "inference", "label", "losses", "networks", "outputs", "privacy", "training", "transforms")
+_PARTS = frozenset(
+    ("annotation", "data", "dicom", "inference", "losses", "networks", "outputs", "privacy", "training", "transforms")
+)
 
 __all__ = ["__version__", *_LAZY]
 

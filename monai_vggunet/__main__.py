@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_vggunet.cli import main
+from monai_vggunet.cli.main import main
 
 __all__ = ["main"]
 

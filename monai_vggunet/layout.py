@@ -19,6 +19,8 @@ __all__ = [
     "NAMES",
     "PAGES",
     "RECORD",
+    "REPORT",
+    "SHEET",
     "SIDECAR",
     "holds_results_alone",
     "place_within",
@@ -29,7 +31,7 @@ __all__ = [
     "walk_inputs",
 ]
 
-RECORD, SIDECAR, INDEX = "record.json", "mask.json", "index.html"
+RECORD, SIDECAR, REPORT, SHEET, INDEX = "record.json", "mask.json", "report.html", "sheet.png", "index.html"
 NAMES = "names.json"  # what pseudonyms stand for
 PAGES = "reports"  # the pages of all cases, under their pseudonyms
 _NAMES_ON_THE_WAY = ".names-*.json"  # as `atomic_path` calls it
@@ -42,8 +44,8 @@ _RESULTS = (
     "seg.dcm",
     "rtstruct.dcm",
     "*_of_earlier_run.*",
-    "report.html",
-    "sheet.png",
+    REPORT,
+    SHEET,
 )
 _PAGE_ENDINGS = (".html", ".png")
 _STATUSES = ("done", "failed")

@@ -3,5 +3,5 @@
 
 fetch_niivue() {
     local said
-    said="$(.venv/bin/python monai_vggunet/outputs/niivue.py 2>&1)" || echo "reports will have the plain viewer: $said"
+    said="$(.venv/bin/python monai_vggunet/report/pages/niivue.py 2>&1)" || echo "reports will have the plain viewer: $said"
 }

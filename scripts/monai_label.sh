@@ -8,5 +8,5 @@ here="$(cd "$(dirname "$0")/.." && pwd)"
     source scripts/label_environment.sh
     make_label_environment full
 )
-exec "$here/.label-venv/bin/python" -P -m monai_vggunet.label.serve \
+exec "$here/.label-venv/bin/python" -P -m monai_vggunet.annotation.serve \
     --model "$here/quickstart/models/model.pt" --app "$here/label_app" "$@"

@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from monai_vggunet.dicom import read_volume, scan_folder
-from monai_vggunet.dicom.label_grid import ImageGrid
+from monai_vggunet.dicom.annotations.label_grid import ImageGrid
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 NAMES = ("Liver", "Tumor", "Spleen")

@@ -19,7 +19,7 @@ import requests
 import SimpleITK
 from tiny_model import write_tiny_model
 
-from monai_vggunet.files import sha256_of_file
+from monai_vggunet.atomic_files import sha256_of_file
 
 REPOSITORY = Path(__file__).parents[1]
 PYTHON = REPOSITORY / ".label-venv" / "bin" / "python"
@@ -100,8 +100,8 @@ def running_server(
         pytest.skip("MONAI Label's environment (.label-venv) is not here: scripts/test.sh makes it")
     port = int(options[options.index("--port") + 1]) if "--port" in options else _free_port()
     app, log = folder / "app", folder / "server.log"
-    command = [str(PYTHON), "-m", "monai_vggunet.label.serve", str(studies), "--app", str(app), "--model", str(model)]
-    command += ["--port", str(port), *options]
+    command = [str(PYTHON), "-m", "monai_vggunet.annotation.serve", str(studies), "--app", str(app)]
+    command += ["--model", str(model), "--port", str(port), *options]
     given = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=given, start_new_session=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from phantoms import affine_of, ct_array, label_array
 
-from monai_vggunet.files import sha256_of_file, write_json
+from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.outputs import study_record, write_mask
 
 CLASSES = ("background", "liver", "spleen")

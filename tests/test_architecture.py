@@ -22,7 +22,7 @@ NAME = "monai_vggunet"
 GROUND = {
     "_version",
     "errors",
-    "files",
+    "atomic_files",
     "json_files",
     "layout",
     "memory",
@@ -39,18 +39,15 @@ STAGES = [
     {"training"},
     {"inference", "outputs", "pacs"},
     {"export"},
-    {"segmenter", "report_sources"},
-    {"training_run"},
-    {"segment", "report", "workflow", "survey_table"},
-    # `segment`, fed by `pacs`; a server around the segmenter and the bundle
-    {"segment_studies", "label"},
+    {"segment", "report", "workflow"},
+    {"annotation"},
     {"cli"},
     {"__main__"},
 ]
 # nothing of ours but the ground floor and dicom's plain records
 SELF_CONTAINED = {"networks", "losses", "outputs", "pacs"}
 # outputs also rereads the source's headers: where multi-frame objects keep their positions is known in one place alone
-PLAIN_RECORDS = {"dicom.records", "dicom.headers", "dicom.bounded_reading"}
+PLAIN_RECORDS = {"dicom.headers.records", "dicom.headers.header", "dicom.headers.bounded_reading"}
 MAX_LINES = 300
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -123,9 +120,9 @@ def test_the_reading_of_imports_sees_every_form(tmp_path, monkeypatch):
     module.write_text(
         "import numpy\nimport monai_vggunet.dicom.index\nfrom monai_vggunet.training import RunCheckpoint\n"
         "from monai_vggunet import errors\nfrom .stack import axis\nfrom . import stack\nfrom ..cli import main\n"
-        "def late():\n    from monai_vggunet.segment import segment\n"
+        "def late():\n    from monai_vggunet.segment.archive import segment\n"
     )
-    assert imports_of(module) == {"dicom.index", "training", "errors", "data.stack", "cli", "segment"}
+    assert imports_of(module) == {"dicom.index", "training", "errors", "data.stack", "cli", "segment.archive"}
 
 
 @pytest.mark.parametrize(
@@ -151,8 +148,8 @@ def test_modules_are_small_documented_and_say_what_they_offer(path):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.name != "__main__.py"], ids=module_name)
 def test_everything_offered_exists_and_is_documented(path):
-    if module_name(path).startswith("label.server"):
-        pytest.importorskip("monailabel", reason="MONAI Label has an environment of its own; tests/label starts it")
+    if module_name(path).startswith("annotation.server"):
+        pytest.importorskip("monailabel", reason="MONAI Label has an environment of its own")
     module = importlib.import_module(".".join(filter(None, [NAME, module_name(path)])))
     for name in module.__all__:
         thing = getattr(module, name)

@@ -18,7 +18,7 @@ import pytest
 import typer
 
 import monai_vggunet
-from monai_vggunet.cli import main
+from monai_vggunet.cli.main import main
 from monai_vggunet.outputs import study_record
 from monai_vggunet.pacs.bounds import MOST_OBJECT_VARIABLE
 from monai_vggunet.pacs.targets import READING, STORING

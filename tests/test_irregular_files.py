@@ -17,14 +17,14 @@ from dicom_phantoms import write_series
 from irregular import IRREGULAR_FILES, make_irregular
 from tiny_model import write_tiny_model
 
+from monai_vggunet.atomic_files import write_json
 from monai_vggunet.data import annotated_cases, image_cases, load_datalist
 from monai_vggunet.dicom import scan_folder
 from monai_vggunet.errors import DatasetError, ImageReadError, IrregularFileError, ModelMismatchError
-from monai_vggunet.files import write_json
 from monai_vggunet.outputs import content_digest, is_done
 from monai_vggunet.regular_files import is_irregular, open_regular, read_text, refuse_irregular, require_regular
-from monai_vggunet.report import report
-from monai_vggunet.segment import Segmenter, segment
+from monai_vggunet.report.report import report
+from monai_vggunet.segment.archive import Segmenter, segment
 from monai_vggunet.transforms import loading
 
 LIMIT_SEC = 240  # of a command, for machines that do much else; without what is tested here it would never end

@@ -17,12 +17,12 @@ from dicom_phantoms import write_series
 from strange_names import STRANGE_NAMES
 from tiny_model import write_tiny_model
 
-from monai_vggunet.cli import main
+from monai_vggunet.atomic_files import atomic_path, write_json
+from monai_vggunet.cli.main import main
 from monai_vggunet.data import read_datalist
 from monai_vggunet.data.datalist import Datalist, load_datalist
-from monai_vggunet.files import atomic_path, write_json
 from monai_vggunet.names import ReadableFormatter, folder_name, listed, listed_by_reason, readable, readable_lines
-from monai_vggunet.segment import Segmenter, segment
+from monai_vggunet.segment.archive import Segmenter, segment
 
 LATIN_1 = STRANGE_NAMES["latin_1"]
 PLAIN_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}

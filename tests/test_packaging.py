@@ -19,7 +19,8 @@ def test_the_wheel_carries_every_module_and_the_bundle(repository: Path, tmp_pat
         assert path.relative_to(repository).as_posix() in names
     for path in (repository / "bundle" / "configs").iterdir():
         assert f"monai_vggunet/bundle/configs/{path.name}" in names
-    for path in (repository / "monai_vggunet" / "outputs" / "pages").iterdir():  # NiiVue too, where it was fetched
-        assert f"monai_vggunet/outputs/pages/{path.name}" in names
+    # NiiVue too, where it was fetched
+    for path in (repository / "monai_vggunet" / "report" / "pages" / "templates").iterdir():
+        assert f"monai_vggunet/report/pages/templates/{path.name}" in names
     assert "monai_vggunet/py.typed" in names
     assert not [name for name in names if name.endswith((".pt", ".nii.gz", ".dcm"))]

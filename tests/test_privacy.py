@@ -24,9 +24,9 @@ from tiny_model import write_tiny_model
 
 from monai_vggunet.data import compute_fingerprint, load_datalist
 from monai_vggunet.errors import VGGUNetError
-from monai_vggunet.outputs.patient_study import HEADER_KEYWORDS
+from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
 from monai_vggunet.privacy import private_traceback
-from monai_vggunet.segment import Segmenter, segment
+from monai_vggunet.segment.archive import Segmenter, segment
 from monai_vggunet.transforms import loading
 
 EVERY_OUTPUT = "nifti,nifti_per_class,dicom_seg,rtstruct"

@@ -138,8 +138,8 @@ def test_a_forced_end_removes_what_must_not_stay(tmp_path: Path) -> None:
         import tempfile
         from monai_vggunet import cli
         from monai_vggunet.dicom import helpers
-        from monai_vggunet.files import atomic_path
-        from monai_vggunet.segment_studies import _temporary_folder
+        from monai_vggunet.atomic_files import atomic_path
+        from monai_vggunet.segment.pacs_studies import _temporary_folder
 
         tempfile.tempdir = {str(tmp_path)!r}
         sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -174,7 +174,7 @@ COMMAND = """
 import monai_vggunet.{module} as module
 module.{name} = stuck
 sys.argv = ["monai-vggunet", *{words!r}]
-from monai_vggunet.cli import main
+from monai_vggunet.cli.main import main
 main()
 """
 

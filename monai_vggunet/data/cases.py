@@ -230,7 +230,7 @@ def _images_below(folder: Path, output: Path | None) -> list[Path]:
 
 
 def _is_dicom(path: Path) -> bool:
-    from monai_vggunet.dicom.headers import is_dicom_file  # DICOM alone needs it
+    from monai_vggunet.dicom.headers.header import is_dicom_file  # DICOM alone needs it
 
     try:
         return is_dicom_file(path)

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.data.cases import Case, annotated_cases
 from monai_vggunet.data.class_codes import resolve_class_codes
-from monai_vggunet.dicom.segment_names import MAX_CLASS, same_name
+from monai_vggunet.dicom.annotations.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
-from monai_vggunet.files import PRIVATE, write_json
 from monai_vggunet.privacy import know_cases, know_names, protect_logs, write_down
 
 __all__ = ["Datalist", "evaluation_datalist", "load_datalist", "read_datalist"]

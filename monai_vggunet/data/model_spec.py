@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet._version import __version__
+from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
 from monai_vggunet.data.model_limits import AXCODES, CHANNEL_MODES, PICTURE_PLANE, require_honest
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
-from monai_vggunet.files import sha256_of_file, write_json
 from monai_vggunet.json_files import read_json
 
 __all__ = ["AXCODES", "UNSEEN", "ModelSpec", "Preprocessing", "load_model_spec", "require_usable"]

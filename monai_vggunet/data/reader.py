@@ -13,11 +13,11 @@ import torch
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
-from monai_vggunet.dicom.dicomdir import scan_path
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
-from monai_vggunet.dicom.headers import is_dicom_file
+from monai_vggunet.dicom.headers.header import is_dicom_file
 from monai_vggunet.dicom.index import scan_files
-from monai_vggunet.dicom.pixels import DEFAULT_WORKERS
+from monai_vggunet.dicom.pixels.planes import DEFAULT_WORKERS
+from monai_vggunet.dicom.places import scan_path
 from monai_vggunet.dicom.volume import DicomVolume, DuplicatePolicy, read_volume
 from monai_vggunet.errors import ConfigurationError, DicomReadError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_vggunet.dicom.records import Vector3
+from monai_vggunet.dicom.headers.records import Vector3
 
 __all__ = ["MOST_POSITION_MM", "doubt_in_scale", "edges_mm", "lps_to_ras"]
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from monai_vggunet.dicom.affine import MOST_POSITION_MM, doubt_in_scale, edges_mm, lps_to_ras
-from monai_vggunet.dicom.records import FrameRecord, Vector3
+from monai_vggunet.dicom.headers.records import FrameRecord, Vector3
 from monai_vggunet.dicom.stacks import SAME_POSITION_MM
 from monai_vggunet.errors import DicomGeometryError
 

@@ -9,9 +9,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from monai_vggunet.dicom.headers import hash_identifier, read_header
-from monai_vggunet.dicom.helpers import spread
-from monai_vggunet.dicom.records import FrameRecord, InstanceRecord, Series, SkippedFile
+from monai_vggunet.dicom.headers.header import hash_identifier, read_header
+from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord, Series, SkippedFile
+from monai_vggunet.dicom.parallel.spread import spread
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError

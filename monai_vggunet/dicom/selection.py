@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_vggunet.dicom.records import ImageKind, Series, SkippedFile, Stack
+from monai_vggunet.dicom.headers.records import ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions, slice_normal
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 from monai_vggunet.names import MOST_NAMED, listed, listed_by_reason, readable

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from monai_vggunet.dicom.records import FrameRecord, ImageKind, Stack
+from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, Stack
 from monai_vggunet.names import readable
 from monai_vggunet.privacy import clean_text
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_vggunet.dicom.bounded_reading import read_dicom
-from monai_vggunet.dicom.dicomdir import case_folders, scan_path
 from monai_vggunet.dicom.geometry import group_by_position, volume_geometry
+from monai_vggunet.dicom.headers.bounded_reading import read_dicom
+from monai_vggunet.dicom.headers.records import ImageKind, Series, Stack
 from monai_vggunet.dicom.index import DicomIndex
-from monai_vggunet.dicom.records import ImageKind, Series, Stack
+from monai_vggunet.dicom.places import case_folders, scan_path
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
 from monai_vggunet.names import readable

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from monai_vggunet.dicom import pixels
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy, VolumeGeometry, group_by_position, volume_geometry
-from monai_vggunet.dicom.records import FrameRecord
+from monai_vggunet.dicom.headers.records import FrameRecord
+from monai_vggunet.dicom.pixels import planes as pixels
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError

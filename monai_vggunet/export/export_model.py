@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
+from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.export.formats import WRITERS, Logits
 from monai_vggunet.export.sample_slices import sample_slices
-from monai_vggunet.files import sha256_of_file, write_json
 from monai_vggunet.inference.engines.engine import pad_to_smallest
-from monai_vggunet.inference.engines.exports import ExportMetadata, export_path, read_metadata
+from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.parity import TOLERANCES, compare_labels
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights

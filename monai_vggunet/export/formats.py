@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.errors import EngineUnavailableError
-from monai_vggunet.files import atomic_path
 from monai_vggunet.inference.engines import OnnxEngine, OpenVINOEngine
-from monai_vggunet.inference.engines.exports import METADATA_KEY, ExportMetadata
+from monai_vggunet.inference.engines.export_files import METADATA_KEY, ExportMetadata
 from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
-from monai_vggunet.networks.exporting import DYNAMIC_AXES, export_program
+from monai_vggunet.networks.graph import DYNAMIC_AXES, export_program
 
 if TYPE_CHECKING:
     import openvino

@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
+from monai_vggunet.atomic_files import write_json
 from monai_vggunet.data import Datalist, ModelSpec, load_model_spec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import EngineUnavailableError, ExportError, LabelContentError
 from monai_vggunet.export.formats import quiet, save_openvino
 from monai_vggunet.export.pooled_dice import PooledDice, pooled_dice
 from monai_vggunet.export.sample_slices import SampledSlice, sample_slices
-from monai_vggunet.files import write_json
 from monai_vggunet.inference.engines import OpenVINOEngine
-from monai_vggunet.inference.engines.exports import ExportMetadata, export_path, read_metadata
+from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights

@@ -6,8 +6,9 @@ from monai.data.image_writer import SUPPORTED_WRITERS, init, register_writer
 
 from monai_vggunet.outputs.case_files import CaseOutputs, set_aside
 from monai_vggunet.outputs.case_mask import CaseMask, Classes
-from monai_vggunet.outputs.dicom_seg import SEG_TYPES, write_dicom_seg
-from monai_vggunet.outputs.dicom_seg_writer import DicomSegWriter
+from monai_vggunet.outputs.dicom.rtstruct import write_rtstruct
+from monai_vggunet.outputs.dicom.seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.dicom.seg_writer import DicomSegWriter
 from monai_vggunet.outputs.nifti import CaseFolderLayout, NiftiMaskWriter, mask_image, write_mask
 from monai_vggunet.outputs.record import (
     content_digest,
@@ -17,7 +18,6 @@ from monai_vggunet.outputs.record import (
     study_identity,
     study_record,
 )
-from monai_vggunet.outputs.rtstruct import write_rtstruct
 
 if DicomSegWriter not in SUPPORTED_WRITERS.get("dcm", ()):
     if not SUPPORTED_WRITERS:

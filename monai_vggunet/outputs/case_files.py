@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.layout import REPORT, SHEET
 from monai_vggunet.outputs.case_mask import CaseMask
-from monai_vggunet.outputs.dicom_seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.dicom.rtstruct import write_rtstruct
+from monai_vggunet.outputs.dicom.seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.dicom.source_series import require_source_series
 from monai_vggunet.outputs.label_names import write_label_names
 from monai_vggunet.outputs.nifti import MASK_NAME, write_mask
-from monai_vggunet.outputs.rtstruct import write_rtstruct
-from monai_vggunet.outputs.source_series import require_source_series
-from monai_vggunet.outputs.study_report import REPORT_NAME, SHEET_NAME
 
 __all__ = ["CaseOutputs", "set_aside"]
 
@@ -86,7 +86,7 @@ def set_aside(folder: Path, current: Sequence[str]) -> None:
 
     What was set aside before is dropped once its successor is there; pages that show earlier results are dropped.
     """
-    for page in (REPORT_NAME, SHEET_NAME):
+    for page in (REPORT, SHEET):
         (folder / page).unlink(missing_ok=True)
     found = [folder / name for name in _FIXED_NAMES] + sorted(folder.glob(PER_CLASS.format(number="*", name="*")))
     for file in found:

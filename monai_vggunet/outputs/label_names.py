@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from monai_vggunet._version import __version__
-from monai_vggunet.files import write_json
+from monai_vggunet.atomic_files import write_json
 from monai_vggunet.layout import MAKER
 from monai_vggunet.outputs.case_mask import Classes
 from monai_vggunet.outputs.class_colors import class_color

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 from monai.data import FolderLayoutBase, MetaTensor, NibabelWriter
 
+from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.errors import GridMismatchError
-from monai_vggunet.files import atomic_path
 from monai_vggunet.outputs.case_mask import Classes
 from monai_vggunet.outputs.label_names import write_label_names
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_vggunet.files import sha256_of_file
+from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.layout import RECORD, walk_inputs
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy import TEXT, book, clean_text, clean_uid, redact, shown_case, shows_phi

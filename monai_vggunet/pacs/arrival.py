@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from monai_vggunet.dicom.bounded_reading import read_dicom, read_file_meta
-from monai_vggunet.dicom.headers import hash_identifier, keep_values_out_of_warnings
+from monai_vggunet.dicom.headers.bounded_reading import read_dicom, read_file_meta
+from monai_vggunet.dicom.headers.header import hash_identifier, keep_values_out_of_warnings
 from monai_vggunet.errors import OutputWriteError, PacsError, PacsLimitError
 from monai_vggunet.pacs.bounds import MOST_OBJECT_VARIABLE
 

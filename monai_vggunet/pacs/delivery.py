@@ -12,8 +12,8 @@ from typing import Any
 
 from pydicom import dcmread
 
+from monai_vggunet.atomic_files import write_json
 from monai_vggunet.errors import PacsError
-from monai_vggunet.files import write_json
 from monai_vggunet.pacs.store import StoreTarget
 
 __all__ = ["Delivery"]

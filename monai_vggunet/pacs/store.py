@@ -10,7 +10,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from monai_vggunet.dicom.headers import keep_values_out_of_warnings
+from monai_vggunet.dicom.headers.header import keep_values_out_of_warnings
 from monai_vggunet.errors import ConfigurationError, PacsAccessError, PacsError, PacsStoreError
 from monai_vggunet.pacs.bounded_association import BoundedAssociation
 from monai_vggunet.pacs.bounds import MOST_STORE_ANSWER_BYTES, SLOWEST_BYTES_PER_SEC

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
-from monai_vggunet.files import PRIVATE, write_json
 from monai_vggunet.layout import NAMES
 from monai_vggunet.privacy.free_text import is_uid, split_ending
 from monai_vggunet.privacy.setting import shows_phi

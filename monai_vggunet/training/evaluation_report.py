@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from rich.console import Console
 from rich.table import Table
 
-from monai_vggunet.files import write_json
+from monai_vggunet.atomic_files import write_json
 from monai_vggunet.privacy import keep_names, shown_case, write_down
 from monai_vggunet.training.metrics import class_means
 

@@ -16,9 +16,9 @@ import ignite.distributed as idist
 import torch
 from torch import nn
 
+from monai_vggunet.atomic_files import atomic_path, sha256_of_file
 from monai_vggunet.data.model_spec import ModelSpec, load_model_spec
 from monai_vggunet.errors import ModelMismatchError
-from monai_vggunet.files import atomic_path, sha256_of_file
 from monai_vggunet.training.run_folder import MODEL, SPEC
 
 __all__ = ["load_weights", "log_weights", "save_model", "torch_save", "unwrapped"]

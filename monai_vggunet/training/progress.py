@@ -13,8 +13,8 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
+from monai_vggunet.atomic_files import write_json
 from monai_vggunet.data import is_on
-from monai_vggunet.files import write_json
 from monai_vggunet.networks.autocast import describe_device
 from monai_vggunet.training.metrics import class_means
 

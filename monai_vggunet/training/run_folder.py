@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from monai_vggunet.atomic_files import atomic_path, remove_stale_temporaries
 from monai_vggunet.errors import ModelMismatchError, OutputWriteError
-from monai_vggunet.files import atomic_path, remove_stale_temporaries
 
 __all__ = ["LAST", "MODEL", "PREVIOUS", "SPEC", "read_last", "remove_leftovers", "set_aside"]
 

@@ -21,11 +21,11 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import ID_SEP_KEY
 from torch import nn
 
+from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.files import sha256_of_file
 from monai_vggunet.names import readable
 
 __all__ = ["changed_settings", "options_of", "run_settings", "settings_digest"]

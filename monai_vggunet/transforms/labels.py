@@ -18,10 +18,10 @@ from monai.utils import MetaKeys, SpaceKeys
 from monai_vggunet.data.case_names import DICOM_ENDINGS, NIFTI_ENDINGS
 from monai_vggunet.data.nifti_file import promised_voxels
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
-from monai_vggunet.dicom.annotations import OverlapPolicy, read_annotation
+from monai_vggunet.dicom.annotations.annotation import OverlapPolicy, read_annotation
+from monai_vggunet.dicom.annotations.label_grid import ImageGrid
 from monai_vggunet.dicom.geometry import lps_to_ras
-from monai_vggunet.dicom.headers import is_dicom_file
-from monai_vggunet.dicom.label_grid import ImageGrid
+from monai_vggunet.dicom.headers.header import is_dicom_file
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.regular_files import refuse_irregular
 from monai_vggunet.transforms.volume import source_name

@@ -21,7 +21,7 @@ from results_page import write_section
 from simulated_user import SHOWN, Click, Corrected, correct, figures
 
 from monai_vggunet.data.cases import Case, annotated_cases
-from monai_vggunet.segmenter import Segmenter
+from monai_vggunet.segment.segmenter import Segmenter
 from monai_vggunet.transforms import loading
 from monai_vggunet.transforms.clicks import clicks_in_world
 

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from monai_vggunet.data.cases import annotated_cases
-from monai_vggunet.segmenter import Segmenter
+from monai_vggunet.segment.segmenter import Segmenter
 from monai_vggunet.transforms import loading
 
 WIDTHS_VOXELS = (1.0, 3.0)  # standard deviations of the spots that show a click

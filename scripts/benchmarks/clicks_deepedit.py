@@ -40,8 +40,8 @@ from monai.utils import set_determinism
 from results_page import write_section
 from simulated_user import SHOWN, correct, figures, mean_dice
 
+from monai_vggunet.atomic_files import atomic_path, write_json
 from monai_vggunet.data.cases import Case, annotated_cases
-from monai_vggunet.files import atomic_path, write_json
 
 LOG_STEPS = 50
 SEED = 0

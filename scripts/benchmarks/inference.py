@@ -40,10 +40,10 @@ from monai_vggunet.export.pooled_dice import PooledDice
 from monai_vggunet.export.quantize import import_nncf
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.engines import Engine, OpenVINOEngine, TorchEngine
-from monai_vggunet.inference.engines.exports import ExportMetadata, export_path
+from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path
 from monai_vggunet.inference.engines.openvino_engine import openvino_model
 from monai_vggunet.outputs import write_mask
-from monai_vggunet.segmenter import Segmenter
+from monai_vggunet.segment.segmenter import Segmenter
 from monai_vggunet.training import load_weights, save_model
 from monai_vggunet.transforms import inference_postprocessing, inference_preprocessing
 

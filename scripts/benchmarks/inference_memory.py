@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from monai_vggunet.segmenter import Segmenter
+from monai_vggunet.segment.segmenter import Segmenter
 
 PAUSE_S = 0.02
 

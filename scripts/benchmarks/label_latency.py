@@ -174,7 +174,8 @@ def server(work: Path, model: Path, port: int, stock: bool = False) -> Iterator[
     """Start a server as scripts/monai_label.sh does; with the stock app it holds the peer's bundle too."""
     app = work / ("stock" if stock else f"app_{model.parent.name}")
     code = (
-        "import sys; from monai_vggunet.label.placing import place_app; from monai_vggunet.label import serve;"
+        "import sys; from monai_vggunet.annotation.placing import place_app;"
+        "from monai_vggunet.annotation import serve;"
         "app, model, studies, port, name, models = sys.argv[1:];"
         "place_app(app, model, name, models != name);"
         "command = serve.server_command(app, studies, models, int(port));"

@@ -20,9 +20,10 @@ import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 from results_page import machine, markdown_table, write_section
 
-from monai_vggunet.outputs import study_record, study_report
-from monai_vggunet.outputs.display_view import DisplayView, display_view
-from monai_vggunet.outputs.niivue import NIIVUE_VERSION, find_niivue
+from monai_vggunet.outputs import study_record
+from monai_vggunet.report.pages import study as study_report
+from monai_vggunet.report.pages.display_view import DisplayView, display_view
+from monai_vggunet.report.pages.niivue import NIIVUE_VERSION, find_niivue
 
 SHAPE, SPACING_MM, N_CLASSES, ROUNDS = (512, 512, 300), (0.7, 0.7, 1.5), 10, 3
 NOISE_HU = 15.0

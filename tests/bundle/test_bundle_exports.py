@@ -12,7 +12,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from monai_vggunet.data import load_model_spec
-from monai_vggunet.inference.engines.exports import export_path, read_metadata
+from monai_vggunet.inference.engines.export_files import export_path, read_metadata
 
 from .conftest import REPOSITORY, Run, run_bundle
 

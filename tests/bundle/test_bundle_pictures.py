@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_vggunet.segment import Segmenter, segment
+from monai_vggunet.segment.archive import Segmenter, segment
 
 from .conftest import Run, train
 

@@ -12,7 +12,7 @@ from phantoms import label_array
 from privacy_phantoms import MARK, leaks, marked, plant_nifti
 
 from monai_vggunet.export import cases_to_check, export_model
-from monai_vggunet.report import report
+from monai_vggunet.report.report import report
 
 from .conftest import TINY, run_bundle
 

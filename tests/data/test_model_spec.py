@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
-from monai_vggunet.files import sha256_of_file
 
 PREPROCESSING = Preprocessing(
     modality="CT", plane="coronal", spacing_mm=(0.7, 0.9), roi_size=(96, 128), windows=((-160.0, 240.0),)

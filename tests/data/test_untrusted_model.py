@@ -14,7 +14,7 @@ from monai_vggunet.data import load_model_spec
 from monai_vggunet.data.model_limits import require_honest
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.networks import VGG16UNet, pretrained
-from monai_vggunet.segmenter import Segmenter
+from monai_vggunet.segment.segmenter import Segmenter
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from dicom_phantoms import (
 )
 from typer.testing import CliRunner
 
-from monai_vggunet.cli import app
+from monai_vggunet.cli.main import app
 from monai_vggunet.dicom.survey import survey
 
 

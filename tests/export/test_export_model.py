@@ -14,12 +14,12 @@ from dicom_phantoms import write_series
 from typer.testing import CliRunner
 
 from monai_vggunet import VGG16UNet
-from monai_vggunet.cli import app
+from monai_vggunet.cli.main import app
 from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.errors import ConfigurationError, DatasetError, ExportError, ModelMismatchError, OutputWriteError
 from monai_vggunet.export import cases_to_check, export_model, formats
 from monai_vggunet.inference.engines import OnnxEngine, OpenVINOEngine
-from monai_vggunet.inference.engines.exports import SUFFIXES, export_path, read_metadata
+from monai_vggunet.inference.engines.export_files import SUFFIXES, export_path, read_metadata
 from monai_vggunet.training import save_model
 
 NETWORK = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}

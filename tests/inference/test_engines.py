@@ -18,8 +18,10 @@ from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.errors import ConfigurationError, EngineUnavailableError, ExportError, ModelMismatchError
 from monai_vggunet.export.formats import write_onnx, write_openvino
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
-from monai_vggunet.inference.engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine, exports, selection
-from monai_vggunet.inference.engines.exports import METADATA_KEY, ExportMetadata, export_path, read_metadata
+from monai_vggunet.inference.engines import Engine, OnnxEngine, OpenVINOEngine, TorchEngine
+from monai_vggunet.inference.engines import engine_choice as selection
+from monai_vggunet.inference.engines import export_files as exports
+from monai_vggunet.inference.engines.export_files import METADATA_KEY, ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.openvino_engine import import_openvino
 from monai_vggunet.inference.engines.parity import TOLERANCES, CheckedEngine, compare_labels
 from monai_vggunet.networks.fold_batch_norm import fold_batch_norm

@@ -13,7 +13,7 @@ from monai_vggunet import VGG16UNet
 from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.errors import ClickError
 from monai_vggunet.inference import VolumeSliceInferer
-from monai_vggunet.segmenter import Segmenter
+from monai_vggunet.segment.segmenter import Segmenter
 from monai_vggunet.training import save_model
 from monai_vggunet.transforms.clicks import clicks_in_world
 

@@ -24,7 +24,7 @@ from orthanc_server import PASSWORD, USER, Orthanc, why_no_orthanc
 from tiny_model import write_tiny_model
 from typer.testing import CliRunner, Result
 
-from monai_vggunet.cli import app
+from monai_vggunet.cli.main import app
 from monai_vggunet.pacs import DicomWebServer, Retries
 from monai_vggunet.pacs.access import Credentials
 

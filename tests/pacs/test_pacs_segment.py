@@ -20,7 +20,7 @@ from orthanc_server import PASSWORD, USER, Orthanc
 from typer.testing import Result
 
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.segment_studies import check_uid
+from monai_vggunet.segment.pacs_studies import check_uid
 from monai_vggunet.stopping import stop_on_signals
 
 pytestmark = pytest.mark.pacs

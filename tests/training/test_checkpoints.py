@@ -28,9 +28,9 @@ from monai.handlers import ValidationHandler
 from monai.transforms import AsDiscreted, Compose, RandGaussianNoised
 from torch import nn
 
+from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.data import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError, OutputWriteError
-from monai_vggunet.files import sha256_of_file
 from monai_vggunet.training import (
     EpochSampler,
     EpochSeedHandler,

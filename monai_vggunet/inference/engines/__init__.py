@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from monai_vggunet.inference.engines.engine import ENGINES, PRECISIONS, Engine
+from monai_vggunet.inference.engines.engine_choice import EngineChoice
 from monai_vggunet.inference.engines.onnx_engine import OnnxEngine
 from monai_vggunet.inference.engines.openvino_engine import OpenVINOEngine
-from monai_vggunet.inference.engines.selection import EngineChoice
 from monai_vggunet.inference.engines.torch_engine import TorchEngine
 
 __all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineChoice", "OnnxEngine", "OpenVINOEngine", "TorchEngine"]

@@ -15,8 +15,8 @@ from torch import nn
 from monai_vggunet.errors import ConfigurationError, EngineUnavailableError
 from monai_vggunet.inference.engines.engine import Engine
 from monai_vggunet.networks.autocast import autocast_dtype
-from monai_vggunet.networks.exporting import export_program
 from monai_vggunet.networks.fold_batch_norm import fold_batch_norm
+from monai_vggunet.networks.graph import export_program
 
 if TYPE_CHECKING:
     import openvino

@@ -1,0 +1,9 @@
+"""What stands in front of MONAI Label: which requests reach it, and from whom.
+
+Plain Python, so that the table of routes can be read and tested without MONAI Label; `annotation.server.front` puts it
+before the web application.
+"""
+
+from __future__ import annotations
+
+__all__ = ()

@@ -1,0 +1,145 @@
+"""Bodies of requests: read up to a limit, checked, and written anew for MONAI Label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from requests_toolbelt import MultipartEncoder
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from monai_vggunet.annotation.front.checks import checked_json, checked_texts
+from monai_vggunet.annotation.front.routes import Form, Route
+from monai_vggunet.annotation.front.uploads import safe_file_name
+from monai_vggunet.annotation.front.values import BAD_VALUE, Served, shown
+from monai_vggunet.errors import RequestRefusedError
+
+__all__ = ["Body", "limited", "read_body", "replayed"]
+
+BAD_REQUEST, TOO_LARGE, UNSUPPORTED = 400, 413, 415  # RFC 9110
+JSON, FORMS = "application/json", ("multipart/form-data", "application/x-www-form-urlencoded")
+MOST_JSON_BYTES = 1 << 20  # of a body without a file; also the longest text part Starlette takes
+MOST_PARTS = 8  # of a form
+CHUNK_BYTES = 1 << 20
+
+
+class Body:
+    """A body as it is passed on.
+
+    Attributes:
+        content_type: empty where there is no body.
+        content: JSON, or a form that is written as it is sent.
+        form: the form that came, which holds open files; empty for another body.
+    """
+
+    def __init__(self, content_type: str, content: bytes | MultipartEncoder, form: FormData | None = None) -> None:
+        self.content_type, self.content, self.form = content_type, content, form or FormData()
+
+    def __len__(self) -> int:
+        return self.content.len if isinstance(self.content, MultipartEncoder) else len(self.content)
+
+    async def close(self) -> None:
+        """Remove the files that came with it."""
+        await self.form.close()
+
+
+async def read_body(route: Route, request: Request, served: Served) -> Body:
+    """Return a request's body, checked and written anew.
+
+    Raises:
+        RequestRefusedError: 413 for one that is too long, 415 for another type, 400 or 422 for what it holds.
+    """
+    if route.body is None:  # not read at all: MONAI Label's client repeats the length of its last body, and sends none
+        return Body("", b"")
+    if not isinstance(route.body, Form):
+        content = await request.body()
+        if not content:
+            return Body("", b"")
+        _require_type(request, (JSON,))
+        return Body(JSON, checked_json("the body", content, route.body, served).encode())
+    form = await _form(request)
+    try:
+        encoder = _written_form(route, route.body, form, served)
+    except BaseException:
+        await form.close()
+        raise
+    return Body(encoder.content_type, encoder, form)
+
+
+def limited(receive: Receive, route: Route, most_upload_bytes: int, declared: str | None) -> Receive:
+    """Return `receive`, refusing a longer body than the route takes, whatever length it declares or does not.
+
+    Args:
+        receive: of the connection.
+        route: of the request.
+        most_upload_bytes: of a body with a file.
+        declared: the header `Content-Length`.
+
+    Raises:
+        RequestRefusedError: 413, at once where the declared length is too much.
+    """
+    limit = most_upload_bytes if isinstance(route.body, Form) and route.body.file else MOST_JSON_BYTES
+    text = f"the body has more than {limit} bytes, the most that {route.method} {route.path} takes"
+    if route.body is not None and declared is not None and (not declared.isdecimal() or int(declared) > limit):
+        raise RequestRefusedError(text, TOO_LARGE)
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise RequestRefusedError(text, TOO_LARGE)
+        return message
+
+    return counted
+
+
+def replayed(body: Body, receive: Receive) -> Receive:
+    """Return the `receive` of a request with this body; afterwards it gives what the connection says."""
+    over = False
+
+    async def given() -> Message:
+        nonlocal over
+        if over:
+            return await receive()
+        content = body.content
+        chunk = content.read(CHUNK_BYTES) if isinstance(content, MultipartEncoder) else content
+        over = isinstance(content, bytes) or not chunk
+        return {"type": "http.request", "body": chunk, "more_body": not over}
+
+    return given
+
+
+async def _form(request: Request) -> FormData:
+    """Return a form, its files in the temporary folder; of a request without a body, an empty one."""
+    if request.headers.get("content-type") or request.headers.get("content-length", "0") != "0":
+        _require_type(request, FORMS)
+    try:
+        return await request.form(max_files=1, max_fields=MOST_PARTS, max_part_size=MOST_JSON_BYTES)
+    except MultiPartException as error:
+        raise RequestRefusedError(f"the form cannot be read: {error.message}", BAD_REQUEST) from None
+
+
+def _written_form(route: Route, kinds: Form, form: FormData, served: Served) -> MultipartEncoder:
+    """Return a form written anew, with files under names of our own."""
+    texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    fields: dict[str, Any] = dict(checked_texts(route, kinds.texts, texts, served))
+    files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+    for name, file in files:
+        if name != kinds.file:
+            expected = f"a part {kinds.file!r}" if kinds.file else "no file"
+            text = f"{route.method} {route.path} takes no file {shown(name)}; expected {expected}"
+            raise RequestRefusedError(text, BAD_REQUEST)
+        fields[name] = (safe_file_name(file.filename, file.file), file.file, "application/octet-stream")
+    if kinds.file and kinds.file_needed and not files:
+        raise RequestRefusedError(f"the form has no file; expected a part {kinds.file!r} with one", BAD_VALUE)
+    return MultipartEncoder(fields)
+
+
+def _require_type(request: Request, types: tuple[str, ...]) -> None:
+    given = request.headers.get("content-type", "")
+    if given.split(";")[0].strip().lower() not in types:
+        raise RequestRefusedError(f"the body's type is {shown(given)}; expected {' or '.join(types)}", UNSUPPORTED)

@@ -1,0 +1,206 @@
+"""Studies of a DICOMweb server: fetched whole, kept as NIfTI on the exact grid, final labels back as DICOM SEG."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import requests
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.utils.dicom import dicom_web_download_series, dicom_web_upload_dcm
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+from monai_vggunet.annotation.segimage import label_to_seg, seg_to_label
+from monai_vggunet.annotation.server.datastore import CheckedLabels
+from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, refusals_as_answers, refuse
+from monai_vggunet.data import load_model_spec
+from monai_vggunet.errors import PacsError, VGGUNetError, refusal_behind
+from monai_vggunet.outputs import Classes
+from monai_vggunet.pacs.listing import SERIES, STUDY
+from monai_vggunet.transforms import loading
+
+__all__ = ["DicomWebStudies"]
+
+UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1
+SCANNER = 1  # NIfTI-1 code of scanner-based coordinates
+UNREACHABLE = 502
+UNREACHABLE_ERRORS = (requests.RequestException, PacsError)
+
+_log = logging.getLogger(__name__)
+
+
+class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
+    """The series of a DICOMweb server that its search filter finds, by SeriesInstanceUID.
+
+    The copies lie below `MONAI_LABEL_DICOMWEB_CACHE_PATH`. A series is converted by our own reader, so that a mask lies
+    where the headers say, tilted gantries included.
+    """
+
+    _seen: list[str] = []  # noqa: RUF012 - replaced, never changed
+    _seen_labeled: list[str] = []  # noqa: RUF012
+
+    def list_images(self) -> list[str]:
+        """Return the series' UIDs; while the server cannot be reached, those it had when it last could."""
+        try:
+            self._seen = DICOMWebDatastore.list_images(self)
+        except UNREACHABLE_ERRORS as error:
+            _log.warning("the DICOMweb server does not list its series: %s", _word(error))
+        return self._seen
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Return the UIDs of series that a DICOM SEG refers to; see `list_images`."""
+        try:
+            self._seen_labeled = DICOMWebDatastore.get_labeled_images(self)
+        except UNREACHABLE_ERRORS as error:
+            _log.warning("the DICOMweb server does not list its labels: %s", _word(error))
+        return self._seen_labeled
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Return the study's NIfTI file, fetched and converted when it is asked for the first time.
+
+        Raises:
+            HTTPException: 404 for a series that the server does not have, 502 when it cannot be reached, 422 with the
+                reason for one that cannot be read rightly.
+        """
+        if not UID.fullmatch(image_id):
+            return ""
+        folder = Path(self._datastore.image_path()) / image_id
+        file = folder.with_name(f"{image_id}.nii.gz")
+        with refusals_as_answers():
+            if not folder.is_dir():
+                self._fetch(image_id, folder)
+            if not file.is_file():
+                with tempfile.TemporaryDirectory() as temporary:
+                    converted = Path(temporary) / file.name
+                    _convert(folder, converted)
+                    LocalDatastore.add_image(self, image_id, str(converted), self._dicom_info(image_id))
+        return str(file.resolve())
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Refuse a client's upload: the studies are the DICOMweb server's, and what is kept of them here are copies.
+
+        Raises:
+            HTTPException: 422.
+        """
+        raise refuse(BAD_CONTENT, "the studies are a DICOMweb server's: store a new one there, as DICOM")
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """Return a label's NIfTI file; a final one is fetched as DICOM SEG and drawn onto its series' own grid.
+
+        One that does not fit the model's classes or the series is passed over with a word in the log.
+        """
+        if label_tag != DefaultLabelTag.FINAL or not image_id:
+            return LocalDatastore.get_label_uri(self, label_id, label_tag)
+        folder = Path(self._datastore.label_path(label_tag))
+        file = folder / f"{image_id}.nii.gz"
+        if file.is_file() and self._datastore.label(image_id, label_tag):
+            return str(file.resolve())
+        try:
+            if not (folder / label_id).is_dir():
+                self._fetch(label_id, folder / label_id)
+            source = next((folder / label_id).iterdir())
+            with tempfile.TemporaryDirectory() as temporary:
+                drawn = Path(temporary) / file.name
+                seg_to_label(source, Path(self._datastore.image_path()) / image_id, drawn, self._segments())
+                LocalDatastore.save_label(self, image_id, str(drawn), label_tag, self._dicom_info(label_id))
+        except VGGUNetError as error:
+            _log.warning("the DICOM SEG %s is passed over: %s", label_id, error)
+            return ""
+        return str(file.resolve())
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], label_id: str = ""
+    ) -> str:
+        """Store a label; a final one is first sent to the DICOMweb server as DICOM SEG.
+
+        Raises:
+            HTTPException: 422 for one that does not fit its study, 404 for an unknown study, 502 when the server does
+                not take it; what was sent is kept as a version of the label all the same.
+        """
+        with self._checked(image_id, label_filename, label_tag, label_info) as (file, info):
+            if label_tag == DefaultLabelTag.FINAL:
+                info |= {"SeriesInstanceUID": self._send(image_id, file), "Modality": "SEG"}
+            return LocalDatastore.save_label(self, image_id, file, label_tag, info)
+
+    def _send(self, image_id: str, file: str) -> str:
+        """Send a label as DICOM SEG; return its SeriesInstanceUID."""
+        assert self.model is not None  # set by the app
+        spec = load_model_spec(self.model.with_suffix(".json"))
+        classes = Classes(spec.class_names, spec.class_codes)
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "seg.dcm"
+            series = Path(self._datastore.image_path()) / image_id
+            label_to_seg(file, series, target, classes, spec.weights_sha256)
+            try:
+                uid = dicom_web_upload_dcm(str(target), self._client)
+            except UNREACHABLE_ERRORS as error:
+                raise refuse(UNREACHABLE, f"the DICOMweb server did not take the label: {_word(error)}") from error
+        if not uid:
+            raise refuse(UNREACHABLE, "the DICOMweb server did not say that it stored the label")
+        return str(uid)
+
+    def _fetch(self, series_uid: str, folder: Path) -> None:
+        """Fetch a series; its folder appears when it is whole."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        arriving = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder.parent))
+        try:
+            self._download(series_uid, arriving)
+            os.replace(arriving, folder)
+        except (IndexError, StopIteration):
+            raise refuse(NOT_FOUND, f"the DICOMweb server has no series {series_uid}") from None
+        except UNREACHABLE_ERRORS as error:
+            text = f"series {series_uid} could not be fetched from the DICOMweb server: {_word(error)}"
+            raise refuse(UNREACHABLE, text) from error
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+
+    def _download(self, series_uid: str, folder: Path) -> None:
+        """Write a series' instances; MONAI Label would name files by what the server calls them."""
+        if self._fetch_by_frame:
+            return dicom_web_download_series(None, series_uid, str(folder), self._client, True)
+        found = self._client.search_for_series(search_filters={"SeriesInstanceUID": series_uid})
+        study_uid = next(entry[STUDY]["Value"][0] for entry in found if entry[SERIES]["Value"] == [series_uid])
+        for number, instance in enumerate(self._client.iter_series(study_uid, series_uid)):
+            instance.save_as(folder / f"{number}.dcm")
+        return None
+
+    def _dicom_info(self, series_id: str) -> dict[str, Any]:
+        """Return what the index keeps of a series: of the patient a key alone, so that his studies stay together."""
+        info = super()._dicom_info(series_id)
+        info["PatientID"] = hashlib.sha256(str(info.get("PatientID")).encode()).hexdigest()[:16]
+        return {key: info[key] for key in ("SeriesInstanceUID", "StudyInstanceUID", "Modality", "PatientID")}
+
+    def _segments(self) -> dict[str, int]:
+        assert self.model is not None  # set by the app
+        names = load_model_spec(self.model.with_suffix(".json")).class_names
+        return {name: number for number, name in enumerate(names) if number > 0}
+
+
+def _convert(series: Path, target: Path) -> None:
+    """Write a DICOM series as NIfTI with its exact affine; whole numbers stay whole numbers."""
+    image = loading(with_label=False)({"image": str(series)})["image"]
+    array, affine = image.as_tensor()[0].numpy(), np.asarray(image.affine, dtype=np.float64)
+    low, high = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+    whole = np.array_equal(array, np.rint(array)) and low <= array.min() and array.max() <= high
+    nifti = nib.Nifti1Image(array.astype(np.int16 if whole else np.float32), None)
+    nifti.header.set_xyzt_units("mm", "sec")
+    nifti.set_sform(affine, code=SCANNER)  # a qform cannot hold the shear of a tilted gantry
+    nib.save(nifti, target)
+
+
+def _word(error: Exception) -> str:
+    """Say what went wrong without the request's address, which may hold a secret."""
+    refusal = refusal_behind(error)
+    if refusal is not None:
+        return str(refusal)
+    response = getattr(error, "response", None)
+    return type(error).__name__ if response is None else f"status {response.status_code}"

@@ -1,0 +1,183 @@
+"""The front: an ASGI application before MONAI Label's, which lets through what the table of routes knows."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monai_vggunet.annotation.front.checks import checked_query, find_route, written_path
+from monai_vggunet.annotation.front.origin import require_own_origin
+from monai_vggunet.annotation.front.routes import Route
+from monai_vggunet.annotation.front.token import CHALLENGE, holds_token, is_token, login_answer
+from monai_vggunet.annotation.front.values import BAD_VALUE, Served, shown
+from monai_vggunet.annotation.server.bodies import Body, limited, read_body, replayed
+from monai_vggunet.errors import RequestRefusedError, VGGUNetError
+
+__all__ = ["Front"]
+
+UNAUTHORIZED, FORBIDDEN, UNSUPPORTED = 401, 403, 415  # RFC 9110
+POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
+LOGIN = "/auth/"  # routes that are answered here
+# of a request's headers these alone are passed on; what says how long or of what type the body is, is written anew
+PASSED_HEADERS = (
+    b"accept",
+    b"accept-encoding",
+    b"host",
+    b"if-modified-since",
+    b"if-none-match",
+    b"if-range",
+    b"range",
+    b"user-agent",
+)
+# A PACS' answers are passed on with its headers: it may allow other origins to read them, or set a cookie.
+REMOVED_HEADERS = (b"access-control-", b"set-cookie")
+# The viewer evaluates code of its own (WebAssembly, workers from memory); nothing is fetched from elsewhere.
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; font-src 'self' data:; "
+    "connect-src 'self' blob: data:; frame-ancestors 'none'"
+)
+ADDED_HEADERS = (
+    (b"content-security-policy", CONTENT_POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Front:
+    """Pass on a request as the table of routes allows it, written anew from what was checked; refuse all others.
+
+    Args:
+        app: MONAI Label's web application.
+        token: what a client must have; empty where none is asked for, which is served on the loopback address alone.
+        most_upload_bytes: of a request with a file.
+        served: says what the server offers; asked with each request, for MONAI Label makes its app on the first.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, most_upload_bytes: int, served: Callable[[], Served]) -> None:
+        self.app, self.token, self.most_upload_bytes, self.served = app, token, most_upload_bytes, served
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or pass on the server's start and end."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # MONAI Label has no web sockets
+            await receive()
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        request, answering = Request(scope, receive), _hardened(send)
+        try:
+            route, parts = self._admitted(request)
+            query = checked_query(route, scope["query_string"], self.served())
+            counted = limited(receive, route, self.most_upload_bytes, request.headers.get("content-length"))
+            body = await read_body(route, Request(scope, counted), self.served())
+        except ClientDisconnect:
+            return
+        except VGGUNetError as error:
+            await _refusal(request, error)(scope, receive, answering)
+            return
+        try:
+            if route.path.startswith(LOGIN):
+                await self._login(route, body, request)(scope, receive, answering)
+                return
+            path, raw_path = written_path(route, parts)
+            passed = {**scope, "path": path, "raw_path": raw_path, "query_string": query}
+            passed["headers"] = _passed_headers(scope, body)
+            await self.app(passed, replayed(body, receive), answering)
+        finally:
+            await body.close()
+
+    def _admitted(self, request: Request) -> tuple[Route, dict[str, str]]:
+        """Return the route of a request and the parts of its path, if its sender may ask at all.
+
+        Raises:
+            RequestRefusedError: 401 and 403 for who asks, 404 and 405 for what is asked, 415 for an encoded body.
+        """
+        scope = request.scope
+        try:
+            route, parts = find_route(scope["method"], scope["path"], self.served())
+        except RequestRefusedError:
+            self._require_token(request)  # a stranger is not even told what there is
+            raise
+        if not route.without_token:
+            self._require_token(request)
+        if route.own_origin:
+            headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+            require_own_origin(headers, request.headers.get("host", ""))
+        coding = request.headers.get("content-encoding", "identity")
+        if coding != "identity":
+            raise RequestRefusedError(f"the body is encoded ({shown(coding)}); expected it as it is", UNSUPPORTED)
+        return route, parts
+
+    def _require_token(self, request: Request) -> None:
+        if not self.token:
+            if not _is_loopback(str((request.scope.get("server") or ("", 0))[0])):
+                text = "this server has no token and answers on the loopback address alone: start it with --token-file"
+                raise RequestRefusedError(text, FORBIDDEN)
+            return
+        given = request.headers.getlist("authorization")
+        if len(given) == 1 and holds_token(given[0], self.token):
+            return
+        if given:
+            _log.warning("a wrong token came from %s", request.client.host if request.client else "somewhere")
+        text = "a token is needed, as HTTP Basic's password or as a bearer token"
+        raise RequestRefusedError(text, UNAUTHORIZED, {"WWW-Authenticate": CHALLENGE})
+
+    def _login(self, route: Route, body: Body, request: Request) -> JSONResponse:
+        """Answer 3D Slicer's questions on who it is, which MONAI Label would pass to a server of identities."""
+        if route.path == "/auth/":
+            return JSONResponse({"enabled": bool(self.token), "client_id": "", "realm": ""})
+        if route.path == "/auth/token/valid":
+            return JSONResponse({"username": "annotator"})
+        if not self.token:
+            return JSONResponse({"access_token": None, "token_type": None})
+        if not is_token(str(body.form.get("password", "")), self.token):
+            return _refusal(request, RequestRefusedError("the password is not this server's token", UNAUTHORIZED))
+        return JSONResponse(login_answer(self.token))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+def _refusal(request: Request, error: VGGUNetError) -> JSONResponse:
+    """Return the answer that says why; the log hears of it without anything the request held."""
+    status = error.status if isinstance(error, RequestRefusedError) else BAD_VALUE
+    headers = error.headers if isinstance(error, RequestRefusedError) else {}
+    _log.warning("a request (%s) was refused with status %d", shown(request.method), status)
+    return JSONResponse({"detail": str(error)}, status, headers)
+
+
+def _passed_headers(scope: Scope, body: Body) -> list[tuple[bytes, bytes]]:
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() in PASSED_HEADERS]
+    if body.content_type:
+        headers += [(b"content-type", body.content_type.encode()), (b"content-length", str(len(body)).encode())]
+    return headers
+
+
+def _hardened(send: Send) -> Send:
+    """Return `send`, with headers that keep other pages away from every answer."""
+
+    async def hardened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = message.get("headers", ())
+            kept = [pair for pair in given if not bytes(pair[0]).lower().startswith(REMOVED_HEADERS)]
+            message = cast(Message, {**message, "headers": [*kept, *ADDED_HEADERS]})
+        await send(message)
+
+    return hardened

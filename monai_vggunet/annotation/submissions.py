@@ -1,0 +1,127 @@
+"""A label that a client submits: brought onto its image's grid or refused, and every version of it kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_vggunet.annotation.client_segments import by_class_number
+from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.errors import LabelContentError, VGGUNetError, reason_behind, refusal_behind
+from monai_vggunet.outputs import write_mask
+from monai_vggunet.transforms import loading
+
+__all__ = ["HISTORY", "fitted_label", "keep_version"]
+
+HISTORY = "label_history"
+ENDINGS = (".nii", ".nii.gz", ".nrrd")
+LONGEST_HEADER = 1_000_000  # bytes of an NRRD file
+MOST_NUMBERS = 256  # a client may number its segments as it likes
+
+
+def fitted_label(
+    label: str | os.PathLike[str], image: str | os.PathLike[str], class_names: Sequence[str], described: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a submitted label `(X, Y, Z)`, uint8, on its image's own grid, and that grid's RAS affine in mm.
+
+    Geometry decides: axes may be in another order or direction, as viewers store them.
+
+    Args:
+        label: NIfTI or NRRD.
+        image: the study's file, or the folder of its DICOM series.
+        class_names: of the model, background first.
+        described: what the client says of the label's numbers, see `by_class_number`.
+
+    Raises:
+        GridMismatchError: the label was drawn on another grid.
+        LabelContentError: it is no NIfTI or NRRD file, or cannot be read; or it holds a number that is no class of the
+            model, or of which the description leaves a doubt.
+        VGGUNetError: of another kind, when the image cannot be read.
+    """
+    if not str(label).lower().endswith(ENDINGS):
+        kind = Path(label).suffix or "file without an ending"
+        raise LabelContentError(f"the label is a {kind}; expected NIfTI or NRRD ({', '.join(ENDINGS)})")
+    if _numbers_its_own_segments(Path(label)):
+        raise LabelContentError(
+            "the label is a segmentation of 3D Slicer, with numbers of its own: set 'File Extension' to .nii.gz in the "
+            "extension's settings, and submit it again"
+        )
+    try:
+        n_numbers = MOST_NUMBERS if described else len(class_names)
+        loaded = loading(n_classes=n_numbers)({"image": str(image), "label": str(label)})
+    except Exception as error:
+        refusal = refusal_behind(error) or LabelContentError(f"the label cannot be read: {reason_behind(error)}")
+        # The files' names are the server's own, and tell its user nothing.
+        raise type(refusal)(str(refusal).replace(str(label), "the label").replace(str(image), "the study")) from error
+    array = by_class_number(loaded["label"].as_tensor()[0].numpy(), described, class_names)
+    return array, np.asarray(loaded["image"].affine, dtype=np.float64)
+
+
+def _numbers_its_own_segments(label: Path) -> bool:
+    """Whether an NRRD file is a segmentation as 3D Slicer saves it, not a plain labelmap."""
+    if label.suffix.lower() != ".nrrd":
+        return False
+    with label.open("rb") as file:
+        header = file.read(LONGEST_HEADER).split(b"\n\n", 1)[0].split(b"\r\n\r\n", 1)[0]
+    return label.name.lower().endswith(".seg.nrrd") or b"Segment0_" in header
+
+
+def keep_version(
+    folder: str | os.PathLike[str], study: str, labels: np.ndarray, affine: np.ndarray, note: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Keep one more version of a study's label, `FOLDER/STUDY/0001.nii.gz` and so on, and what is known of it.
+
+    Args:
+        folder: of the history.
+        study: the study's name.
+        labels: `(X, Y, Z)` class numbers.
+        affine: voxel index to RAS mm.
+        note: plain values to keep with it: tag, who sent it, which model was in use.
+
+    Returns:
+        The entry in the study's `history.json`: number of the version, time, hash, voxels per class, and how many
+        voxels changed since the version before.
+
+    Raises:
+        OutputWriteError: the folder cannot be written; the history is as it was.
+    """
+    root = Path(folder) / study
+    entries = _entries(root / "history.json")
+    number = 1 + max((entry["version"] for entry in entries), default=0)
+    file = root / f"{number:04d}.nii.gz"
+    write_mask(file, labels, affine)
+    classes, voxels = np.unique(labels, return_counts=True)
+    entry = {
+        "version": number,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "file": file.name,
+        "sha256": sha256_of_file(file),
+        "voxels": {str(int(c)): int(n) for c, n in zip(classes, voxels)},
+        "changed_voxels": _changed(root / entries[-1]["file"], labels) if entries else None,
+        **note,
+    }
+    write_json(root / "history.json", [*entries, entry])
+    return entry
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise LabelContentError(f"{path} is damaged ({error}): move it away, and a new history is begun") from error
+
+
+def _changed(former: Path, labels: np.ndarray) -> int | None:
+    try:
+        before = loading(with_label=False)({"image": str(former)})["image"].as_tensor()[0].numpy()
+    except (RuntimeError, VGGUNetError, OSError):  # someone removed or damaged the file: the history goes on
+        return None
+    return int((before != labels).sum()) if before.shape == labels.shape else None

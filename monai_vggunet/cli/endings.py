@@ -1,0 +1,93 @@
+"""How the command begins and ends: its log, exit statuses, signals, and refusals as one message."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOWrapper
+
+from rich.console import Console
+
+from monai_vggunet import privacy
+from monai_vggunet.errors import OutputWriteError, VGGUNetError
+from monai_vggunet.names import ReadableFormatter, readable, readable_lines
+from monai_vggunet.privacy import redact
+from monai_vggunet.stopping import Stopped, end_now, stop_on_signals
+
+__all__ = ["SOME_FAILED", "first_line", "run_to_its_end", "start_logging"]
+
+USAGE_ERROR, SOME_FAILED = 2, 1  # exit statuses
+CHATTERERS = {  # tell of every reader passed over, every module copied, every UID that goes over the net
+    "LoadImage": logging.WARNING,
+    "highdicom": logging.WARNING,
+    "dicomweb_client": logging.ERROR,
+    "urllib3": logging.ERROR,
+    "pynetdicom": logging.CRITICAL,  # what fails we say ourselves
+}
+
+
+def start_logging(show_phi: bool = False) -> None:
+    """Log to the terminal; names are shown if this command, or the environment, asks for them."""
+    if show_phi:
+        privacy.show_phi()
+    handler = logging.StreamHandler()
+    handler.setFormatter(ReadableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for name, level in CHATTERERS.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text, readable."""
+    return readable(next(iter(text.splitlines()), ""))
+
+
+def run_to_its_end(app: Callable[[], object]) -> None:
+    """Run a command line; a refusal is one message and exit status 2, not a traceback.
+
+    What cannot be written, be it a result or a line on the screen, is exit status 1. A signal ends the process within
+    seconds, with its own status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal of another time lacks letters, which must stop nothing
+            stream.reconfigure(errors="backslashreplace")
+    with stop_on_signals():
+        try:
+            status = _status_of_command(app)
+        except Stopped as stopped:
+            end_now(stopped.status)  # without waiting for threads, which may wait themselves
+    raise SystemExit(status)
+
+
+def _status_of_command(app: Callable[[], object]) -> int:
+    try:
+        try:
+            app()
+        except SystemExit as ending:  # how typer ends
+            if isinstance(ending, Stopped):
+                raise
+            sys.stdout.flush()
+            return ending.code if isinstance(ending.code, int) else int(bool(ending.code))
+        sys.stdout.flush()
+        return 0
+    except OutputWriteError as error:
+        return _refused(str(error), SOME_FAILED)
+    except VGGUNetError as error:
+        return _refused(str(error), USAGE_ERROR)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if error.filename is not None:
+            return _refused(f"{error.filename}: {reason}", SOME_FAILED)
+        with suppress(OSError):  # standard output: a full disk, a reader who has left; its buffer is given up
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _refused(f"the output cannot be written: {reason}", SOME_FAILED)
+
+
+def _refused(text: str, status: int) -> int:
+    with suppress(OSError):
+        message = f"monai-vggunet: {readable_lines(redact(text))}"
+        Console(stderr=True).print(message, style="red", highlight=False, markup=False)
+    return status

@@ -1,0 +1,202 @@
+"""One DICOM file's header -> a plain record, or the reason why the file is left out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import stat
+import warnings
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
+from monai_vggunet.dicom.headers.frames import frames_of, legible
+from monai_vggunet.dicom.headers.plain_header import read_plain_header, wanted_tags
+from monai_vggunet.dicom.headers.records import InstanceRecord, SkippedFile
+from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
+from monai_vggunet.dicom.pixels.native_pixels import PIXEL_KEYWORDS, layout_in
+from monai_vggunet.regular_files import IRREGULAR, open_regular
+
+__all__ = ["hash_identifier", "is_dicom_file", "keep_values_out_of_warnings", "read_header"]
+
+_KEYWORDS = [
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "SeriesDescription",
+    "SeriesNumber",
+    "PatientID",
+    "IssuerOfPatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "InstanceNumber",
+    "TemporalPositionIdentifier",
+    "TriggerTime",
+    "EchoTime",
+    "EchoNumbers",
+    "DiffusionBValue",
+    "ComplexImageComponent",
+    "InversionTime",
+    "FlipAngle",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "DirectoryRecordSequence",
+    *PIXEL_KEYWORDS,
+]
+_TAGS: list[Any] = list(_KEYWORDS)
+_PLAIN_TAGS = wanted_tags(_KEYWORDS)
+_TAG_OF = {keyword: Tag(keyword) for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")}
+
+# PS3.10 7.1: 128 bytes of preamble, then this prefix.
+_PREAMBLE_BYTES = 128
+_PREFIX = b"DICM"
+# A file written without preamble begins with group 0002 or 0008, little endian, and a small element number.
+_HEADLESS_GROUPS = (b"\x02\x00", b"\x08\x00")
+_HEADLESS_LARGEST_ELEMENT = 0x18
+
+_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+# PS3.4 B.5: storage classes that hold no image volume (or one that is not the scanner's: SEG, RT dose, parametric map).
+_OBJECT_CLASSES = tuple(
+    "1.2.840.10008.5.1.4." + suffix
+    for suffix in ("1.1.66", "1.1.481", "1.1.88", "1.1.11.", "1.1.104", "1.1.9.", "1.1.30", "1.1.4.2", "1.1.67", "34.")
+)
+_OBJECT_MODALITIES = frozenset(
+    ["SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC", "PLAN", "AU", "ECG"]
+)
+
+_PYDICOM_LOGGER = logging.getLogger("pydicom")
+# The modules of pydicom that judge values and character sets.
+_QUOTING_MODULES = r"pydicom\.(valuerep|values|charset|uid|multival|dataelem)$"
+
+# Characters of the patient's hash that are kept: 64 bits, far beyond any hospital's number of patients.
+_HASH_LENGTH = 16
+
+
+def read_header(path: Path) -> InstanceRecord | SkippedFile:
+    """Read one file's header, never its pixels.
+
+    Args:
+        path: any file, of any name.
+
+    Returns:
+        The record, or a `SkippedFile` with the reason; no content of a file makes this raise.
+    """
+    keep_values_out_of_warnings()
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return SkippedFile(path, IRREGULAR)
+        if status.st_size == 0:
+            return SkippedFile(path, "empty file (0 bytes)", damaged=True)
+        if path.name.startswith("._"):
+            return SkippedFile(path, "AppleDouble companion file of macOS")
+        plain = read_plain_header(path, _PLAIN_TAGS)
+        if plain is None and not is_dicom_file(path):
+            return SkippedFile(path, "not a DICOM file")
+        header = plain.elements if plain else read_dicom(path, before_pixels=True, tags=_TAGS)
+        series_uid = _text(header, "SeriesInstanceUID")
+    except TooLargeError as error:
+        return SkippedFile(path, f"unreadable: {error}", damaged=True)
+    except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
+        return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
+    try:
+        stored = StoredPixels(status.st_size, layout_in(plain)) if plain else None
+        return _record_of(path, header, status.st_size, stored)
+    except Exception as error:  # as above; its text is left out, it may quote an identifier
+        return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file begins as DICOM does: with preamble and prefix, or at once with group 0002 or 0008.
+
+    Args:
+        path: an existing file.
+
+    Raises:
+        OSError: if it cannot be opened, or is no regular file.
+    """
+    with open_regular(path) as stream:
+        start = stream.read(_PREAMBLE_BYTES + len(_PREFIX)) or b""
+    if start[_PREAMBLE_BYTES:] == _PREFIX:
+        return True
+    return (
+        len(start) == _PREAMBLE_BYTES + len(_PREFIX)
+        and start[:2] in _HEADLESS_GROUPS
+        and int.from_bytes(start[2:4], "little") <= _HEADLESS_LARGEST_ELEMENT
+    )
+
+
+def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | None) -> InstanceRecord | SkippedFile:
+    """Turn a parsed header into a record; a directory, or an image header cut short, into a skipped file."""
+    meta = getattr(header, "file_meta", Dataset())
+    sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
+    if sop_class == _DIRECTORY_CLASS or "DirectoryRecordSequence" in header:
+        return SkippedFile(path, "DICOMDIR: a directory of other files")
+    series_uid, modality = _text(header, "SeriesInstanceUID"), _text(header, "Modality")
+    # De-identified images may have lost their SeriesInstanceUID; together they are one series without a name.
+    is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
+    if not is_object and not (header.get("Rows") and header.get("Columns")):
+        return SkippedFile(path, "no Rows and Columns: cut short, or no image", series_uid, damaged=True)
+    frames = () if is_object else frames_of(path, header, sop_class, file_bytes, stored)
+    if isinstance(frames, str):
+        return SkippedFile(path, frames, series_uid, damaged=True)
+    return InstanceRecord(
+        path=path,
+        study_uid=_text(header, "StudyInstanceUID"),
+        series_uid=series_uid,
+        sop_class_uid=sop_class,
+        sop_instance_uid=_text(header, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
+        modality=modality,
+        description=_text(header, "SeriesDescription"),
+        series_number=number if (number := _text(header, "SeriesNumber")).isascii() and number.isdecimal() else "",
+        frame_of_reference_uid=_text(header, "FrameOfReferenceUID"),
+        patient_hash=hash_identifier(_whole_text(header, "PatientID"), _whole_text(header, "IssuerOfPatientID")),
+        study_hash=hash_identifier(_text(header, "StudyInstanceUID")),
+        frames=frames,
+    )
+
+
+def hash_identifier(identifier: str, issuer: str = "") -> str:
+    """Return a short SHA-256 of an identifier, or nothing for an empty one."""
+    return hashlib.sha256(f"{identifier}\\{issuer}".encode()).hexdigest()[:_HASH_LENGTH] if identifier else ""
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """Return an element as plain text that may be shown, empty when absent."""
+    return legible(_whole_text(header, keyword))
+
+
+def _whole_text(header: Dataset, keyword: str) -> str:
+    value = header.get(_TAG_OF[keyword])
+    return "" if value is None or value.value is None else str(value.value).strip()
+
+
+def keep_values_out_of_warnings() -> None:
+    """Silence pydicom's warnings about values for this process, and their copies in its log: they quote the values.
+
+    In a damaged file a UID may run on into the patient's name. A filter that is set and left is safe with threads, as
+    `warnings.catch_warnings` is not; it is looked for each time, because others may have set theirs before it.
+    """
+    if not warnings.filters or getattr(warnings.filters[0][3], "pattern", None) != _QUOTING_MODULES:
+        warnings.filterwarnings("ignore", module=_QUOTING_MODULES)
+    if _without_warnings not in _PYDICOM_LOGGER.filters:
+        _PYDICOM_LOGGER.addFilter(_without_warnings)
+
+
+def _without_warnings(record: logging.LogRecord) -> bool:
+    """Whether a record of pydicom's log is no copy of a warning."""
+    return record.funcName != "warn_and_log"

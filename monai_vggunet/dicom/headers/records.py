@@ -1,0 +1,165 @@
+"""Plain records of what DICOM headers say: an image plane, a file, a stack of planes, a series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
+from monai_vggunet.names import readable
+from monai_vggunet.privacy import clean_uid
+
+__all__ = ["FrameRecord", "ImageKind", "InstanceRecord", "Series", "SkippedFile", "Stack", "Vector3", "Vector6"]
+
+Vector3 = tuple[float, float, float]
+Vector6 = tuple[float, float, float, float, float, float]
+
+
+class ImageKind(StrEnum):
+    """What a plane is for: only an `IMAGE` is ever chosen without being asked for."""
+
+    IMAGE = "image"
+    LOCALIZER = "localizer"
+    SECONDARY_CAPTURE = "secondary capture"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """One image plane: a classic single-frame file, or one frame of a multi-frame file.
+
+    Positions are in mm in the patient's LPS coordinates, at the center of the first voxel (PS3.3 C.7.6.2.1.1).
+    What a header lacks is None.
+
+    Attributes:
+        path: the file.
+        sop_instance_uid: UID of the file's object.
+        frame_index: 0-based place in the file.
+        kind: image, localizer or secondary capture, for this plane alone.
+        rows: number of rows (the second array axis, j).
+        columns: number of columns (the first array axis, i).
+        position_lps_mm: ImagePositionPatient.
+        orientation_lps: ImageOrientationPatient: the direction of a growing column index, then of a growing row index.
+        pixel_spacing_mm: PixelSpacing as written: between rows, then between columns.
+        slice_spacing_mm: SpacingBetweenSlices.
+        slice_thickness_mm: SliceThickness.
+        rescale_slope: multiplied with a stored value; 1 when absent.
+        rescale_intercept: added after the slope; 0 when absent.
+        photometric: PhotometricInterpretation.
+        samples_per_pixel: 1, or 3 for color.
+        image_type: values of ImageType (FrameType in enhanced objects).
+        instance_number: InstanceNumber, for messages only; never used to sort.
+        discriminators: keyword and value of what may tell apart two planes at one position (echo, time, b-value, ...).
+        has_rescale: whether the header gives RescaleSlope or RescaleIntercept.
+        stored: where its pixels lie, if that was seen on the way; says nothing that the file does not say again.
+    """
+
+    path: Path
+    sop_instance_uid: str
+    frame_index: int
+    kind: ImageKind
+    rows: int
+    columns: int
+    position_lps_mm: Vector3 | None
+    orientation_lps: Vector6 | None
+    pixel_spacing_mm: tuple[float, float] | None
+    slice_spacing_mm: float | None
+    slice_thickness_mm: float | None
+    rescale_slope: float
+    rescale_intercept: float
+    photometric: str
+    samples_per_pixel: int
+    image_type: tuple[str, ...]
+    instance_number: str
+    discriminators: tuple[tuple[str, str], ...]
+    has_rescale: bool = True
+    stored: StoredPixels | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the plane says that it was computed from others (PS3.3 C.7.6.1.1.2, the first value of ImageType)."""
+        return self.image_type[:1] == ("DERIVED",)
+
+    @property
+    def name(self) -> str:
+        """How messages call this plane: its file, and the frame where there are several."""
+        frame = f" frame {self.frame_index + 1}" if self.frame_index else ""
+        number = f", InstanceNumber {self.instance_number}" if self.instance_number else ""
+        uid = clean_uid(self.sop_instance_uid) or "without UID"
+        return f"{readable(self.path.name)}{frame} (SOP instance {uid}{number})"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord:
+    """One DICOM file by its header; `frames` is empty for what is no image (SEG, RTSTRUCT, SR, PR, ...).
+
+    `patient_hash` and `study_hash` stand for the patient without naming them; see `patient_key`.
+    """
+
+    path: Path
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    modality: str
+    description: str
+    series_number: str
+    frame_of_reference_uid: str
+    patient_hash: str
+    study_hash: str
+    frames: tuple[FrameRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file left out of the index, and why.
+
+    `damaged` marks what may once have been an image; `series_uid` is known when such a file still names its series.
+    """
+
+    path: Path
+    reason: str
+    series_uid: str = ""
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Planes of one series that may form one volume: one matrix, one orientation, one echo, one time point, ...
+
+    `label` says what sets the stack apart within its series, `findings` what a user should know about its planes;
+    `frames` are in no particular order.
+    """
+
+    frames: tuple[FrameRecord, ...]
+    kind: ImageKind
+    label: str
+    findings: tuple[str, ...] = ()
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether all planes were computed from others: reformats, projections, parameter maps, but also exports."""
+        return all(frame.is_derived for frame in self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One SeriesInstanceUID with its stacks; no stacks when it holds objects that are no images."""
+
+    series_uid: str
+    study_uid: str
+    modality: str
+    description: str
+    series_number: str
+    frame_of_reference_uid: str
+    patient_hash: str
+    instances: tuple[InstanceRecord, ...]
+    stacks: tuple[Stack, ...]
+
+    @property
+    def kind(self) -> str:
+        """`image`, `localizer`, `secondary capture`, or `object` for what holds no image."""
+        kinds = [stack.kind for stack in self.stacks]
+        if ImageKind.IMAGE in kinds:
+            return ImageKind.IMAGE.value
+        return kinds[0].value if kinds else "object"

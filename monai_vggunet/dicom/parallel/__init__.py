@@ -1,0 +1,5 @@
+"""Work spread over helper processes."""
+
+from __future__ import annotations
+
+__all__ = ()

@@ -1,0 +1,173 @@
+"""Image planes -> one array of rescaled values, each read or decoded straight into its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from monai_vggunet.dicom.headers.records import FrameRecord
+from monai_vggunet.dicom.pixels.decoding import decode_all
+from monai_vggunet.dicom.pixels.native_pixels import native_layout, read_native, rescale_into
+from monai_vggunet.errors import DicomPixelError
+from monai_vggunet.memory import lack_of_memory
+from monai_vggunet.privacy import clean_text
+
+__all__ = ["read_pixels"]
+
+# Reading and rescaling releases the interpreter's lock; more workers than cores only cost memory.
+DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
+
+_MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+
+# Blank planes compress without end, whole series do not: a header that claims more pixels than this per byte of its
+# files is damaged. Up to the second figure a claim is harmless.
+_MOST_PIXELS_PER_BYTE = 5000
+_HARMLESS_PIXELS = 1 << 26
+
+_VOXEL_BYTES = 4  # float32
+_DECODED_PIXEL_BYTES = 16  # of a plane on its way through a codec: 32 bits per pixel, and copies
+
+# Files that a thread reads before it asks for more.
+_FILES_PER_TASK = 16
+
+# The planes of one file, and their places in the volume.
+_Places = list[tuple[int, FrameRecord]]
+
+
+def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKERS) -> np.ndarray:
+    """Decode planes of one matrix size and apply each plane's own rescale or Modality LUT.
+
+    Values are what the scanner means (HU for CT): `slope * stored + intercept`. MONOCHROME1 is a matter of display
+    and changes no value (PS3.3 C.7.6.3.1.2); padding values stay as they are.
+
+    Uncompressed files are read by threads. Compressed ones are decoded by helper processes (see `helpers`), because
+    codecs hold the interpreter's lock, and crash on some damaged data.
+
+    Args:
+        frames: planes in the order of the slices.
+        num_workers: threads or helper processes.
+
+    Returns:
+        Array of shape (columns, rows, slices), float32. In memory a slice is contiguous: rows of columns.
+
+    Raises:
+        DicomPixelError: if a plane is colored, truncated, or cannot be decoded, or if the planes do not fit into
+            memory; the text names the file.
+    """
+    by_file: dict[Path, _Places] = {}
+    for index, frame in enumerate(frames):
+        _require_gray(frame)
+        by_file.setdefault(frame.path, []).append((index, frame))
+    files = list(by_file.values())
+    _require_plausible(files)
+    volume = _allocate(frames)
+    rest = _read_native(files, volume, num_workers)
+    _decode_general(rest, volume, num_workers)
+    # Written plane by plane as (slices, rows, columns); the view returned has the volume's axes without a copy.
+    return volume.transpose(2, 1, 0)
+
+
+def _require_gray(frame: FrameRecord) -> None:
+    if frame.samples_per_pixel != 1 or frame.photometric not in _MONOCHROME:
+        raise DicomPixelError(
+            f"{frame.name} has {frame.samples_per_pixel} sample(s) per pixel, "
+            f"{clean_text(frame.photometric) or 'no photometric'}; expected one sample of MONOCHROME1 or MONOCHROME2: "
+            "color images are no volume of measured values"
+        )
+
+
+def _require_plausible(files: list[_Places]) -> None:
+    """Refuse more than memory holds, and files far too small for what their headers claim, before it is set aside."""
+    first = files[0][0][1]
+    claimed = sum(frame.rows * frame.columns for places in files for _, frame in places)
+    planes, pixels = sum(map(len, files)), f"{first.columns}x{first.rows}"
+    is_large = claimed > _HARMLESS_PIXELS
+    held = sum(_size(places[0][1].path) for places in files) if is_large else 0
+    if claimed > max(_HARMLESS_PIXELS, held * _MOST_PIXELS_PER_BYTE):
+        raise DicomPixelError(
+            f"{len(files)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({pixels} a plane); "
+            f"expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
+        )
+    lacking = lack_of_memory(_VOXEL_BYTES * claimed + _DECODED_PIXEL_BYTES * first.rows * first.columns)
+    if lacking:
+        raise DicomPixelError(
+            f"{planes} planes of {pixels} pixels, from {first.name}: {lacking}; expected a volume that fits into memory"
+        )
+    if is_large and native_layout(first.path, [first]) is None:
+        decode_all([[first]], lambda *_: None, 1)  # refuses a plane that is not of the size claimed
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
+    shape = (len(frames), frames[0].rows, frames[0].columns)
+    try:
+        return np.empty(shape, dtype=np.float32)
+    except (MemoryError, ValueError) as error:  # others may have taken it meanwhile
+        raise DicomPixelError(
+            f"{shape[0]} planes of {shape[2]}x{shape[1]} pixels, from {frames[0].name}, do not fit into memory"
+        ) from error
+
+
+def _read_native(files: list[_Places], volume: np.ndarray, num_workers: int) -> list[_Places]:
+    """Read the files that need no decoder; return the others."""
+
+    def read(part: list[_Places]) -> list[_Places]:
+        scratch = np.empty(0, np.uint8)  # one for many files: fresh memory would cost as much as reading into it
+        others = []
+        for places in part:
+            frame = places[0][1]
+            try:
+                layout = native_layout(frame.path, [frame for _, frame in places])
+                if layout is None:
+                    others.append(places)
+                    continue
+                if scratch.nbytes < layout.frame_bytes:
+                    scratch = np.empty(layout.frame_bytes, np.uint8)
+                if not read_native(frame.path, layout, volume, places, scratch):
+                    raise _truncated(frame)
+            except OSError as error:
+                raise _unreadable(frame.path, error) from error
+        return others
+
+    size = max(1, min(_FILES_PER_TASK, -(-len(files) // num_workers)))
+    parts = [files[start : start + size] for start in range(0, len(files), size)]
+    if len(parts) == 1:
+        return read(files)
+    with ThreadPoolExecutor(num_workers) as pool:
+        done = [pool.submit(read, part) for part in parts]
+        try:
+            return [places for task in done for places in task.result()]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _truncated(frame: FrameRecord) -> DicomPixelError:
+    return DicomPixelError(
+        f"pixels of {frame.name} end early; expected {frame.columns}x{frame.rows} pixels: a truncated file; restore or "
+        "remove it"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> DicomPixelError:
+    return DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it")
+
+
+def _decode_general(general: list[_Places], volume: np.ndarray, num_workers: int) -> None:
+    def put(number: int, which: int, plane: np.ndarray) -> None:
+        index, frame = general[number][which]
+        if plane.dtype == volume.dtype:
+            volume[index] = plane
+        else:
+            rescale_into(volume[index], plane, frame.rescale_slope, frame.rescale_intercept)
+
+    decode_all([[frame for _, frame in places] for places in general], put, num_workers)

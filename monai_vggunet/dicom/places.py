@@ -1,0 +1,133 @@
+"""Where DICOM files lie: a folder, a DICOMDIR (PS3.10 8.6) with the files it lists, a single file, a whole archive."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from monai_vggunet.dicom.headers.bounded_reading import read_dicom, read_file_meta
+from monai_vggunet.dicom.headers.header import is_dicom_file
+from monai_vggunet.dicom.headers.records import SkippedFile
+from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
+from monai_vggunet.errors import DicomReadError
+from monai_vggunet.layout import walk_inputs
+
+__all__ = ["case_folders", "files_of_dicomdir", "is_dicomdir", "scan_path"]
+
+
+def scan_path(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
+    """Index a folder, the files that a DICOMDIR lists, or one file, by headers alone.
+
+    Args:
+        path: folder, DICOMDIR or DICOM file.
+        num_workers: as in `scan_folder`.
+
+    Raises:
+        DicomReadError: if nothing is there, or the DICOMDIR is damaged or lists nothing.
+    """
+    source = Path(path)
+    if source.is_dir():
+        return scan_folder(source, num_workers)
+    if not source.exists():
+        raise DicomReadError(f"{source} does not exist; expected a folder, a DICOMDIR or a DICOM file")
+    if not is_dicomdir(source):
+        return scan_files([source], num_workers)
+    files, missing = files_of_dicomdir(source)
+    index = scan_files(files, num_workers)
+    return DicomIndex(index.series, (*index.skipped, *missing))
+
+
+def is_dicomdir(path: Path) -> bool:
+    """Whether a file is a DICOMDIR by what it says it is, whatever it is called."""
+    try:
+        if not path.is_file() or not is_dicom_file(path):
+            return False
+        meta = read_file_meta(path)
+        return str(meta.get("MediaStorageSOPClassUID", "")) == MediaStorageDirectoryStorage
+    except Exception:  # whatever is wrong with it: no directory that can be used
+        return False
+
+
+def files_of_dicomdir(path: Path) -> tuple[list[Path], list[SkippedFile]]:
+    """Return the files that a DICOMDIR lists, and those of them that are not there.
+
+    Names are matched whatever their case and with or without the version that CDs add (`IM000001;1`). A listed file
+    never lies outside the DICOMDIR's folder.
+
+    Args:
+        path: the DICOMDIR.
+
+    Raises:
+        DicomReadError: if it cannot be read or lists no file.
+    """
+    try:
+        records = list(read_dicom(path).get("DirectoryRecordSequence") or [])
+        listed = [_file_id(record) for record in records if "ReferencedFileID" in record]
+    except Exception as error:  # pydicom raises all kinds on damaged files
+        raise DicomReadError(
+            f"{path} is a damaged DICOMDIR ({type(error).__name__}); give its folder instead"
+        ) from error
+    if not listed:
+        raise DicomReadError(f"{path} lists no file; give its folder instead")
+    listings: dict[Path, dict[str, str]] = {}
+    found, missing = [], []
+    for parts in listed:
+        file = _resolve(path.parent, parts, listings)
+        if file is None:
+            reason = "listed in the DICOMDIR, but not there"
+            missing.append(SkippedFile(path.parent.joinpath(*parts), reason, damaged=True))
+        else:
+            found.append(file)
+    return sorted(set(found)), missing
+
+
+def case_folders(root: str | os.PathLike[str]) -> list[Path]:
+    """Return the topmost folders below `root` that hold DICOM files themselves, in sorted order.
+
+    What lies below such a folder belongs to it; `monai-vggunet segment` takes each as one case.
+
+    Args:
+        root: a folder, which is returned alone when it holds DICOM files.
+    """
+    found = []
+    for parent, folders, names in walk_inputs(root):
+        visible = (parent / name for name in names if not name.startswith("."))
+        if any(_opens_as_dicom(file) and not is_dicomdir(file) for file in visible):
+            found.append(parent)
+            folders[:] = []
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return found
+
+
+def _opens_as_dicom(file: Path) -> bool:
+    try:
+        return is_dicom_file(file)
+    except OSError:
+        return False
+
+
+def _file_id(record: Dataset) -> tuple[str, ...]:
+    value = record.ReferencedFileID
+    parts = (value,) if isinstance(value, str) else tuple(value)
+    return tuple(str(part).strip() for part in parts)
+
+
+def _resolve(folder: Path, parts: tuple[str, ...], listings: dict[Path, dict[str, str]]) -> Path | None:
+    """Follow a file ID from the DICOMDIR's folder, component by component."""
+    place = folder
+    for part in parts:
+        if place not in listings:
+            names = os.listdir(place) if place.is_dir() else []
+            listings[place] = {_plain(name): name for name in names}
+        name = listings[place].get(_plain(part))
+        if name is None:
+            return None
+        place = place / name
+    return place if place.is_file() else None
+
+
+def _plain(name: str) -> str:
+    return name.partition(";")[0].rstrip(".").casefold()

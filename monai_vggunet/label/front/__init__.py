@@ -1,9 +1,0 @@
-"""What stands in front of MONAI Label: which requests reach it, and from whom.
-
-Plain Python, so that the table of routes can be read and tested without MONAI Label; `label.server.front` puts it
-before the web application.
-"""
-
-from __future__ import annotations
-
-__all__: list[str] = []

@@ -1,7 +1,0 @@
-"""Our MONAI Label app. The only part that imports MONAI Label, which has an environment of its own."""
-
-from __future__ import annotations
-
-from monai_vggunet.label.server.app import VGGUNetLabelApp
-
-__all__ = ["VGGUNetLabelApp"]

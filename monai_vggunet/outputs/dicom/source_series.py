@@ -1,0 +1,199 @@
+"""The DICOM instances a mask was made from, found again by their UIDs and held against the mask's geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from monai_vggunet.dicom.headers.bounded_reading import read_dicom
+from monai_vggunet.dicom.headers.header import read_header
+from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord
+from monai_vggunet.errors import DicomReadError, GridMismatchError
+from monai_vggunet.layout import walk_inputs
+from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
+from monai_vggunet.privacy import clean_uid
+
+__all__ = ["SourcePlane", "SourceSeries", "find_source_series", "require_source_series"]
+
+_UID_SEPARATOR, _PATH_SEPARATOR = "\\", "\0"  # as the reader joins them
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS mm to LPS mm, and back
+
+# Corners lie within half a voxel of where the mask's affine puts them: the affine is fitted to positions that scanners
+# round to 0.1 mm, and a flip or a shift is a voxel at least.
+TOLERANCE_VOXELS = 0.5
+
+
+@dataclass(frozen=True)
+class SourcePlane:
+    """One slice's source: its instance, and its frame within that."""
+
+    instance: InstanceRecord
+    frame: FrameRecord
+
+    @property
+    def is_multi_frame(self) -> bool:
+        """Whether the instance holds frames that have to be told apart."""
+        return len(self.instance.frames) > 1
+
+
+@dataclass(frozen=True)
+class SourceSeries:
+    """The planes a mask lies on.
+
+    Attributes:
+        planes: one per slice of the mask, in its order.
+        header: of the first plane's instance, reduced to patient, study and what derived objects repeat.
+    """
+
+    planes: tuple[SourcePlane, ...]
+    header: Dataset
+
+    @property
+    def instances(self) -> list[InstanceRecord]:
+        """Every instance once, in the order of its first slice."""
+        return list({plane.instance.sop_instance_uid: plane.instance for plane in self.planes}.values())
+
+    def affine_lps(self, slice_index: int) -> np.ndarray:
+        """Return column, row, 1 -> LPS mm in one slice's plane, `(3, 3)` (PS3.3 C.7.6.2.1.1)."""
+        frame = self.planes[slice_index].frame
+        assert frame.orientation_lps is not None  # checked when it was found
+        assert frame.pixel_spacing_mm is not None
+        assert frame.position_lps_mm is not None
+        along_row, along_column = np.reshape(frame.orientation_lps, (2, 3))
+        between_rows, between_columns = frame.pixel_spacing_mm
+        return np.column_stack([along_row * between_columns, along_column * between_rows, frame.position_lps_mm])
+
+
+def require_source_series(meta: Mapping[str, Any], what: str) -> None:
+    """Make sure that a case can be written as a DICOM object at all, before anything is computed.
+
+    Args:
+        meta: metadata of the source.
+        what: the output, for the message.
+
+    Raises:
+        DicomReadError: the source is no DICOM series, or its slices are no instances, or lack UIDs.
+    """
+    if "sop_instance_uids" not in meta:
+        raise DicomReadError(
+            f"{what} needs a DICOM series to refer to, and this input is none: ask for the output 'nifti' alone, or "
+            "give the series"
+        )
+    if not str(meta.get("frame_numbers", "")).replace(_UID_SEPARATOR, ""):
+        raise DicomReadError(
+            f"{what} needs slices that are the series' own, and these were interpolated: read with on_gap and on_tilt "
+            "'keep' or 'error' instead of 'resample', or ask for the output 'nifti' alone"
+        )
+    keys = {"study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
+    missing = [name for key, name in keys.items() if not str(meta.get(key) or "")]
+    if "" in str(meta["sop_instance_uids"]).split(_UID_SEPARATOR):
+        missing.append("SOPInstanceUID")
+    if missing:
+        raise DicomReadError(
+            f"{what} has to name its source, which lacks {' and '.join(missing)} (missing or empty): restore the "
+            "series, or ask for the output 'nifti' alone"
+        )
+
+
+def find_source_series(
+    meta: Mapping[str, Any], shape: tuple[int, ...], affine: np.ndarray, what: str = "a DICOM object"
+) -> SourceSeries:
+    """Find a mask's source again, and make sure that the mask lies on it, slice by slice.
+
+    Args:
+        meta: of `DicomSeriesReader`.
+        shape: `(columns, rows, slices)` of the mask.
+        affine: of the mask, voxel index to RAS mm.
+        what: is to be written, for messages.
+
+    Raises:
+        DicomReadError: see `require_source_series`; or files are gone.
+        GridMismatchError: the mask has another shape, or lies elsewhere than the headers say: it was flipped, moved or
+            not brought back onto the source's grid, or the files have changed.
+    """
+    require_source_series(meta, what)
+    uids = str(meta["sop_instance_uids"]).split(_UID_SEPARATOR)
+    numbers = str(meta["frame_numbers"]).split(_UID_SEPARATOR)
+    found = _instances_by_uid(_candidates(meta), set(uids))
+    gone = sorted(set(uids) - set(found))
+    if gone:
+        raise DicomReadError(
+            f"{len(gone)} of the {len(set(uids))} source instances are gone or have changed since they were read, as "
+            f"SOP instance {clean_uid(gone[0])}: {what} has to refer to them; restore the files and run again"
+        )
+    planes = []
+    for uid, number in zip(uids, numbers):
+        instance = found[uid]
+        if not 1 <= int(number) <= len(instance.frames):
+            raise DicomReadError(
+                f"SOP instance {clean_uid(uid)} has {len(instance.frames)} frames, of which number {number} was read: "
+                "the file has changed since; restore it and run again"
+            )
+        planes.append(SourcePlane(instance, instance.frames[int(number) - 1]))
+    header = read_dicom(planes[0].instance.path, before_pixels=True, tags=HEADER_KEYWORDS)
+    series = SourceSeries(tuple(planes), header)
+    _require_grid(series, shape, np.asarray(affine, dtype=np.float64), what)
+    return series
+
+
+def _candidates(meta: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the files that were read, then whatever lies below the folder: files may have been renamed meanwhile."""
+    for name in filter(None, str(meta.get("source_files", "")).split(_PATH_SEPARATOR)):
+        yield Path(name)
+    root = str(meta.get("filename_or_obj", "") or "")
+    if root and Path(root).is_dir():
+        for folder, _, names in walk_inputs(root):
+            yield from (folder / name for name in names)
+
+
+def _instances_by_uid(paths: Iterable[Path], uids: set[str]) -> dict[str, InstanceRecord]:
+    found: dict[str, InstanceRecord] = {}
+    for path in paths:
+        if len(found) == len(uids):
+            break
+        record = read_header(path)
+        if isinstance(record, InstanceRecord) and record.frames and record.sop_instance_uid in uids:
+            found.setdefault(record.sop_instance_uid, record)
+    return found
+
+
+def _require_grid(series: SourceSeries, shape: tuple[int, ...], affine_ras: np.ndarray, what: str) -> None:
+    """Hold a mask's shape and affine against every plane's header: a flip, a shuffle or a shift cannot pass."""
+    frames = [plane.frame for plane in series.planes]
+    expected = (frames[0].columns, frames[0].rows, len(frames))
+    if tuple(shape) != expected or any((f.columns, f.rows) != expected[:2] for f in frames):
+        raise GridMismatchError(
+            f"the mask has the shape {tuple(shape)}, its source {expected} (columns, rows, slices): {what} holds the "
+            "source's own pixels; undo the preprocessing (Invertd) before saving"
+        )
+    affine = LPS @ affine_ras
+    to_voxels = np.linalg.inv(affine[:3, :3])
+    corner = np.subtract(expected[:2], 1)
+    origins, centers = [], []
+    for k, frame in enumerate(frames):
+        if frame.position_lps_mm is None or frame.orientation_lps is None or frame.pixel_spacing_mm is None:
+            raise GridMismatchError(f"{frame.name} has lost its position since it was read: restore the file")
+        plane = series.affine_lps(k)
+        if np.abs(to_voxels @ (plane[:, :2] - affine[:3, :2]) * corner).max() > TOLERANCE_VOXELS:
+            raise _elsewhere(k, frame, "its rows and columns run in other directions, or at another spacing", what)
+        origins.append(plane[:, 2])
+        centers.append(affine[:3, 3] + k * affine[:3, 2])
+    steps = np.diff(origins, axis=0) @ affine[:3, 2]
+    if (steps <= 0).any():
+        raise _elsewhere(int(np.argmax(steps <= 0)) + 1, frames[0], "the slices are in another order", what)
+    # Slices taken with their gaps (`keep`) lie off the mean step, but their center does not.
+    off = np.abs(to_voxels @ (np.mean(origins, axis=0) - np.mean(centers, axis=0))).max()
+    if off > TOLERANCE_VOXELS:
+        raise _elsewhere(0, frames[0], f"the whole volume lies {off:.2g} voxels away", what)
+
+
+def _elsewhere(index: int, frame: FrameRecord, how: str, what: str) -> GridMismatchError:
+    return GridMismatchError(
+        f"slice {index} of the mask does not lie where its source, {frame.name}, does: {how}. {what} would show a "
+        "wrong place: undo flips and resampling (Invertd) before saving, or restore the files if they have changed"
+    )

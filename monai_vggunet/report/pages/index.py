@@ -1,0 +1,66 @@
+"""The page that lists the studies of a folder: failures first, then what is flagged, then the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from monai_vggunet.layout import REPORT, SHEET
+from monai_vggunet.outputs.class_colors import hex_color
+from monai_vggunet.privacy import shown_case, shows_phi
+from monai_vggunet.report.pages.links import link_pages, linked_page
+from monai_vggunet.report.pages.page import without_folders, write_page
+
+__all__ = ["write_report_index"]
+
+
+def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write `index.html` beside the studies' folders, and links to their pages under their pseudonyms in `reports`.
+
+    The folders bear the cases' names, which no page shows; a link takes no room (where a disk has none it is a copy).
+
+    Args:
+        output_dir: the folder that holds them.
+        records: name of a study's folder -> its record, see `fit_to_show`.
+
+    Raises:
+        OutputWriteError: the folder cannot be written, or the disk is full.
+    """
+    root = Path(output_dir)
+    if not shows_phi():
+        link_pages(root, {_case(record, name): root / name for name, record in records.items()})
+    rows = [_row(root, name, record) for name, record in records.items()]
+    rows.sort(key=lambda row: (not row["error"], not row["flags"], row["case"]))
+    n_failed = sum(bool(row["error"]) for row in rows)
+    n_flagged = sum(bool(row["flags"]) for row in rows)
+    write_page(root / "index.html", "index.html", rows=rows, n_failed=n_failed, n_flagged=n_flagged)
+    return root / "index.html"
+
+
+def _row(root: Path, name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    pages = [file for file in (REPORT, SHEET) if (root / name / file).is_file()]
+    own = Path(quote(name))
+    there = {file: (own / file if shows_phi() else linked_page(_case(record, name), file)).as_posix() for file in pages}
+    source, entropy = record.get("source", {}), record.get("confidence", {}).get("mean_entropy")
+    failed = record.get("status") != "done"
+    return {
+        "case": _case(record, name),
+        "page": there.get(REPORT, ""),
+        "sheet": there.get(SHEET, ""),
+        "modality": source.get("modality", ""),
+        "error": without_folders(str(record.get("error") or "no reason is recorded")).splitlines()[0] if failed else "",
+        "flags": list(record.get("flags", [])),
+        "findings": list(source.get("findings", [])),
+        "volumes": [
+            (number, one, f"{volume:,.1f}", hex_color(number))
+            for number, (one, volume) in enumerate(record.get("volumes_ml", {}).items(), start=1)
+        ],
+        "entropy": "" if entropy is None else f"{entropy:.3f}",
+    }
+
+
+def _case(record: Mapping[str, Any], name: str) -> str:
+    return shown_case(str(record.get("case", name)))

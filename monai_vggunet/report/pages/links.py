@@ -1,0 +1,57 @@
+"""The pages of studies under names that the list of them may show: links in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from monai_vggunet.atomic_files import atomic_path
+from monai_vggunet.layout import PAGES, REPORT, SHEET
+from monai_vggunet.privacy import is_pseudonym
+
+__all__ = ["link_pages", "linked_page"]
+
+ENDINGS = {REPORT: ".html", SHEET: ".png"}
+
+
+def linked_page(case: str, page: str = REPORT) -> Path:
+    """Return where a study's page, or its sheet, is linked, below the folder of all results."""
+    return Path(PAGES, f"{case}{ENDINGS[page]}")
+
+
+def link_pages(root: Path, folders: Mapping[str, Path]) -> None:
+    """Link the pages that there are; links of studies that are gone go too.
+
+    Args:
+        root: the folder of all results.
+        folders: pseudonym of a case -> folder of its results.
+
+    Raises:
+        OutputWriteError: the folder cannot be written.
+    """
+    wanted = {root / linked_page(case, page): folder / page for case, folder in folders.items() for page in ENDINGS}
+    wanted = {link: page for link, page in wanted.items() if page.is_file()}
+    for old in (root / PAGES).glob("*") if (root / PAGES).is_dir() else ():
+        if old.suffix in ENDINGS.values() and is_pseudonym(old.stem) and old not in wanted:
+            old.unlink()
+    for link, page in wanted.items():
+        _link(page, link)
+
+
+def _link(page: Path, link: Path) -> None:
+    """Let a link lead to a page as it is now; where the file system has no links it is a copy."""
+    with suppress(OSError):
+        if link.samefile(page):
+            return
+    new = link.with_name(f".{link.name}.new")
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        os.link(page, new)
+        os.replace(new, link)
+    except OSError:
+        with atomic_path(link) as copy:
+            shutil.copyfile(page, copy)

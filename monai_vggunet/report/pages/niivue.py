@@ -1,0 +1,117 @@
+"""NiiVue, the viewer of the reports (niivue.com, BSD-2-Clause): where it lies, and how it is fetched.
+
+It is no part of this repository: `npm pack` brings the pinned package, its hash is compared, and the one script lands
+beside the pages (and so in a wheel built there), or in the user's cache. Reports are written without it too, with a
+plainer viewer of our own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from monai_vggunet.atomic_files import atomic_path
+from monai_vggunet.errors import OutputWriteError, ViewerMissingError
+
+__all__ = ["NIIVUE_VERSION", "fetch_niivue", "find_niivue", "niivue_notice"]
+
+NIIVUE_VERSION = "0.69.0"
+# As the npm registry states it for this version (`npm view @niivue/niivue@VERSION dist.integrity`).
+INTEGRITY = "sha512-YMjQvJgD1W2b7DuoxkwlC4VxbrgIePRJ5qyQzXKxi2v2MBVg285P/CIQyg46oDDGDIcaNlbd+MhtO/edMbXJkA=="
+SCRIPT_SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
+MEMBER = "package/dist/niivue.umd.js"
+NAME = f"niivue-{NIIVUE_VERSION}.umd.js"
+PAGES = Path(__file__).parent / "pages"
+NPM_LIMIT_SEC = 120
+
+
+def find_niivue() -> Path | None:
+    """Return the script, from the package or the user's cache; None where neither holds the pinned one, whole."""
+    for folder in (PAGES, _cache()):
+        file = folder / NAME
+        if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == SCRIPT_SHA256:
+            return file
+    return None
+
+
+def niivue_notice() -> str:
+    """Return NiiVue's licence, which goes with every copy of it."""
+    return (PAGES / "niivue_license.txt").read_text(encoding="utf-8")
+
+
+def fetch_niivue(archive: str | os.PathLike[str] | None = None) -> Path:
+    """Put the pinned script where `find_niivue` finds it; nothing is done when it is there.
+
+    Args:
+        archive: the npm package, where it was brought by hand; fetched by npm if not given.
+
+    Raises:
+        ViewerMissingError: npm is missing or cannot reach its registry, or the package is another one than pinned.
+        OutputWriteError: neither the package's folder nor the user's cache can be written.
+    """
+    found = find_niivue()
+    if found is not None:
+        return found
+    if archive is not None:
+        return _unpack(Path(archive))
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ViewerMissingError(
+            "NiiVue is fetched by npm, which is not installed: install Node.js, or bring the npm package "
+            f"@niivue/niivue {NIIVUE_VERSION} as a file and pass --viewer FILE. Reports work without it, more plainly"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        words = [npm, "pack", f"@niivue/niivue@{NIIVUE_VERSION}", "--silent", "--pack-destination", folder]
+        try:
+            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=NPM_LIMIT_SEC, check=False)
+        except subprocess.TimeoutExpired:
+            raise ViewerMissingError(f"npm did not fetch NiiVue within {NPM_LIMIT_SEC} s: try again later") from None
+        archives = list(Path(folder).glob("*.tgz"))
+        if not archives:
+            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise ViewerMissingError(f"npm could not fetch NiiVue {NIIVUE_VERSION}; it said: {said}")
+        return _unpack(archives[0])
+
+
+def _unpack(archive: Path) -> Path:
+    try:
+        content = archive.read_bytes()
+    except OSError as error:
+        raise ViewerMissingError(f"{archive} cannot be read: {error.strerror}") from error
+    if "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode() != INTEGRITY:
+        raise ViewerMissingError(
+            f"{archive} is not the package @niivue/niivue {NIIVUE_VERSION} (its SHA-512 differs from the pinned one): "
+            "fetch it anew"
+        )
+    with tarfile.open(archive) as package:
+        member = package.extractfile(MEMBER)
+        assert member is not None  # the hash says what is in it
+        script = member.read()
+    for folder in (PAGES, _cache()):
+        try:
+            with atomic_path(folder / NAME) as temporary:
+                temporary.write_bytes(script)
+            return folder / NAME
+        except OutputWriteError:
+            if folder == _cache():
+                raise
+    raise AssertionError("the last folder either takes the file or refuses it")
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "monai-vggunet"
+
+
+if __name__ == "__main__":
+    try:
+        print(fetch_niivue())
+    except (ViewerMissingError, OutputWriteError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,208 @@
+"""The page of one study: image and mask to leaf through, volumes, confidence, findings, flags, how it was made."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from monai_vggunet.atomic_files import atomic_path
+from monai_vggunet.layout import REPORT, SHEET
+from monai_vggunet.outputs.class_colors import class_color, hex_color
+from monai_vggunet.privacy import redact
+from monai_vggunet.report.pages.contact_sheet import contact_sheet
+from monai_vggunet.report.pages.display_view import DisplayView
+from monai_vggunet.report.pages.embedded_volume import LIMIT_MB, EmbeddedStudy, embed_study
+from monai_vggunet.report.pages.niivue import NIIVUE_VERSION, find_niivue, niivue_notice
+from monai_vggunet.report.pages.page import asset, without_folders, write_page
+
+__all__ = ["write_failure_report", "write_study_report"]
+
+NO_NIIVUE = (
+    "This is the plain viewer, without oblique slices: NiiVue was not at hand when the page was written. "
+    "`monai-vggunet report --fetch-viewer` brings it, through npm."
+)
+_EMPTY: dict[str, Any] = {"flags": [], "kind": "", "error": ""}  # what the page looks for in a record
+
+
+def write_study_report(
+    folder: str | os.PathLike[str],
+    record: Mapping[str, Any],
+    view: DisplayView,
+    notes: Sequence[str] = (),
+    limit_mb: float = LIMIT_MB,
+) -> Path:
+    """Write `report.html` and `sheet.png` of a segmented study into its folder.
+
+    The page holds everything it shows and makes no request; of the source it names what the record names.
+
+    Args:
+        folder: of the study's results.
+        record: see `study_record`.
+        view: image and mask.
+        notes: what a reader of the page should know.
+        limit_mb: megabytes the compressed image may take in the page; above, it is shown at fewer voxels.
+
+    Returns:
+        The page.
+
+    Raises:
+        OutputWriteError: the folder cannot be written, or the disk is full.
+    """
+    sheet = io.BytesIO()
+    contact_sheet(view, record).save(sheet, format="PNG", optimize=True)
+    with atomic_path(Path(folder) / SHEET) as temporary:
+        temporary.write_bytes(sheet.getvalue())
+    volumes = embed_study(view, limit_mb)
+    script = None if view.is_picture else find_niivue()
+    classes = _classes(record, view)
+    write_page(
+        Path(folder) / REPORT,
+        "study.html",
+        **_texts(record, view),
+        notes=[*notes, *_notes(view, volumes, limit_mb)],
+        classes=classes,
+        volumes=volumes,
+        study=_for_the_viewer(record, view, volumes, classes),
+        sheet="data:image/png;base64," + base64.b64encode(sheet.getvalue()).decode("ascii"),
+        picture=view.is_picture,
+        niivue=Markup(script.read_text(encoding="utf-8").replace("</script", "<\\/script")) if script else None,
+        niivue_version=NIIVUE_VERSION,
+        niivue_notice=niivue_notice(),
+        niivue_view_js=asset("niivue_view.js"),
+        plain_view_js=asset("plain_view.js"),
+        study_js=asset("study.js"),
+    )
+    return Path(folder) / REPORT
+
+
+def write_failure_report(folder: str | os.PathLike[str], record: Mapping[str, Any]) -> Path:
+    """Write `report.html` of a study that was not segmented: it says why.
+
+    Raises:
+        OutputWriteError: the folder cannot be written, or the disk is full.
+    """
+    (Path(folder) / SHEET).unlink(missing_ok=True)  # of an earlier result
+    shown = {**_EMPTY, **record, "error": without_folders(redact(str(record.get("error", ""))))}
+    write_page(
+        Path(folder) / REPORT, "study.html", record=shown, headline="no mask", notes=[], volumes=None, niivue=None
+    )
+    return Path(folder) / REPORT
+
+
+def _texts(record: Mapping[str, Any], view: DisplayView) -> dict[str, Any]:
+    source, model = record.get("source", {}), record.get("model", {})
+    settings = record.get("identity", {}).get("settings", {})
+    versions = ", ".join(f"{name} {version}" for name, version in dict(model.get("versions", {})).items())
+    shape = " × ".join(str(n) for n in source.get("shape", []))
+    spacing = " × ".join(f"{s:.4g}" for s in source.get("spacing_mm", []))
+    kind = "picture" if view.is_picture else f"{view.plane} slices"
+    finished = str(record.get("finished", "")).replace("T", " ")[:16]
+    rows = {
+        "modality": source.get("modality"),
+        "size": shape,
+        "spacing": "" if view.is_picture or not spacing else f"{spacing} mm",
+        "study UID": source.get("study_uid"),
+        "series UID": source.get("series_uid"),
+    }
+    made = {
+        "finished": finished,
+        "time": f"{record['seconds']:.1f} s" if "seconds" in record else "",
+        "weights": model.get("weights_sha256"),
+        "engine": model.get("engine"),
+        "versions": versions,
+        "test-time views": settings.get("tta"),
+        "precision": settings.get("precision"),
+        "reading": ", ".join(f"{name} {value}" for name, value in settings.get("reader", {}).items()),
+        "input": record.get("identity", {}).get("input_sha256"),
+    }
+    return {
+        "record": {**_EMPTY, **record},
+        "headline": " · ".join(part for part in (str(source.get("modality", "")), kind, finished) if part),
+        "findings": source.get("findings", []),
+        "confidence": _confidence(record.get("confidence", {})),
+        "source": [(name, value) for name, value in rows.items() if value],
+        "made": [(name, value) for name, value in made.items() if value],
+    }
+
+
+def _confidence(stated: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = {
+        "mean_entropy": "entropy in the mask (0 sure, 1 a guess)",
+        "mean_disagreement": "disagreement between views",
+        "views": "views",
+    }
+    rows = [(names.get(name, name), value) for name, value in stated.items() if value is not None]
+    return [(name, f"{value:.3g}" if isinstance(value, float) else str(value)) for name, value in rows]
+
+
+def _classes(record: Mapping[str, Any], view: DisplayView) -> list[dict[str, Any]]:
+    counts = np.bincount(view.labels.ravel(), minlength=256)
+    named = dict(enumerate(record.get("volumes_ml", {}).items(), start=1))
+    unnamed = {n: (f"class {n} (not in the record)", None) for n in np.flatnonzero(counts[1:]) + 1 if n not in named}
+    return [
+        {
+            "number": int(number),
+            "name": name,
+            "volume": "" if volume is None else f"{volume:,.2f}",
+            "voxels": f"{counts[number]:,}",
+            "color": hex_color(int(number)),
+            "rgb": class_color(int(number)),
+        }
+        for number, (name, volume) in (named | unnamed).items()
+    ]
+
+
+def _notes(view: DisplayView, volumes: EmbeddedStudy, limit_mb: float) -> list[str]:
+    notes = []
+    if view.image is None:
+        notes.append("The mask is shown alone: its image was not at hand when this page was written.")
+    elif view.image.ndim == 4:
+        notes.append("The viewer shows the brightness of this color picture; the slices below it have its colors.")
+    if volumes.factors != (1, 1, 1):
+        blocks, shape = (" × ".join(str(n) for n in numbers) for numbers in (volumes.factors, volumes.shape))
+        notes.append(
+            f"Shown at reduced resolution: blocks of {blocks} voxels became one ({shape}), because the image would "
+            f"take more than {limit_mb:g} MB in this page. Volumes and counts are the mask's own, at full resolution."
+        )
+    if volumes.rounded_to:
+        notes.append(f"Intensities are rounded to steps of {volumes.rounded_to:.3g} in this page.")
+    return notes
+
+
+def _for_the_viewer(
+    record: Mapping[str, Any], view: DisplayView, volumes: EmbeddedStudy, classes: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    modality = record.get("source", {}).get("modality", "")
+    single = 1 in view.labels.shape
+    return {
+        "classes": [{key: one[key] for key in ("number", "name", "rgb")} for one in classes],
+        "highest": max([1, *(one["number"] for one in classes)]),
+        "window": list(view.window),
+        "unit": "HU" if modality == "CT" else "",
+        "has_image": view.image is not None,
+        "picture": view.is_picture,
+        "layout": view.plane if single else "three planes",
+        "planes": [view.plane, *(name for name in ("axial", "coronal", "sagittal") if name != view.plane)],
+        "center_mm": _center_mm(view),
+        "plain_reason": NO_NIIVUE,
+    }
+
+
+def _center_mm(view: DisplayView) -> list[float]:
+    """Return where to look first: inside the mask, on its largest slice; the middle when it is empty."""
+    others = tuple(k for k in range(3) if k != view.axis)
+    voxel = np.array([(n - 1) / 2 for n in view.labels.shape])
+    areas = np.count_nonzero(view.labels, axis=others)
+    if areas.any():
+        voxel[view.axis] = index = int(areas.argmax())
+        classes = np.take(view.labels, index, view.axis)
+        inside = np.argwhere(classes == np.bincount(classes[classes > 0]).argmax())
+        voxel[list(others)] = inside[np.abs(inside - inside.mean(0)).sum(1).argmin()]
+    return [float(v) for v in (view.affine @ [*voxel, 1.0])[:3]]

@@ -1,0 +1,176 @@
+"""The page of a training run: its curves, every judged case sorted worst first, and pictures of the worst."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image, ImageDraw, ImageFont
+
+from monai_vggunet.outputs.class_colors import hex_color
+from monai_vggunet.report.pages.contact_sheet import INK
+from monai_vggunet.report.pages.curves import line_chart
+from monai_vggunet.report.pages.display_view import DisplayView, paint, resized
+from monai_vggunet.report.pages.page import write_page
+
+__all__ = ["mistaken_slice", "worst_first", "write_training_report"]
+
+DICE = "val_mean_dice"
+TILE_PX, GAP_PX = 300, 4
+TITLES = {"loss": "loss", DICE: "validation Dice", "val_hd95_mm": "HD95, mm", "val_surface_dice": "surface Dice"}
+QUALITY = 88  # of JPEG: noise would make PNGs several times as large
+
+
+def write_training_report(
+    path: str | os.PathLike[str],
+    name: str,
+    history: Sequence[Mapping[str, Any]],
+    model: Mapping[str, Any],
+    figures: Mapping[str, Any] | None = None,
+    pictures: Mapping[str, bytes] | None = None,
+    notes: Iterable[str] = (),
+) -> Path:
+    """Write the page of a training run.
+
+    Args:
+        path: the page.
+        name: of the run.
+        history: one entry per epoch, as `TrainingProgressHandler` writes it.
+        model: content of `model.json`; empty when it is not there yet.
+        figures: content of `metrics.json`, as `EvaluationReportHandler` writes it.
+        pictures: case -> JPEG, see `mistaken_slice`; shown in the order of the table.
+        notes: what a reader of the page should know.
+
+    Raises:
+        OutputWriteError: the folder cannot be written, or the disk is full.
+    """
+    classes = list(model.get("class_names", []))[1:]
+    per_case = dict((figures or {}).get("per_case", {}))
+    names = [key for key in TITLES if any(key in case for case in per_case.values())]
+    order = worst_first(per_case)
+    shown = pictures or {}
+    write_page(
+        path,
+        "training.html",
+        name=name,
+        curves=_charts(history, classes),
+        facts=[(key, value) for key, value in _facts(history, model).items() if value],
+        classes=[(number, one, hex_color(number)) for number, one in enumerate(classes, start=1)],
+        titles=[TITLES[key] for key in names],
+        rows=[_row(case, per_case[case], names, classes) for case in order],
+        columns=classes,
+        worst=[
+            (case, _text(_mean(per_case[case].get(DICE, {}))), _as_url(shown[case])) for case in order if case in shown
+        ],
+        notes=list(notes),
+    )
+    return Path(path)
+
+
+def worst_first(per_case: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> list[str]:
+    """Return the cases by their mean Dice over the classes, the lowest first; without any figure at the end."""
+    means = {case: _mean(figures.get(DICE, {})) for case, figures in per_case.items()}
+    return sorted(means, key=lambda case: (math.inf if means[case] is None else means[case], case))
+
+
+def mistaken_slice(view: DisplayView, truth: np.ndarray) -> bytes:
+    """Return a JPEG of the slice with the most voxels in error: as drawn, and as found.
+
+    Args:
+        view: image and the mask found.
+        truth: the mask drawn, on the view's grid, `(X, Y, Z)`.
+    """
+    others = tuple(k for k in range(3) if k != view.axis)
+    wrong = np.count_nonzero(view.labels != truth, axis=others)
+    index = int((wrong if wrong.any() else np.count_nonzero(truth, axis=others)).argmax())
+    size = view.size_px(TILE_PX)
+    gray, font = resized(view.gray(index), size), ImageFont.load_default(size=15)
+    page = Image.new("RGB", (2 * size[0] + GAP_PX, size[1]), "black")
+    for number, (title, labels) in enumerate((("drawn", truth), ("found", view.labels))):
+        tile = Image.fromarray(paint(gray, resized(view.oriented(labels, index), size, nearest=True), opacity=0.25))
+        ImageDraw.Draw(tile).text((6, 5), title, fill=INK, font=font)
+        page.paste(tile, (number * (size[0] + GAP_PX), 0))
+    buffer = io.BytesIO()
+    page.save(buffer, format="JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _charts(history: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[tuple[str, Markup]]:
+    charts = []
+    for key, title in TITLES.items():
+        curves = {"mean" if key != "loss" else "loss": [(row["epoch"], row[key]) for row in history if key in row]}
+        for number, one in enumerate(classes):
+            values = [(row["epoch"], row[f"{key}_per_class"]) for row in history if f"{key}_per_class" in row]
+            curves[one] = [(epoch, each[number]) for epoch, each in values if number < len(each)]
+        if any(curves.values()):
+            # the mean is drawn last and in a color of its own, so that classes have theirs
+            mean = {name: curves.pop(name) for name in list(curves)[:1]}
+            charts.append(
+                (title, line_chart(curves | mean) if any(curves.values()) else line_chart(mean, first_color=5))
+            )
+    charts.append(("learning rates", line_chart(_rates(history), logarithmic=True)))
+    return charts
+
+
+def _rates(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return one curve for parameter groups that share their rates over the whole run."""
+    rows = [row for row in history if row.get("learning_rates")]
+    groups: dict[tuple[float, ...], list[int]] = {}
+    for number in range(max((len(row["learning_rates"]) for row in rows), default=0)):
+        rates = tuple(row["learning_rates"][number] for row in rows if number < len(row["learning_rates"]))
+        groups.setdefault(rates, []).append(number + 1)
+    epochs = [row["epoch"] for row in rows]
+    return {
+        f"group {_ranges(numbers)}" if len(groups) > 1 else "all groups": list(zip(epochs, rates))
+        for rates, numbers in groups.items()
+    }
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    consecutive = list(numbers) == list(range(numbers[0], numbers[-1] + 1))
+    return f"{numbers[0]}–{numbers[-1]}" if consecutive and len(numbers) > 1 else ", ".join(map(str, numbers))
+
+
+def _facts(history: Sequence[Mapping[str, Any]], model: Mapping[str, Any]) -> dict[str, str]:
+    judged = [row for row in history if row.get(DICE) is not None]
+    best = max(judged, key=lambda row: row[DICE], default=None)
+    fingerprint, preprocessing = model.get("fingerprint", {}), model.get("preprocessing", {})
+    spacing = " × ".join(f"{s:.3g}" for s in preprocessing.get("spacing_mm", []))
+    return {
+        "epochs": str(history[-1]["epoch"]) if history else "",
+        "time": f"{history[-1]['seconds'] / 60:.1f} min of training" if history else "",
+        "best validation Dice": f"{best[DICE]:.4f} in epoch {best['epoch']}" if best else "",
+        "training cases": str(fingerprint.get("n_cases", "")),
+        "images": " ".join(str(preprocessing.get(key, "")) for key in ("modality", "plane")).strip(),
+        "pixels of the network": f"{spacing} mm" if spacing else "",
+        "encoder from": str(model.get("pretrained", "")),
+        "weights": str(model.get("weights_sha256", "")),
+        "versions": ", ".join(f"{name} {version}" for name, version in dict(model.get("versions", {})).items()),
+    }
+
+
+def _row(
+    case: str, figures: Mapping[str, Mapping[str, float | None]], names: Sequence[str], classes: Sequence[str]
+) -> tuple[str, list[str], list[str]]:
+    dice = figures.get(DICE, {})
+    return case, [_text(_mean(figures.get(name, {}))) for name in names], [_text(dice.get(one)) for one in classes]
+
+
+def _mean(values: Mapping[str, float | None]) -> float | None:
+    known = [value for value in values.values() if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _as_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

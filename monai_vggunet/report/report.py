@@ -1,0 +1,206 @@
+"""Pages to look at: one per segmented study with a list of them, and one per training run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from monai_vggunet.atomic_files import sha256_of_file
+from monai_vggunet.data.datalist import Case
+from monai_vggunet.errors import ConfigurationError, DatasetError, GridMismatchError, ImageReadError, VGGUNetError
+from monai_vggunet.layout import REPORT
+from monai_vggunet.outputs.shown_record import fit_to_show
+from monai_vggunet.privacy import keep_names, know_cases, shown_case
+from monai_vggunet.regular_files import read_text, refuse_irregular
+from monai_vggunet.report.pages.display_view import display_view
+from monai_vggunet.report.pages.embedded_volume import LIMIT_MB
+from monai_vggunet.report.pages.index import write_report_index
+from monai_vggunet.report.pages.study import write_failure_report, write_study_report
+from monai_vggunet.report.sources import ImageFinder, read_case
+from monai_vggunet.report.training_run import is_training_run, report_training
+
+__all__ = ["ReportResult", "StudyReporter", "report", "report_study", "write_index"]
+
+MASK, RECORD = "mask.nii.gz", "record.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """One page: `error` is empty when it lies at `page`."""
+
+    name: str
+    page: Path
+    error: str = ""
+
+
+def report(
+    paths: Iterable[str | os.PathLike[str]],
+    images: Sequence[str | os.PathLike[str]] = (),
+    limit_mb: float = LIMIT_MB,
+) -> list[ReportResult]:
+    """Write a page for everything under the paths; one that cannot be written does not stop the others.
+
+    Args:
+        paths: a study's results, a folder of them as `segment` leaves it, or a folder of a training run.
+        images: where the images lie: what was given to `segment`, or the data set that was judged.
+        limit_mb: megabytes a study's compressed image may take in its page.
+
+    Raises:
+        DatasetError: a path holds neither results nor a training run, or an `images` path holds no image.
+        ConfigurationError: the limit is not above 0.
+    """
+    if limit_mb <= 0:
+        raise ConfigurationError(f"the limit of an image in a page is {limit_mb:g} MB; expected more than 0")
+    results, finder = [], None
+    for path in map(Path, paths):
+        if not (path / RECORD).is_file() and is_training_run(path):
+            results.append(_tried(path.resolve().name, path / REPORT, report_training, path, images))
+            continue
+        studies = _studies(path)
+        keep_names(path if studies != [path] else path.resolve().parent)
+        know_cases(folder.resolve().name for folder in studies)
+        finder = finder or ImageFinder(images)
+        for folder in studies:
+            results.append(_tried(folder.name, folder / REPORT, _report_found, folder, finder, limit_mb))
+        if studies != [path]:
+            write_index(path)
+    return results
+
+
+def report_study(
+    folder: str | os.PathLike[str],
+    case: Case | None,
+    reader_options: Mapping[str, Any] | None = None,
+    limit_mb: float = LIMIT_MB,
+) -> Path:
+    """Write the page of one study's results.
+
+    Args:
+        folder: with `record.json` and, if the study was segmented, `mask.nii.gz`.
+        case: the image that was segmented; None to show the mask alone.
+        reader_options: arguments of `DicomSeriesReader` it was segmented with.
+        limit_mb: megabytes the compressed image may take in the page.
+
+    Raises:
+        DatasetError: the folder holds no record, or the record's mask is missing.
+        ImageReadError: the mask is damaged.
+        GridMismatchError: the image does not lie on the mask's grid.
+        OutputWriteError: the folder cannot be written.
+    """
+    record = _record(Path(folder))
+    if record.get("status") != "done":
+        return write_failure_report(folder, record)
+    labels, affine = _mask(Path(folder) / MASK)
+    notes = []
+    if record.get("files", {}).get(MASK) not in (None, sha256_of_file(Path(folder) / MASK)):
+        notes.append(
+            "The mask was changed after it was written: its checksum is not the record's, nor are its volumes."
+        )
+    read = read_case({"image": case["image"], "case": case["case"]}, reader_options) if case else {}
+    modality = str(record.get("source", {}).get("modality", ""))
+    view = display_view(labels, affine, read.get("image"), read.get("affine"), modality)
+    return write_study_report(folder, record, view, notes, limit_mb)
+
+
+def write_index(output_dir: str | os.PathLike[str]) -> Path:
+    """Write `index.html`, which lists the studies of a folder with what needs a look first.
+
+    It links each page by its pseudonym, in the folder `reports`: those of the studies bear their names.
+
+    Raises:
+        DatasetError: it holds no record, or a damaged one.
+        OutputWriteError: it cannot be written.
+    """
+    return write_report_index(output_dir, {folder.name: _record(folder) for folder in _studies(Path(output_dir))})
+
+
+class StudyReporter:
+    """Writes a study's page as soon as it is segmented: for `segment(report=...)`.
+
+    Args:
+        reader_options: arguments of `DicomSeriesReader` the studies are segmented with.
+
+    Attributes:
+        failures: case -> why it has no page.
+    """
+
+    def __init__(self, reader_options: Mapping[str, Any] | None = None) -> None:
+        self.reader_options = {name: value for name, value in (reader_options or {}).items() if value is not None}
+        self.failures: dict[str, str] = {}
+
+    def __call__(self, case: Case, folder: Path) -> None:
+        """Write the page unless it is there and newer than the record; a failure is kept and logged."""
+        page, record = folder / REPORT, folder / RECORD
+        if page.is_file() and record.is_file() and page.stat().st_mtime_ns >= record.stat().st_mtime_ns:
+            return
+        result = _tried(case["case"], page, report_study, folder, case, self.reader_options)
+        if result.error:
+            self.failures[result.name] = result.error
+            _log.warning("%s: no report: %s", shown_case(result.name), result.error)
+
+
+def _report_found(folder: Path, finder: ImageFinder, limit_mb: float) -> Path:
+    found = finder.find(_record(folder))
+    return report_study(folder, found[0] if found else None, found[1] if found else None, limit_mb)
+
+
+def _tried(name: str, page: Path, write: Any, *arguments: Any) -> ReportResult:
+    try:
+        return ReportResult(name, write(*arguments))
+    except VGGUNetError as error:
+        return ReportResult(name, page, str(error))
+    except Exception as error:  # the text of an unforeseen one may quote a header, so it is left out
+        return ReportResult(name, page, f"the page could not be made: {type(error).__name__}")
+
+
+def _studies(path: Path) -> list[Path]:
+    if (path / RECORD).is_file():
+        return [path]
+    found = sorted(file.parent for file in path.glob(f"*/{RECORD}"))
+    if not found:
+        without = " (a mask lies there, but no record.json)" if any(path.glob(f"**/{MASK}")) else ""
+        raise DatasetError(
+            f"{path} holds nothing to report{without}: expected a folder that `monai-vggunet segment` wrote, with "
+            f"{RECORD} in it or one level below, or a training run with its history.json"
+        )
+    return found
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    file = folder / RECORD
+    try:
+        record = json.loads(read_text(file))
+        if not isinstance(record, dict):
+            raise ValueError("no object")
+    except FileNotFoundError:
+        raise DatasetError(f"{folder} has no {RECORD}: expected a folder that `monai-vggunet segment` wrote") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{file} is no record as `monai-vggunet segment` writes it: segment the study anew"
+        ) from error
+    return fit_to_show({**record, "status": str(record.get("status", ""))}, folder.resolve().name)
+
+
+def _mask(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    refuse_irregular(file)
+    try:
+        image = nib.load(file)
+        labels = np.asarray(image.dataobj)  # type: ignore[attr-defined]
+    except FileNotFoundError:
+        raise DatasetError(f"{file} is missing: segment the study anew, with nifti among the outputs") from None
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise ImageReadError(f"{file} is damaged: segment the study anew") from error
+    if labels.ndim not in (2, 3) or labels.min(initial=0) < 0 or labels.max(initial=0) > 255:
+        raise GridMismatchError(f"{file} has shape {labels.shape}; expected a label map with classes up to 255")
+    return labels.astype(np.uint8), np.asarray(image.affine, np.float64)  # type: ignore[attr-defined]

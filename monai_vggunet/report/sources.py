@@ -1,0 +1,102 @@
+"""The image behind a result: found again by the series or the content its record names, and read as it was then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_vggunet.data import image_cases
+from monai_vggunet.data.datalist import Case
+from monai_vggunet.dicom.places import scan_path
+from monai_vggunet.errors import DatasetError, DicomReadError, reason_behind, refusal_behind
+from monai_vggunet.outputs import content_digest
+from monai_vggunet.privacy import reveal
+from monai_vggunet.transforms import loading
+
+__all__ = ["ImageFinder", "read_case"]
+
+
+def read_case(
+    case: Mapping[str, str],
+    reader_options: Mapping[str, Any] | None = None,
+    segments: Mapping[str, int] | None = None,
+) -> dict[str, np.ndarray]:
+    """Read an image, and its label where the case has one, on the image's own grid.
+
+    Args:
+        case: with `image` and perhaps `label`.
+        reader_options: arguments of `DicomSeriesReader`.
+        segments: see `loading`.
+
+    Returns:
+        `image` `(C, X, Y, Z)`, `affine` `(4, 4)`, voxel index to RAS mm, and `label` `(X, Y, Z)`.
+
+    Raises:
+        VGGUNetError: of the kind that fits.
+    """
+    try:
+        loaded = loading("label" in case, reader_options=reader_options, segments=segments)(dict(case))
+    except RuntimeError as error:
+        refusal = refusal_behind(error)
+        if refusal is None:
+            raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
+        raise refusal from None
+    image = loaded["image"]
+    read = {"image": image.as_tensor().numpy(), "affine": np.asarray(image.affine, np.float64)}
+    return read | ({"label": loaded["label"].as_tensor().numpy()[0]} if "label" in case else {})
+
+
+class ImageFinder:
+    """Finds the source of a record in folders of images; each is looked at once.
+
+    Args:
+        paths: what was given to `segment`, or other folders that hold the same images.
+
+    Raises:
+        DatasetError: a path does not exist or holds no image.
+    """
+
+    def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
+        self._cases: list[Case] = [case for path in paths for case in image_cases(path)]
+        self._digests: dict[str, str] = {}
+        self._series: dict[str, set[str]] = {}
+
+    def find(self, record: Mapping[str, Any]) -> tuple[Case, dict[str, Any]] | None:
+        """Return the source's case and how it was read; None when no image here is the one.
+
+        A series is known by its UID, whatever lies beside it today; anything else by its content. Images of the
+        record's own name are looked at first.
+        """
+        identity = record.get("identity", {})
+        read_so = dict(identity.get("settings", {}).get("reader", {}))
+        options = {key: reveal(value) if isinstance(value, str) else value for key, value in read_so.items()}
+        uid, digest = record.get("source", {}).get("series_uid"), identity.get("input_sha256")
+        name = reveal(str(record.get("case", "")))
+        ordered = sorted(self._cases, key=lambda case: case["case"] != name)
+        for case in ordered:
+            if uid and Path(case["image"]).is_dir() and uid in self._series_in(case["image"]):
+                return case, {key: options[key] for key in options if key in _HOW} | {"series_uid": uid}
+        for case in ordered:
+            if not uid and digest and self._digest_of(case["image"]) == digest:
+                return case, options
+        return None
+
+    def _series_in(self, folder: str) -> set[str]:
+        if folder not in self._series:
+            try:
+                self._series[folder] = {series.series_uid for series in scan_path(folder).series}
+            except DicomReadError:
+                self._series[folder] = set()
+        return self._series[folder]
+
+    def _digest_of(self, path: str) -> str:
+        if path not in self._digests:
+            self._digests[path] = content_digest(path)
+        return self._digests[path]
+
+
+_HOW = ("stack", "on_gap", "on_tilt")  # of the reader's options those that hold once the series is known

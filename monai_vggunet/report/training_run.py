@@ -1,0 +1,147 @@
+"""A training run on disk: its curve, its model, the figures of its judged cases, and where their images lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from monai_vggunet.data.cases import Case
+from monai_vggunet.data.datalist import evaluation_datalist
+from monai_vggunet.errors import DatasetError, VGGUNetError
+from monai_vggunet.layout import REPORT
+from monai_vggunet.privacy import keep_names, know_cases, reveal, shown_case
+from monai_vggunet.report.pages.display_view import display_view
+from monai_vggunet.report.pages.training import mistaken_slice, worst_first, write_training_report
+from monai_vggunet.report.sources import read_case
+
+__all__ = ["is_training_run", "report_training"]
+
+HISTORY, FIGURES, MODEL, CASES = "history.json", "metrics.json", "model.json", "datalist.json"
+N_WORST = 8  # cases shown in pictures
+
+
+def is_training_run(folder: Path) -> bool:
+    """Whether a folder, or one directly in it, holds the curve of a training run."""
+    return bool(_files(folder, HISTORY))
+
+
+def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.PathLike[str]] = ()) -> Path:
+    """Write the page of a training run into its folder.
+
+    Args:
+        folder: holds, itself or one level below, `history.json` and `model.json` of the training, and, if cases were
+            judged, `metrics.json` with their masks beside it.
+        datasets: where the judged cases lie, if they moved since.
+
+    Raises:
+        DatasetError: a file is damaged, or several runs lie there.
+        OutputWriteError: the folder cannot be written.
+    """
+    root = Path(folder)
+    histories = _files(root, HISTORY)
+    if len(histories) != 1:
+        raise DatasetError(f"{root} holds {len(histories)} files {HISTORY}; expected one training run: name its folder")
+    history, model = _content(histories[0], list), _content(histories[0].with_name(MODEL), dict)
+    judged = sorted(_files(root, FIGURES), key=lambda file: file.stat().st_mtime)
+    notes: list[str] = []
+    figures: dict[str, Any] = {}
+    pictures: dict[str, bytes] = {}
+    if judged:
+        keep_names(judged[-1].parent)
+        figures = _content(judged[-1], dict)
+        real = {shown_case(name): name for name in map(reveal, figures.get("per_case", {}))}
+        figures["per_case"] = {shown_case(reveal(name)): each for name, each in figures.get("per_case", {}).items()}
+        if len(judged) > 1:
+            notes.append(f"Of {len(judged)} evaluations the newest is shown, {judged[-1].parent.name}.")
+        pictures, missing = _pictures(judged[-1].parent, figures["per_case"], real, model, datasets)
+        notes += missing
+    else:
+        notes.append("No case was judged yet: run the bundle with evaluate.json for a table of cases and pictures.")
+    return write_training_report(root / REPORT, root.resolve().name, history, model, figures, pictures, notes)
+
+
+def _pictures(
+    folder: Path,
+    per_case: dict[str, Any],
+    real: dict[str, str],
+    model: dict[str, Any],
+    datasets: Sequence[str | os.PathLike[str]],
+) -> tuple[dict[str, bytes], list[str]]:
+    """Return pictures of the worst cases, and what kept others from being shown.
+
+    Args:
+        folder: of the figures, with the masks.
+        per_case: figures by what a case is called in a page.
+        real: name of its folder by what it is called in a page.
+        model: content of `model.json`.
+        datasets: see `report_training`.
+    """
+    known, segments = _known_cases(folder, datasets)
+    worst = worst_first(per_case)[:N_WORST]
+    modality = str(model.get("preprocessing", {}).get("modality", ""))
+    pictures, reasons = {}, {}
+    for name in worst:
+        mask, case = folder / real[name] / "mask.nii.gz", known.get(real[name])
+        if case is None or not mask.is_file():
+            reasons[name] = "its image is not known here" if case is None else "its mask was not saved"
+            continue
+        try:
+            read = read_case(case, segments=segments)
+            found = nib.load(mask)
+            labels = np.asarray(found.dataobj).astype(np.uint8)  # type: ignore[attr-defined]
+            grid = (np.asarray(found.affine), read["image"], read["affine"], modality)  # type: ignore[attr-defined]
+            truth = read["label"] if labels.ndim == 3 else read["label"][..., 0]
+            pictures[name] = mistaken_slice(display_view(labels, *grid), display_view(truth, *grid).labels)
+        except VGGUNetError as error:
+            reasons[name] = (
+                f"its image or label cannot be read or placed ({type(error).__name__})"  # no paths in a page
+            )
+        except (OSError, EOFError, nib.filebasedimages.ImageFileError):
+            reasons[name] = "its mask is damaged"
+    notes = [f"No picture of {name}: {reason}." for name, reason in list(reasons.items())[:3]]
+    if len(reasons) > len(notes):
+        notes.append(f"No picture of {len(reasons) - len(notes)} more of the {len(worst)} worst cases.")
+    if any("not known" in reason for reason in reasons.values()):
+        notes.append("Pass --images with the data set that was judged to see them.")
+    return pictures, notes
+
+
+def _known_cases(
+    folder: Path, datasets: Sequence[str | os.PathLike[str]]
+) -> tuple[dict[str, Case], dict[str, int] | None]:
+    """Return the judged cases by name, from the data sets given or from the list the evaluation left."""
+    if datasets:
+        lists = [evaluation_datalist(path, "", "all") for path in datasets]
+        segments = {name: number for each in lists for name, number in each.segments.items()}
+        return {case["case"]: case for each in lists for case in each.validation}, segments or None
+    if not (folder / CASES).is_file():
+        return {}, None
+    listed = _content(folder / CASES, dict)
+    know_cases(case["case"] for case in listed.get("validation", []))
+    cases = {case["case"]: case for case in listed.get("validation", []) if Path(case["image"]).exists()}
+    return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.get("segments") or None
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    own = folder / name
+    return [own] if own.is_file() else sorted(folder.glob(f"*/{name}"))
+
+
+def _content(file: Path, kind: type) -> Any:
+    if not file.is_file():
+        return kind()
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{file} is no readable JSON: restore it, or train or evaluate anew") from error
+    if not isinstance(content, kind):
+        raise DatasetError(
+            f"{file} holds a {type(content).__name__}; expected a {kind.__name__}, as the bundle writes it"
+        )
+    return content

@@ -1,0 +1,275 @@
+"""A folder or a whole archive from start to end: one model load, a mask and a record per case, failures apart."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from monai.data import decollate_batch
+from torch import distributed
+from tqdm import tqdm
+
+from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.data import image_cases
+from monai_vggunet.data.case_names import Case, distinct_cases
+from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError, as_refusal
+from monai_vggunet.layout import RECORD, require_sources_kept
+from monai_vggunet.names import readable_lines
+from monai_vggunet.networks.autocast import describe_hardware
+from monai_vggunet.outputs import (
+    CaseMask,
+    CaseOutputs,
+    Classes,
+    failure_record,
+    is_done,
+    set_aside,
+    study_identity,
+    study_record,
+)
+from monai_vggunet.privacy import book, keep_names, protect_logs, shown_case, write_down
+from monai_vggunet.segment.segmenter import Segmentation, Segmenter
+
+__all__ = ["CaseResult", "Segmentation", "Segmenter", "failed_case", "gather_results", "segment"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of one case: `error` is empty when its files lie in `folder`; `skipped` if they lay there before."""
+
+    case: str
+    folder: Path
+    error: str = ""
+    skipped: bool = False
+
+
+def segment(
+    inputs: Iterable[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str],
+    segmenter: Segmenter,
+    show_progress: bool = True,
+    resume: bool = False,
+    rank: int = 0,
+    n_ranks: int = 1,
+    outputs: CaseOutputs | None = None,
+    after_case: Callable[[Path], str] | None = None,
+    report: Callable[[Case, Path], None] | None = None,
+) -> list[CaseResult]:
+    """Segment every case found under the inputs; one that fails, in whatever way, is recorded, and the others go on.
+
+    Each gives `OUT/<case>/` with the outputs asked for, by default `mask.nii.gz` with `mask.json`, and
+    `disagreement.nii.gz` (percent) with several test-time views, and `record.json`; every file appears whole or not at
+    all, and one of an earlier run that is not replaced is renamed. The next case is read and the last one written while
+    one is computed: at most three are in memory.
+
+    Args:
+        inputs: DICOM folders, folders of studies, NIfTI files.
+        output_dir: OUT.
+        segmenter: the model.
+        show_progress: show a bar.
+        resume: skip cases of which the whole result of the same content, model, settings and outputs is there.
+        rank, n_ranks: this process's number and how many share the work: every case is done by one of them.
+        outputs: which files; None for NIfTI alone.
+        after_case: called with the folder of each case that is done (a skipped one too), while the next is computed;
+            returns what went wrong with it, as `Delivery` does.
+        report: called with each case and the folder of its results, failed or done, after `after_case`.
+
+    Raises:
+        ConfigurationError: outputs that need probabilities, of a segmenter that gives none; or results that would be
+            written over or beside what they are made from.
+        DatasetError: an input does not exist or holds nothing to segment, or two cases have one name.
+    """
+    outputs = outputs or CaseOutputs()
+    if outputs.need_probabilities and not segmenter.probabilities:
+        raise ConfigurationError("these outputs need probabilities: make the Segmenter with probabilities=True")
+    protect_logs()
+    keep_names(output_dir)
+    everything = _unique(case for path in inputs for case in image_cases(path, output_dir))
+    require_sources_kept({case["case"]: case["image"] for case in everything}, output_dir)
+    cases = everything[rank::n_ranks]
+    write_down((case["case"], case["image"]) for case in cases)
+    _log.info("segmenting %d cases on %s", len(cases), describe_hardware(segmenter.device))
+    results: dict[str, CaseResult] = {}
+    with (
+        ThreadPoolExecutor(1, "read") as reader,
+        ThreadPoolExecutor(1, "write") as writer,
+        tqdm(total=len(cases), desc="segmenting", unit="case", disable=not show_progress) as bar,
+    ):
+        writing: Future[CaseResult] | None = None
+        try:
+            tasks = [_Task(case, Path(output_dir), segmenter, outputs, resume) for case in cases]
+            for task in _one_ahead(reader, tasks):
+                done = task.compute()
+                if writing is not None:
+                    _note(writing.result(), results, bar)
+                writing = writer.submit(_write, task, done, after_case, report)
+            if writing is not None:
+                _note(writing.result(), results, bar)
+        finally:
+            reader.shutdown(cancel_futures=True)
+    return [results[case["case"]] for case in cases]
+
+
+def gather_results(results: list[CaseResult], n_ranks: int) -> list[CaseResult]:
+    """Return the results of all processes under `torchrun`, on each of them, once the last one is done.
+
+    `torchrun` stops the others as soon as one process ends with an error: none may leave early.
+    """
+    if n_ranks == 1:
+        return results
+    distributed.init_process_group("gloo")
+    everyone: list[list[CaseResult]] = [[] for _ in range(n_ranks)]
+    distributed.all_gather_object(everyone, results)
+    distributed.destroy_process_group()
+    return sorted((result for each in everyone for result in each), key=lambda result: result.case)
+
+
+class _Task:
+    """One case on its way: read in one thread, computed in another, written in a third.
+
+    What fails is kept and becomes a record when it is written: one study never stops the others.
+    """
+
+    def __init__(self, case: Case, output_dir: Path, segmenter: Segmenter, outputs: CaseOutputs, resume: bool) -> None:
+        self.case, self.folder, self.segmenter, self.resume = case, output_dir / case["case"], segmenter, resume
+        self.outputs = outputs
+        self.written: list[str] = []
+        self.identity: dict[str, Any] = {}
+        self.batch: dict[str, Any] | None = None
+        self.error: VGGUNetError | None = None
+        self.seconds = 0.0
+
+    def read(self) -> _Task:
+        started = time.monotonic()
+        try:
+            weights, settings = self.segmenter.spec.weights_sha256, self.segmenter.settings
+            self.identity = study_identity(self.case["image"], weights, settings)
+            if not (self.resume and is_done(self.folder, self.identity, self.outputs.names)):
+                batch = self.segmenter.load(self.case)
+                self.outputs.require(decollate_batch(batch["image"])[0].meta)
+                self.batch = batch
+        except BaseException as error:
+            self.error = as_refusal(self.case["case"], error)
+        self.seconds += time.monotonic() - started
+        return self
+
+    def compute(self) -> dict[str, Any] | None:
+        started = time.monotonic()
+        batch, self.batch = self.batch, None
+        try:
+            return None if batch is None else self.segmenter.compute(batch)
+        except BaseException as error:
+            self.error = as_refusal(self.case["case"], error)
+        finally:
+            self.seconds += time.monotonic() - started
+        return None
+
+    def write(self, computed: dict[str, Any] | None) -> CaseResult:
+        started = time.monotonic()
+        name = self.case["case"]
+        if self.error is None and computed is None:
+            return CaseResult(name, self.folder, skipped=True)
+        try:
+            if self.error is None and computed is not None:
+                result = self.segmenter.finish(computed)
+                self._write_files(result, time.monotonic() - started)
+                return CaseResult(name, self.folder)
+        except BaseException as error:
+            self.error = as_refusal(self.case["case"], error)
+        assert self.error is not None
+        _log.warning("%s: %s", shown_case(name), self.error)
+        return failed_case(name, self.folder, self.error, self.written)
+
+    def _write_files(self, result: Segmentation, seconds: float) -> None:
+        spec = self.segmenter.spec
+        engine = self.segmenter.engine.description
+        model = {"weights_sha256": spec.weights_sha256, "versions": spec.versions, "engine": engine}
+        volume = result.labels if result.labels.ndim == 3 else result.labels[..., None]
+        about_result = (result.confidence, spec.fingerprint, result.foreground_median)
+        source = (self.case["case"], result.meta, volume, result.affine)
+        record = study_record(*source, spec.class_names, model, self.seconds + seconds, *about_result)
+        classes, scores = Classes(spec.class_names, spec.class_codes), (result.probabilities, result.disagreement)
+        mask = CaseMask(result.labels, result.affine, result.meta, classes, spec.weights_sha256, *scores)
+        book().note(self.case["case"], description=str(result.meta.get("series_description", "")))
+        # The record goes first: whatever stops the run half-way, no file passes for the result of another record.
+        (self.folder / RECORD).unlink(missing_ok=True)
+        for name in self.outputs.write(self.folder, mask):
+            self.written.append(name)
+        set_aside(self.folder, self.written)
+        done = {"identity": self.identity, "outputs": self.outputs.names, "files": _hashes(self.folder, self.written)}
+        write_json(self.folder / RECORD, record | done)
+
+
+def _one_ahead(reader: ThreadPoolExecutor, tasks: Sequence[_Task]) -> Iterator[_Task]:
+    """Yield tasks that are read, while the next one is being read."""
+    reading = reader.submit(tasks[0].read) if tasks else None
+    for number in range(len(tasks)):
+        assert reading is not None
+        ready = reading.result()
+        reading = reader.submit(tasks[number + 1].read) if number + 1 < len(tasks) else None
+        yield ready
+
+
+def _write(
+    task: _Task,
+    computed: dict[str, Any] | None,
+    after_case: Callable[[Path], str] | None,
+    report: Callable[[Case, Path], None] | None,
+) -> CaseResult:
+    result = task.write(computed)
+    if after_case is not None and not result.error:
+        result = replace(result, error=_problem_of(result.case, after_case, result.folder))
+    if report is not None:
+        problem = _problem_of(result.case, report, task.case, result.folder)
+        result = replace(result, error=result.error or problem)
+    return result
+
+
+def _problem_of(case: str, step: Callable[..., str | None], *arguments: Any) -> str:
+    """Return what goes wrong in a step that follows a case's results: what it says, or what it raises."""
+    try:
+        problem = step(*arguments) or ""
+    except BaseException as error:
+        problem = str(as_refusal(case, error))
+    if problem:
+        _log.warning("%s: %s", shown_case(case), problem)
+    return readable_lines(problem)
+
+
+def _note(result: CaseResult, results: dict[str, CaseResult], bar: Any) -> None:
+    results[result.case] = result
+    bar.update()
+
+
+def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: sha256_of_file(folder / name) for name in names}
+
+
+def failed_case(case: str, folder: Path, error: VGGUNetError, written: Sequence[str] = ()) -> CaseResult:
+    """Record a failure; what could be written stays, what is of an earlier run is renamed: nothing is lost."""
+    try:
+        set_aside(folder, written)
+        write_json(folder / RECORD, failure_record(case, error) | {"files": _hashes(folder, written)})
+    except Exception as unwritten:  # a full disk: the summary still tells
+        with suppress(OSError):
+            (folder / RECORD).unlink(missing_ok=True)
+        _log.warning("%s: its record could not be written: %s", shown_case(case), unwritten)
+    return CaseResult(case, folder, readable_lines(error))
+
+
+def _unique(cases: Iterable[Case]) -> list[Case]:
+    """Refuse inputs that are called the same; those that only some file systems take for the same are renamed."""
+    found: dict[str, Case] = {}
+    for case in cases:
+        if case["case"] in found:
+            raise DatasetError(f"two inputs are called {case['case']!r}: their results would overwrite each other")
+        found[case["case"]] = case
+    return distinct_cases(found.values())

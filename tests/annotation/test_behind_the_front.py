@@ -1,0 +1,141 @@
+"""What the server's parts refuse themselves, should a request ever get past the front; and the front by itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from label_server import in_label_environment
+
+pytestmark = pytest.mark.label
+
+# One process for all: starting it takes longer than what it does. The results are printed, and judged below.
+PROGRAM = """
+import asyncio, gzip, json, os, sys, tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+from fastapi import HTTPException
+from monailabel.config import settings
+from monai_vggunet.errors import VGGUNetError
+from monai_vggunet.annotation.front.values import Served
+from monai_vggunet.annotation.server import own_folder
+from monai_vggunet.annotation.server.app import _put_here_by_the_server
+from monai_vggunet.annotation.server.datastore import FolderStudies
+from monai_vggunet.annotation.server.front import Front
+from monai_vggunet.annotation.server.segmentation_task import device_of
+from monai_vggunet.annotation.server.dicomweb_studies import DicomWebStudies
+from monai_vggunet.annotation.server.retraining_task import RetrainingTask
+
+root, results = Path(tempfile.mkdtemp()), {}
+
+def status_of(call, *args):
+    try:
+        return call(*args)
+    except HTTPException as error:
+        return error.status_code
+    except VGGUNetError as error:
+        return type(error).__name__
+
+# the front, without a token, on several of the server's addresses
+async def app(scope, receive, send):
+    given = [(b"Access-Control-Allow-Origin", b"*"), (b"set-cookie", b"a=b"), (b"content-type", b"text/html")]
+    await send({"type": "http.response.start", "status": 200, "headers": given})  # as a PACS may, behind the proxy
+    await send({"type": "http.response.body", "body": b""})
+
+async def answer(kind, address):
+    sent = []
+    scope = {"type": kind, "method": "GET", "path": "/info/", "query_string": b"", "headers": [], "server": address}
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+    async def send(message):
+        sent.append(message)
+    await Front(app, "", 1, Served)(scope, receive, send)
+    return sent
+
+addresses = [("127.0.0.1", 1), ("::1", 1), ("::ffff:127.0.0.1", 1), ("10.0.0.5", 1), ("::", 1), ("x", 1), None]
+results["by address"] = [asyncio.run(answer("http", address))[0]["status"] for address in addresses]
+results["headers"] = [name.decode().lower() for name, _ in asyncio.run(answer("http", addresses[0]))[0]["headers"]]
+results["web socket"] = asyncio.run(answer("websocket", addresses[0]))[0]["type"]
+
+# the stores
+(root / "studies").mkdir()
+(root / "studies" / "axial.nii.gz").write_bytes(gzip.compress(b"a study"))
+(root / "studies" / "link.nii.gz").symlink_to(root / "elsewhere.nii.gz")
+(root / "volume.nii.gz").write_bytes(gzip.compress(b"another", mtime=0))
+store = FolderStudies(str(root / "studies"), extensions=["*.nii.gz"])
+names = [str(root / "main"), "../main", "..", "a/b", "axial", "link", "new", "new"]
+results["added"] = [status_of(store.add_image, name, str(root / "volume.nii.gz"), {}) for name in names]
+results["files"] = sorted(str(path.relative_to(root)) for path in root.rglob("*.nii.gz"))
+results["pacs"] = status_of(DicomWebStudies.add_image, None, "1.2.3", str(root / "volume.nii.gz"), {})
+
+# what gets into a training's config
+run = "$__import__('os').system('true')"
+known = {"a": {"PatientID": run}, "b": {"PatientID": "0123456789abcdef"}, "c": {}}
+listed = [{"image": f"/studies/{name}.nii.gz", "label": "/l", "patient": run} for name in known]
+datastore = SimpleNamespace(datalist=lambda: listed, get_image_info=lambda study: known[study])
+results["patients"] = [case.get("patient") for case in RetrainingTask._fetch_datalist(None, {}, datastore)]
+results["device"] = status_of(device_of, run)
+
+# which files are the server's own
+own_folder.use_own_folder()
+mine, (foreign, name) = Path(tempfile.gettempdir()) / "upload.nii.gz", tempfile.mkstemp(dir=root)
+mine.touch()
+(mine.parent / "link").symlink_to(name)
+around = mine.parent / ".." / root.name / Path(name).name
+paths = [str(mine), name, str(mine.parent / "link"), str(around), "/etc/passwd"]
+results["own"] = [_put_here_by_the_server({}, path) for path in paths]
+sessions = ({"image": name}, {"image": "x"}, name, None)
+results["session"] = [_put_here_by_the_server({"session": said}, name) for said in sessions]
+results["folder mode"] = oct(mine.parent.stat().st_mode & 0o777)
+
+settings.MONAI_LABEL_AUTH_ENABLE = True
+try:
+    import monai_vggunet.annotation.server.asgi
+except SystemExit as stop:
+    results["login"] = str(stop)
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    return json.loads(in_label_environment(PROGRAM).splitlines()[-1])
+
+
+def test_without_a_token_the_loopback_address_alone_is_answered(results: dict[str, Any]) -> None:
+    """However the server was started: MONAI Label's own command has a --host too."""
+    assert results["by address"] == [200, 200, 200, 403, 403, 403, 403]
+
+
+def test_what_a_pacs_allows_other_origins_is_not_passed_on(results: dict[str, Any]) -> None:
+    assert {"content-type", "x-content-type-options"} <= set(results["headers"])
+    assert not {"access-control-allow-origin", "set-cookie"} & set(results["headers"])
+
+
+def test_a_web_socket_is_closed(results: dict[str, Any]) -> None:
+    assert results["web socket"] == "websocket.close"
+
+
+def test_a_store_takes_no_path_and_no_others_place(results: dict[str, Any]) -> None:
+    assert results["added"] == [422, 422, 422, 422, 409, 409, "new", "new"]
+    expected = ["studies/axial.nii.gz", "studies/link.nii.gz", "studies/new.nii.gz", "volume.nii.gz"]
+    assert results["files"] == expected
+    assert results["pacs"] == 422
+
+
+def test_what_is_known_of_a_study_does_not_become_code_in_a_training(results: dict[str, Any]) -> None:
+    assert results["patients"] == [None, "0123456789abcdef", None]
+    assert results["device"] == "ConfigurationError"
+
+
+def test_a_file_is_the_servers_own_where_it_put_it_there(results: dict[str, Any]) -> None:
+    assert results["own"] == [True, False, False, False, False]
+    assert results["session"] == [True, False, False, False]
+    assert results["folder mode"] == "0o700"
+
+
+def test_monai_labels_own_login_is_refused(results: dict[str, Any]) -> None:
+    assert "MONAI_LABEL_AUTH_ENABLE is set" in results["login"]
+    assert "set a token of this server" in results["login"]

@@ -1,0 +1,85 @@
+"""DICOMDIR: the files it lists, whatever the case of their names; what is not there is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_phantoms import stored_values, write_series
+from monai.transforms import LoadImage
+from pydicom.fileset import FileSet
+
+from monai_vggunet.data import DicomSeriesReader
+from monai_vggunet.dicom.places import case_folders, files_of_dicomdir, is_dicomdir, scan_path
+from monai_vggunet.errors import DicomReadError, refusal_behind
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Path:
+    """Return the DICOMDIR of a medium with one series of four slices, beside a series that it does not list."""
+    files = write_series(
+        tmp_path / "source", PatientName="A", StudyID="1", StudyDate="20200101", StudyTime="120000", SeriesNumber="1"
+    )
+    fileset = FileSet()
+    for file in files:
+        fileset.add(file)
+    fileset.write(tmp_path / "cd")
+    write_series(tmp_path / "cd" / "other")
+    return tmp_path / "cd" / "DICOMDIR"
+
+
+def listed(medium: Path) -> list[Path]:
+    return files_of_dicomdir(medium)[0]
+
+
+def test_the_listed_files_are_the_series(medium: Path) -> None:
+    assert is_dicomdir(medium)
+    assert len(listed(medium)) == 4
+    image = LoadImage(reader=DicomSeriesReader)(medium)
+    np.testing.assert_array_equal(image.numpy(), stored_values().transpose(2, 1, 0))
+
+
+def test_names_are_found_whatever_their_case(medium: Path) -> None:
+    for file in listed(medium):
+        lower = file.with_name(file.name.lower() + ".;1")
+        file.rename(lower)
+        assert lower in listed(medium)
+
+
+def test_what_is_not_there_is_said(medium: Path) -> None:
+    gone = listed(medium)[0]
+    gone.unlink()
+    index = scan_path(medium)
+    assert [(file.path, file.damaged) for file in index.skipped] == [(gone, True)]
+    assert "not there" in index.skipped[0].reason
+
+
+def test_nothing_outside_the_folder_is_opened(medium: Path, tmp_path: Path) -> None:
+    import pydicom
+
+    directory = pydicom.dcmread(medium)
+    for record in directory.DirectoryRecordSequence:
+        if "ReferencedFileID" in record:
+            record.ReferencedFileID = ["..", "source", "IM_99"]
+    directory.save_as(medium)
+    found, missing = files_of_dicomdir(medium)
+    assert not found
+    assert missing
+
+
+def test_a_damaged_one_is_refused(medium: Path) -> None:
+    medium.write_bytes(medium.read_bytes()[:600])
+    with pytest.raises(DicomReadError, match="folder instead"):
+        files_of_dicomdir(medium)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 MONAI may wrap it
+        LoadImage(reader=DicomSeriesReader)(medium)
+    assert isinstance(refusal_behind(caught.value), DicomReadError)
+
+
+def test_a_case_is_the_topmost_folder_with_images(medium: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "archive" / "a")
+    write_series(tmp_path / "archive" / "a" / "below")
+    write_series(tmp_path / "archive" / "b" / "deep")
+    assert case_folders(tmp_path / "archive") == [tmp_path / "archive" / "a", tmp_path / "archive" / "b" / "deep"]
+    assert medium.parent not in case_folders(medium.parent)  # a directory alone makes no case
