@@ -17,7 +17,7 @@ from monai_vggunet.report.pages.niivue import fetch_niivue, find_niivue, niivue_
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(niivue, "PAGES", tmp_path / "pages")
+    monkeypatch.setattr(niivue, "TEMPLATES", tmp_path / "pages")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

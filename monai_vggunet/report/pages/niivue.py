@@ -28,13 +28,13 @@ INTEGRITY = "sha512-YMjQvJgD1W2b7DuoxkwlC4VxbrgIePRJ5qyQzXKxi2v2MBVg285P/CIQyg46
 SCRIPT_SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
 MEMBER = "package/dist/niivue.umd.js"
 NAME = f"niivue-{NIIVUE_VERSION}.umd.js"
-PAGES = Path(__file__).parent / "pages"
+TEMPLATES = Path(__file__).parent / "templates"
 NPM_LIMIT_SEC = 120
 
 
 def find_niivue() -> Path | None:
     """Return the script, from the package or the user's cache; None where neither holds the pinned one, whole."""
-    for folder in (PAGES, _cache()):
+    for folder in (TEMPLATES, _cache()):
         file = folder / NAME
         if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == SCRIPT_SHA256:
             return file
@@ -43,7 +43,7 @@ def find_niivue() -> Path | None:
 
 def niivue_notice() -> str:
     """Return NiiVue's licence, which goes with every copy of it."""
-    return (PAGES / "niivue_license.txt").read_text(encoding="utf-8")
+    return (TEMPLATES / "niivue_license.txt").read_text(encoding="utf-8")
 
 
 def fetch_niivue(archive: str | os.PathLike[str] | None = None) -> Path:
@@ -94,7 +94,7 @@ def _unpack(archive: Path) -> Path:
         member = package.extractfile(MEMBER)
         assert member is not None  # the hash says what is in it
         script = member.read()
-    for folder in (PAGES, _cache()):
+    for folder in (TEMPLATES, _cache()):
         try:
             with atomic_path(folder / NAME) as temporary:
                 temporary.write_bytes(script)

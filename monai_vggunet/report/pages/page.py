@@ -18,7 +18,7 @@ __all__ = ["asset", "without_folders", "write_page"]
 
 # From a slash that begins a path to the last one before a colon or the line's end: folders may bear patients' names.
 _FOLDERS = re.compile(r"(?<![\w.>])/[^\n:;]*/")
-_PAGES = Path(__file__).parent / "pages"
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> None:
@@ -39,7 +39,7 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
 
 def asset(name: str) -> Markup:
     """Return a style or script of `pages` as it is."""
-    return Markup((_PAGES / name).read_text(encoding="utf-8"))
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def without_folders(text: str) -> str:
@@ -50,7 +50,7 @@ def without_folders(text: str) -> str:
 @cache
 def _templates() -> Environment:
     return Environment(
-        loader=FileSystemLoader(_PAGES),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
