@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["VARIABLE", "show_phi", "shows_phi"]
+__all__ = ["VARIABLE", "is_yes", "show_phi", "shows_phi"]
 
 # An environment variable, because helper processes, workers and the ranks of `torchrun` inherit it.
 VARIABLE = "MONAI_VGGUNET_SHOW_PHI"
@@ -13,7 +13,12 @@ _YES = frozenset({"1", "true", "yes", "on"})
 
 def shows_phi() -> bool:
     """Whether names of files and folders, and free text of headers, may stand in logs, records and reports."""
-    return os.environ.get(VARIABLE, "").strip().lower() in _YES
+    return is_yes(os.environ.get(VARIABLE, ""))
+
+
+def is_yes(word: object) -> bool:
+    """Whether a value means yes; whatever cannot be read means no, because nothing is lost by hiding."""
+    return str(word).strip().lower() in _YES
 
 
 def show_phi(shown: bool = True) -> None:

@@ -14,7 +14,7 @@ from monai_vggunet.errors import handles_headers, refusal_behind
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy.known_names import redact
 from monai_vggunet.privacy.name_book import keep_names
-from monai_vggunet.privacy.setting import show_phi, shows_phi
+from monai_vggunet.privacy.setting import is_yes, show_phi, shows_phi
 from monai_vggunet.privacy.tracebacks import WITHHELD, private_text, private_traceback
 
 __all__ = ["hide_names", "protect_logs", "protect_output", "tell"]
@@ -24,15 +24,18 @@ _QUOTING_LOGGERS = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client")
 _MARK = "_monai_vggunet_hides_names"
 
 
-def hide_names(folder: str | os.PathLike[str], like: str | os.PathLike[str] | None = None, show: bool = False) -> None:
+def hide_names(
+    folder: str | os.PathLike[str], like: str | os.PathLike[str] | None = None, show: bool | str = False
+) -> None:
     """Keep this process from telling names, for a bundle's `initialize`; calling it again changes nothing.
 
     Args:
         folder: where `names.json` is kept, see `keep_names`.
         like: another folder whose pseudonyms a new list continues.
-        show: show names after all. False leaves it to the environment (`MONAI_VGGUNET_SHOW_PHI`).
+        show: show names after all: True, or a word for it, as a command line passes. Whatever else leaves it to the
+            environment (`MONAI_VGGUNET_SHOW_PHI`).
     """
-    if show:
+    if is_yes(show):
         show_phi()
     keep_names(folder, like)
     protect_output()
