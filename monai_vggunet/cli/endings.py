@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from io import TextIOWrapper
 
 from rich.console import Console
 
 from monai_vggunet import privacy
+from monai_vggunet.cli.terminal import give_up_output, steady_terminal
 from monai_vggunet.errors import OutputWriteError, VGGUNetError
 from monai_vggunet.names import ReadableFormatter, readable, readable_lines
 from monai_vggunet.privacy import redact
@@ -48,13 +46,10 @@ def first_line(text: str) -> str:
 def run_to_its_end(app: Callable[[], object]) -> None:
     """Run a command line; a refusal is one message and exit status 2, not a traceback.
 
-    What cannot be written, be it a result or a line on the screen, is exit status 1. A signal ends the process within
+    What cannot be written, be it a result or what is printed, is exit status 1. A signal ends the process within
     seconds, with its own status.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal of another time lacks letters, which must stop nothing
-            stream.reconfigure(errors="backslashreplace")
-    with stop_on_signals():
+    with stop_on_signals(), steady_terminal():
         try:
             status = _status_of_command(app)
         except Stopped as stopped:
@@ -64,30 +59,35 @@ def run_to_its_end(app: Callable[[], object]) -> None:
 
 def _status_of_command(app: Callable[[], object]) -> int:
     try:
-        try:
-            app()
-        except SystemExit as ending:  # how typer ends
-            if isinstance(ending, Stopped):
-                raise
-            sys.stdout.flush()
-            return ending.code if isinstance(ending.code, int) else int(bool(ending.code))
-        sys.stdout.flush()
-        return 0
+        return _run(app)
     except OutputWriteError as error:
         return _refused(str(error), SOME_FAILED)
     except VGGUNetError as error:
         return _refused(str(error), USAGE_ERROR)
     except OSError as error:
         reason = error.strerror or type(error).__name__
+        if error.errno is None:  # not the system's: some libraries' errors derive from this one
+            raise
         if error.filename is not None:
             return _refused(f"{error.filename}: {reason}", SOME_FAILED)
-        with suppress(OSError):  # standard output: a full disk, a reader who has left; its buffer is given up
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return _refused(f"the output cannot be written: {reason}", SOME_FAILED)
 
 
+def _run(app: Callable[[], object]) -> int:
+    """Run the command that was asked for; return its exit status."""
+    status: object = 0
+    try:
+        app()
+    except Stopped:
+        raise
+    except SystemExit as ending:  # how typer ends
+        status = ending.code
+    sys.stdout.flush()
+    return status if isinstance(status, int) else int(bool(status))
+
+
 def _refused(text: str, status: int) -> int:
-    with suppress(OSError):
-        message = f"monai-vggunet: {readable_lines(redact(text))}"
-        Console(stderr=True).print(message, style="red", highlight=False, markup=False)
+    message = f"monai-vggunet: {readable_lines(redact(text))}"
+    Console(stderr=True).print(message, style="red", highlight=False, markup=False)
     return status
