@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.json_files import read_json
 from monai_vggunet.names import readable
-from monai_vggunet.regular_files import read_text
 
 __all__ = [
     "INDEX",
@@ -51,7 +50,6 @@ _PAGE_ENDINGS = (".html", ".png")
 _STATUSES = ("done", "failed")
 _OnError = Callable[[OSError], object] | None
 _Place = tuple[Path, list[str], list[str]]
-_LARGEST_BYTES = 1 << 24  # of a record or sidecar; ours have some kB
 
 
 def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
@@ -201,8 +199,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _content(file: Path) -> Any:
     try:
-        return json.loads(read_text(file)) if file.stat().st_size <= _LARGEST_BYTES else None
-    except (OSError, ValueError, RecursionError):
+        return read_json(file)
+    except (OSError, ValueError):
         return None
 
 

@@ -24,6 +24,7 @@ GROUND = {
     "errors",
     "atomic_files",
     "json_files",
+    "json_rules",
     "layout",
     "memory",
     "names",

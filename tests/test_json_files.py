@@ -23,7 +23,7 @@ def test_json_is_read_as_python_reads_it(tmp_path: Path, text: str) -> None:
         ("[Infinity]", "it holds Infinity"),
         ("[-Infinity]", "it holds -Infinity"),
         ("[1e400]", "it holds a number too large"),
-        ('{"a": 1, "b": {"c": 1, "c": 2}}', "it states 'c' twice"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "it states a name twice"),
         ("[" * 100_000, "it is nested too deeply"),
         ('{"a":' * 100_000, "it is nested too deeply"),
         ("1" * 5000, "it is no JSON: .* digits"),
@@ -36,13 +36,6 @@ def test_json_is_read_as_python_reads_it(tmp_path: Path, text: str) -> None:
 def test_what_is_no_honest_json_is_refused(text: str, message: str) -> None:
     with pytest.raises(JsonError, match=message):
         parse_json(text)
-
-
-def test_a_name_as_long_as_a_book_is_not_quoted() -> None:
-    name = "x" * 1_000_000
-    with pytest.raises(JsonError) as caught:
-        parse_json(f'{{"{name}": 1, "{name}": 2}}')
-    assert len(str(caught.value)) < 100
 
 
 def test_a_long_file_is_not_read(tmp_path: Path) -> None:

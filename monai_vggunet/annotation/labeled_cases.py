@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -16,6 +15,7 @@ from monai_vggunet.atomic_files import write_json
 from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
+from monai_vggunet.json_files import read_json
 
 __all__ = ["case_dataset", "labeled_cases"]
 
@@ -84,6 +84,6 @@ def _kept(path: Path) -> set[str]:
     if not path.is_file():
         return set()
     try:
-        return set(json.loads(path.read_text(encoding="utf-8"))["patients"])
+        return set(read_json(path)["patients"])
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is no list of validation patients ({error!r}): restore it, or remove it") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -16,6 +15,7 @@ from ignite.engine import Engine
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data import Datalist, load_model_spec
 from monai_vggunet.errors import ModelMismatchError
+from monai_vggunet.json_files import read_json
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import RunCheckpoint, load_weights, save_model
 
@@ -110,7 +110,7 @@ def _entries(history: Path) -> list[dict[str, Any]]:
     if not history.is_file():
         return []
     try:
-        return list(json.loads(history.read_text(encoding="utf-8")))
+        return list(read_json(history))
     except (ValueError, TypeError) as error:
         raise ModelMismatchError(f"{history} is damaged ({error}): move it away, a new one is begun") from error
 

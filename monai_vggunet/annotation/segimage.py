@@ -12,7 +12,6 @@ frames it holds, label and image have one grid.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import numpy as np
 
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.errors import DatasetError, VGGUNetError, reason_behind, refusal_behind
+from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import CaseMask, Classes, write_dicom_seg, write_mask
 from monai_vggunet.transforms import loading
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         if given.program == "itkimage2segimage":
-            classes = _classes(json.loads(Path(given.inputMetadata).read_text(encoding="utf-8")))
+            classes = _classes(read_json(given.inputMetadata))
             label_to_seg(given.inputImageList, given.inputDICOMDirectory, given.outputDICOM, classes)
         else:
             described = read_dicom(Path(given.inputDICOM), before_pixels=True).get("SegmentSequence") or []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from monai_vggunet.annotation.client_segments import by_class_number
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.errors import LabelContentError, VGGUNetError, reason_behind, refusal_behind
+from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.transforms import loading
 
@@ -114,7 +114,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        return list(json.loads(path.read_text(encoding="utf-8")))
+        return list(read_json(path))
     except ValueError as error:
         raise LabelContentError(f"{path} is damaged ({error}): move it away, and a new history is begun") from error
 

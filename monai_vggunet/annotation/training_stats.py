@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from monai_vggunet.atomic_files import write_json
+from monai_vggunet.json_files import read_json
 
 __all__ = ["note_start", "training_stats"]
 
@@ -61,7 +61,7 @@ def training_stats(
 def _read(path: Path, kind: type) -> Any:
     """Return a JSON file's content; None where it is missing, damaged or of another kind."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, kind) else None

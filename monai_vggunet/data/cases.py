@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import Counter
@@ -20,6 +19,7 @@ from monai_vggunet.data.case_names import (
     require_unique_names,
 )
 from monai_vggunet.errors import DatasetError
+from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import (
     holds_results_alone,
     place_within,
@@ -29,12 +29,14 @@ from monai_vggunet.layout import (
 )
 from monai_vggunet.names import folder_name, listed
 from monai_vggunet.privacy import clean_text, know_cases, know_input, know_names, know_tree
-from monai_vggunet.regular_files import IRREGULAR, is_irregular, read_text
+from monai_vggunet.regular_files import IRREGULAR, is_irregular
 
 __all__ = ["Case", "annotated_cases", "image_cases"]
 
 # What lies beside images without being one. DICOM often has no ending: of any other file its content tells.
 COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".zip")
+
+LONGEST_LIST = 1 << 28  # bytes of a list of cases; a million take less
 
 _log = logging.getLogger(__name__)
 
@@ -135,8 +137,8 @@ def _images_folder(root: Path) -> Path:
 
 def _read_description(path: Path) -> dict[str, Any]:
     try:  # names of files in it need not be UTF-8 where those on the disk are not
-        content = json.loads(read_text(path, errors="surrogateescape"))
-    except (ValueError, OSError, RecursionError) as error:
+        content = read_json(path, LONGEST_LIST, errors="surrogateescape")
+    except (ValueError, OSError) as error:
         raise DatasetError(f"{path} is no readable JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DatasetError(f"{path} has no list named 'training', as the Medical Segmentation Decathlon writes it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -11,16 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.atomic_files import PRIVATE, write_json
-from monai_vggunet.data.cases import Case, annotated_cases
+from monai_vggunet.data.cases import LONGEST_LIST, Case, annotated_cases
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.dicom.annotations.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
-from monai_vggunet.privacy import know_cases, know_names, protect_logs, write_down
+from monai_vggunet.json_files import read_json
+from monai_vggunet.json_rules import MOST_COUNTED, Rule, also, mapping, require_object, several, whole
+from monai_vggunet.privacy import protect_logs, write_down
 
 __all__ = ["Datalist", "evaluation_datalist", "load_datalist", "read_datalist"]
 
 # How data sets name the contrasts of one modality, which DICOM calls MR.
 MR_NAMES = ("MRI", "T1", "T2", "FLAIR", "ADC", "DWI", "SWI")
+
+_NAME = Rule("text", lambda value: isinstance(value, str))
+_CASE = also(mapping(_NAME, 64), "with 'image' and 'label'", lambda case: {"image", "label"} <= case.keys())
+_CASES = several(_CASE, 0, MOST_COUNTED)
+_FIELDS: dict[str, Any] = {
+    "training": _CASES,
+    "validation": _CASES,
+    "class_names": several(_NAME, 0, MAX_CLASS + 1),
+    "modality": _NAME,
+    "segments": mapping(whole(0, MAX_CLASS), MOST_COUNTED),
+    "class_codes": Rule("an object", lambda value: isinstance(value, dict)),  # see resolve_class_codes
+}
 
 _log = logging.getLogger(__name__)
 
@@ -105,14 +118,10 @@ def read_datalist(path: str | os.PathLike[str]) -> Datalist:
         DatasetError: missing, or of another form.
     """
     try:
-        listed = Datalist(**json.loads(Path(path).read_text(encoding="utf-8")))
-        cases = [*listed.training, *listed.validation]
-        know_cases(case["case"] for case in cases)
-        know_names(case[key] for case in cases for key in ("image", "label") if key in case)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        listed = Datalist(**_listed(path))
+    except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{path} is no list of cases as training writes it ({type(error).__name__}): restore it, or pass "
-            "--dataset_dir"
+            f"{path} is no list of cases as training writes it ({error}): restore it, or pass --dataset_dir"
         ) from error
     return listed
 
@@ -152,14 +161,20 @@ def evaluation_datalist(
 def _trained_on(split_file: Path) -> set[str]:
     """Return the images that `datalist.json` trains on and does not validate on."""
     try:
-        listed = json.loads(split_file.read_text(encoding="utf-8"))
-        images = {split: {str(case["image"]) for case in listed[split]} for split in ("training", "validation")}
-    except (ValueError, KeyError, TypeError) as error:
+        listed = _listed(split_file)
+    except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{split_file} is no list of cases as training writes it ({type(error).__name__}): restore it, or pass "
-            "--split all"
+            f"{split_file} is no list of cases as training writes it ({error}): restore it, or pass --split all"
         ) from error
+    images = {split: {case["image"] for case in listed[split]} for split in ("training", "validation")}
     return images["training"] - images["validation"]
+
+
+def _listed(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of `datalist.json`; names of files need not be UTF-8."""
+    content = read_json(path, LONGEST_LIST, errors="surrogateescape")
+    require_object(content, _FIELDS, ("training", "validation"), quoting=False)
+    return content
 
 
 def _split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tuple[list[Case], list[Case]]:

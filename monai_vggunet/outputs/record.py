@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from monai_vggunet.atomic_files import sha256_of_file
+from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import RECORD, walk_inputs
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy import TEXT, book, clean_text, clean_uid, redact, shown_case, shows_phi
-from monai_vggunet.regular_files import read_text
 
 __all__ = ["content_digest", "failure_record", "is_done", "study_flags", "study_identity", "study_record"]
 
@@ -178,10 +178,10 @@ def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any], outputs
     """
     record_file = Path(folder) / RECORD
     try:
-        record = json.loads(read_text(record_file))
+        record = read_json(record_file)
         files = dict(record["files"])
         same = record["status"] == "done" and record["identity"] == json.loads(json.dumps(identity))
         same = same and set(outputs) <= set(record.get("outputs", []))
         return same and all(sha256_of_file(Path(folder) / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,27 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-from nibabel.filebasedimages import ImageFileError
-
 from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.data.datalist import Case
-from monai_vggunet.errors import ConfigurationError, DatasetError, GridMismatchError, ImageReadError, VGGUNetError
+from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError
+from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import REPORT
 from monai_vggunet.outputs.shown_record import fit_to_show
 from monai_vggunet.privacy import keep_names, know_cases, shown_case
-from monai_vggunet.regular_files import read_text, refuse_irregular
 from monai_vggunet.report.pages.display_view import display_view
 from monai_vggunet.report.pages.embedded_volume import LIMIT_MB
 from monai_vggunet.report.pages.index import write_report_index
 from monai_vggunet.report.pages.study import write_failure_report, write_study_report
-from monai_vggunet.report.sources import ImageFinder, read_case
+from monai_vggunet.report.record_form import require_record
+from monai_vggunet.report.sources import ImageFinder, read_case, read_mask
 from monai_vggunet.report.training_run import is_training_run, report_training
 
 __all__ = ["ReportResult", "StudyReporter", "report", "report_study", "write_index"]
 
 MASK, RECORD = "mask.nii.gz", "record.json"
+
+_DAMAGED = "its record.json is damaged: segment the study anew"
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +99,7 @@ def report_study(
     record = _record(Path(folder))
     if record.get("status") != "done":
         return write_failure_report(folder, record)
-    labels, affine = _mask(Path(folder) / MASK)
+    labels, affine = read_mask(Path(folder) / MASK)
     notes = []
     if record.get("files", {}).get(MASK) not in (None, sha256_of_file(Path(folder) / MASK)):
         notes.append(
@@ -114,15 +112,21 @@ def report_study(
 
 
 def write_index(output_dir: str | os.PathLike[str]) -> Path:
-    """Write `index.html`, which lists the studies of a folder with what needs a look first.
+    """Write `index.html`, which lists the studies of a folder with what needs a look first, damaged records too.
 
     It links each page by its pseudonym, in the folder `reports`: those of the studies bear their names.
 
     Raises:
-        DatasetError: it holds no record, or a damaged one.
+        DatasetError: it holds no record.
         OutputWriteError: it cannot be written.
     """
-    return write_report_index(output_dir, {folder.name: _record(folder) for folder in _studies(Path(output_dir))})
+    records = {}
+    for folder in _studies(Path(output_dir)):
+        try:
+            records[folder.name] = _record(folder)
+        except DatasetError:  # of one study: the others are listed all the same
+            records[folder.name] = {"case": shown_case(folder.name), "status": "failed", "error": _DAMAGED}
+    return write_report_index(output_dir, records)
 
 
 class StudyReporter:
@@ -180,27 +184,12 @@ def _studies(path: Path) -> list[Path]:
 def _record(folder: Path) -> dict[str, Any]:
     file = folder / RECORD
     try:
-        record = json.loads(read_text(file))
-        if not isinstance(record, dict):
-            raise ValueError("no object")
+        record = read_json(file)
+        require_record(record)
     except FileNotFoundError:
         raise DatasetError(f"{folder} has no {RECORD}: expected a folder that `monai-vggunet segment` wrote") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{file} is no record as `monai-vggunet segment` writes it: segment the study anew"
+            f"{file} is no record as `monai-vggunet segment` writes it ({error}): segment the study anew"
         ) from error
     return fit_to_show({**record, "status": str(record.get("status", ""))}, folder.resolve().name)
-
-
-def _mask(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    refuse_irregular(file)
-    try:
-        image = nib.load(file)
-        labels = np.asarray(image.dataobj)  # type: ignore[attr-defined]
-    except FileNotFoundError:
-        raise DatasetError(f"{file} is missing: segment the study anew, with nifti among the outputs") from None
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise ImageReadError(f"{file} is damaged: segment the study anew") from error
-    if labels.ndim not in (2, 3) or labels.min(initial=0) < 0 or labels.max(initial=0) > 255:
-        raise GridMismatchError(f"{file} has shape {labels.shape}; expected a label map with classes up to 255")
-    return labels.astype(np.uint8), np.asarray(image.affine, np.float64)  # type: ignore[attr-defined]

@@ -11,13 +11,24 @@ import numpy as np
 
 from monai_vggunet.data import image_cases
 from monai_vggunet.data.datalist import Case
+from monai_vggunet.data.model_limits import MOST_CLASSES
+from monai_vggunet.data.nifti_file import read_nifti_file
 from monai_vggunet.dicom.places import scan_path
-from monai_vggunet.errors import DatasetError, DicomReadError, reason_behind, refusal_behind
+from monai_vggunet.errors import (
+    DatasetError,
+    DicomReadError,
+    GridMismatchError,
+    ImageContentError,
+    ImageReadError,
+    reason_behind,
+    refusal_behind,
+)
 from monai_vggunet.outputs import content_digest
 from monai_vggunet.privacy import reveal
+from monai_vggunet.regular_files import refuse_irregular
 from monai_vggunet.transforms import loading
 
-__all__ = ["ImageFinder", "read_case"]
+__all__ = ["ImageFinder", "read_case", "read_mask"]
 
 
 def read_case(
@@ -48,6 +59,27 @@ def read_case(
     image = loaded["image"]
     read = {"image": image.as_tensor().numpy(), "affine": np.asarray(image.affine, np.float64)}
     return read | ({"label": loaded["label"].as_tensor().numpy()[0]} if "label" in case else {})
+
+
+def read_mask(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a mask as `segment` writes it: `(X, Y[, Z])`, uint8, and its affine, voxel index to RAS mm.
+
+    Raises:
+        DatasetError: it is missing.
+        IrregularFileError: it is no regular file.
+        ImageReadError: it is damaged, or promises more than it can be.
+        GridMismatchError: it is no label map of at most 256 classes.
+    """
+    refuse_irregular(file)
+    if not file.exists():
+        raise DatasetError(f"{file} is missing: segment the study anew, with nifti among the outputs")
+    try:
+        mask = read_nifti_file(file, may_be_blank=True)
+    except (ImageReadError, ImageContentError) as error:
+        raise ImageReadError(f"{file} is damaged: segment the study anew ({error})") from error
+    if mask.array.ndim not in (2, 3) or mask.array.min(initial=0) < 0 or mask.array.max(initial=0) > MOST_CLASSES - 1:
+        raise GridMismatchError(f"{file} has shape {mask.array.shape}; expected a label map with classes up to 255")
+    return mask.array.astype(np.uint8), np.asarray(mask.header.get_best_affine(), np.float64)
 
 
 class ImageFinder:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import nibabel as nib
-import numpy as np
 
 from monai_vggunet.data.cases import Case
 from monai_vggunet.data.datalist import evaluation_datalist
 from monai_vggunet.errors import DatasetError, VGGUNetError
+from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import REPORT
 from monai_vggunet.privacy import keep_names, know_cases, reveal, shown_case
 from monai_vggunet.report.pages.display_view import display_view
 from monai_vggunet.report.pages.training import mistaken_slice, worst_first, write_training_report
-from monai_vggunet.report.sources import read_case
+from monai_vggunet.report.run_forms import require_cases, require_curve, require_facts, require_figures
+from monai_vggunet.report.sources import read_case, read_mask
 
 __all__ = ["is_training_run", "report_training"]
 
@@ -47,14 +45,15 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
     histories = _files(root, HISTORY)
     if len(histories) != 1:
         raise DatasetError(f"{root} holds {len(histories)} files {HISTORY}; expected one training run: name its folder")
-    history, model = _content(histories[0], list), _content(histories[0].with_name(MODEL), dict)
+    history = _content(histories[0], list, require_curve)
+    model = _content(histories[0].with_name(MODEL), dict, require_facts)
     judged = sorted(_files(root, FIGURES), key=lambda file: file.stat().st_mtime)
     notes: list[str] = []
     figures: dict[str, Any] = {}
     pictures: dict[str, bytes] = {}
     if judged:
         keep_names(judged[-1].parent)
-        figures = _content(judged[-1], dict)
+        figures = _content(judged[-1], dict, require_figures)
         real = {shown_case(name): name for name in map(reveal, figures.get("per_case", {}))}
         figures["per_case"] = {shown_case(reveal(name)): each for name, each in figures.get("per_case", {}).items()}
         if len(judged) > 1:
@@ -92,18 +91,19 @@ def _pictures(
             reasons[name] = "its image is not known here" if case is None else "its mask was not saved"
             continue
         try:
+            labels, affine = read_mask(mask)
+        except VGGUNetError:
+            reasons[name] = "its mask is damaged"
+            continue
+        try:
             read = read_case(case, segments=segments)
-            found = nib.load(mask)
-            labels = np.asarray(found.dataobj).astype(np.uint8)  # type: ignore[attr-defined]
-            grid = (np.asarray(found.affine), read["image"], read["affine"], modality)  # type: ignore[attr-defined]
+            grid = (affine, read["image"], read["affine"], modality)
             truth = read["label"] if labels.ndim == 3 else read["label"][..., 0]
             pictures[name] = mistaken_slice(display_view(labels, *grid), display_view(truth, *grid).labels)
         except VGGUNetError as error:
             reasons[name] = (
                 f"its image or label cannot be read or placed ({type(error).__name__})"  # no paths in a page
             )
-        except (OSError, EOFError, nib.filebasedimages.ImageFileError):
-            reasons[name] = "its mask is damaged"
     notes = [f"No picture of {name}: {reason}." for name, reason in list(reasons.items())[:3]]
     if len(reasons) > len(notes):
         notes.append(f"No picture of {len(reasons) - len(notes)} more of the {len(worst)} worst cases.")
@@ -122,7 +122,7 @@ def _known_cases(
         return {case["case"]: case for each in lists for case in each.validation}, segments or None
     if not (folder / CASES).is_file():
         return {}, None
-    listed = _content(folder / CASES, dict)
+    listed = _content(folder / CASES, dict, require_cases)
     know_cases(case["case"] for case in listed.get("validation", []))
     cases = {case["case"]: case for case in listed.get("validation", []) if Path(case["image"]).exists()}
     return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.get("segments") or None
@@ -133,15 +133,19 @@ def _files(folder: Path, name: str) -> list[Path]:
     return [own] if own.is_file() else sorted(folder.glob(f"*/{name}"))
 
 
-def _content(file: Path, kind: type) -> Any:
+def _content(file: Path, kind: type, require: Callable[[Any], None]) -> Any:
     if not file.is_file():
         return kind()
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, errors="surrogateescape")
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} is no readable JSON: restore it, or train or evaluate anew") from error
+        raise DatasetError(f"{file} is no readable JSON ({error}): restore it, or train or evaluate anew") from error
     if not isinstance(content, kind):
         raise DatasetError(
             f"{file} holds a {type(content).__name__}; expected a {kind.__name__}, as the bundle writes it"
         )
+    try:
+        require(content)
+    except ValueError as error:
+        raise DatasetError(f"{file} is not as the bundle writes it: {error}; restore it, or train anew") from error
     return content

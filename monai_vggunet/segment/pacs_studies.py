@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -17,10 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from monai_vggunet.errors import ConfigurationError, VGGUNetError, as_refusal
+from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import RECORD
 from monai_vggunet.pacs import DicomWebServer, download_study
 from monai_vggunet.privacy import shown_case
-from monai_vggunet.regular_files import read_text
 from monai_vggunet.segment.archive import CaseResult, failed_case, segment
 from monai_vggunet.segment.segmenter import Segmenter
 from monai_vggunet.stopping import at_forced_end
@@ -126,7 +125,7 @@ class _Bring:
 def _not_brought(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
     """Record a study that could not be downloaded; a whole result of an earlier run says nothing wrong, and stays."""
     try:
-        earlier = json.loads(read_text(folder / RECORD))["status"]
+        earlier = read_json(folder / RECORD)["status"]
     except (OSError, ValueError, KeyError, TypeError):
         earlier = ""
     if earlier != "done":

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from dicom_phantoms import PATIENT_ID, PATIENT_NAME, stored_values, write_series
 
-from monai_vggunet.data import Datalist, annotated_cases, evaluation_datalist, image_cases, load_datalist
+from monai_vggunet.data import (
+    Datalist,
+    annotated_cases,
+    evaluation_datalist,
+    image_cases,
+    load_datalist,
+    read_datalist,
+)
 from monai_vggunet.errors import DatasetError, DicomReadError
 from monai_vggunet.names import same_on_some_disk
 
@@ -503,3 +510,34 @@ def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     caplog.set_level(logging.INFO)
     evaluation_datalist(pairs(tmp_path, "a", "b"), tmp_path / "absent.json")
     assert "judging 2 cases; 0 that the model was trained on are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1], "it is a list; expected an object"),
+        ({"training": []}, "validation is missing"),
+        (
+            {"training": [{"image": 5, "label": "x"}], "validation": []},
+            "training is a list; expected .* each text, with 'image'",
+        ),
+        ({"training": [{"image": "x"}], "validation": []}, "training is a list; expected .* with 'image' and 'label'"),
+        (
+            {"training": [], "validation": [], "segments": {"liver": 300}},
+            "segments is an object; .* from 0 to 255",
+        ),
+        ({"training": [], "validation": [], "segments": {"liver": True}}, "segments is"),
+        ({"training": [], "validation": [], "class_names": "ab"}, "class_names is text; expected a list"),
+        ({"training": [], "validation": [], "surprise": 1}, "a name in it is unknown"),
+    ],
+)
+def test_a_list_of_another_kind_is_refused(tmp_path: Path, content: Any, message: str) -> None:
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=rf"is no list of cases as training writes it \({message}"):
+        read_datalist(tmp_path / "datalist.json")
+
+
+def test_a_list_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"training":' + "[" * 100_000)
+    with pytest.raises(DatasetError, match="is no readable JSON: it is nested too deeply"):
+        annotated_cases(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from bombs import nifti_bomb
 from dicom_phantoms import PATIENT_ID, PATIENT_NAME, oblique, write_series
 from phantoms import affine_of, ct_array, label_array, write_nifti
 from PIL import Image
@@ -290,3 +291,63 @@ def test_the_command_needs_something_to_report() -> None:
     status, printed = run("report")
     assert status == 2
     assert "nothing to report" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": 5}, "source is a number; expected an object"),
+        ({"source": {"shape": "wide"}}, "source.shape is text; expected a list"),
+        (
+            {"volumes_ml": {"liver": "much"}},
+            "volumes_ml is an object; .* each a number",
+        ),
+        ({"volumes_ml": [1]}, "volumes_ml is a list; expected an object"),
+        ({"confidence": {"mean_entropy": []}}, "confidence is"),
+        ({"flags": "empty"}, "flags is text; expected a list"),
+        ({"files": ["mask.nii.gz"]}, "files is .*; expected an object"),
+        ({"identity": 1}, "identity is a number; expected an object"),
+        ({"identity": {"settings": {"reader": 1}}}, "identity.settings.reader is a number; expected an object"),
+        ({"seconds": "long"}, "seconds is text; expected a number"),
+        ({"error": ["x"]}, "error is a list; expected text"),
+    ],
+)
+def test_a_record_of_another_kind_is_named_and_the_others_are_listed(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    for name in ("a", "b"):
+        write_result(tmp_path / name)
+    record = json.loads((tmp_path / "a" / "record.json").read_text())
+    (tmp_path / "a" / "record.json").write_text(json.dumps(record | change))
+    results = report([tmp_path])
+    assert re.search(message, results[0].error)
+    assert not results[1].error
+    index = (tmp_path / "index.html").read_text()
+    assert "its record.json is damaged" in index
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("models/history.json", [{"epoch": 1}], "history.json is not as the bundle writes it: the curve is"),
+        ("models/history.json", [{"epoch": "x", "seconds": 1}], "history.json is not as the bundle writes it"),
+        ("models/history.json", [5], "history.json is not as the bundle writes it"),
+        ("models/model.json", {"class_names": 5}, "model.json is not as the bundle writes it: class_names is a number"),
+        ("models/model.json", {"preprocessing": {"spacing_mm": ["a"]}}, "preprocessing.spacing_mm is"),
+        ("eval/metrics.json", {"per_case": {"worst": 5}}, "metrics.json is not as the bundle writes it: per_case is"),
+        ("eval/datalist.json", {"validation": [{"image": "x"}]}, "datalist.json is not as the bundle writes it"),
+    ],
+)
+def test_files_of_a_run_of_another_kind_are_named(tmp_path: Path, file: str, content: object, message: str) -> None:
+    root = training_run(tmp_path / "run")
+    (root / file).write_text(json.dumps(content))
+    (result,) = report([root])
+    assert re.search(message, result.error)
+
+
+def test_a_mask_that_promises_gigabytes_is_not_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monai_vggunet.memory.available_memory", lambda: 1 << 30)
+    folder, _ = nifti_result(tmp_path)
+    nifti_bomb(folder / "mask.nii.gz", (1000, 1000, 1000), 1 << 30, "uint8")
+    (result,) = report([folder])
+    assert re.search(r"mask\.nii\.gz is damaged: .* it needs 4\.7 GiB of memory", result.error)
