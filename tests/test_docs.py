@@ -31,7 +31,7 @@ PAGES = [
 ]
 MANUAL = [page for page in PAGES if page.parent == DOCS and page.name != "results.md"]
 README_LINES = 130
-NOT_FOR_IMPORT = {f"monai_vggunet.{name}" for name in ("annotation", "cli", "label")}  # used by their commands alone
+NOT_FOR_IMPORT = {f"monai_vggunet.{name}" for name in ("annotation", "cli", "privacy")}  # used within
 BUILD_LIMIT_SEC = 300
 # The pages that list what a config takes, and entries that follow from others, so that no user sets them.
 CONFIG_PAGES = {

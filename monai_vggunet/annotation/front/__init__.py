@@ -6,4 +6,7 @@ before the web application.
 
 from __future__ import annotations
 
-__all__ = ()
+from monai_vggunet.annotation.front.routes import CLOSED, SERVED, Closed, Form, Route
+from monai_vggunet.annotation.front.values import Served
+
+__all__ = ["CLOSED", "SERVED", "Closed", "Form", "Route", "Served"]
