@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.label, pytest.mark.pacs, pytest.mark.browser, pytest.m
 STUDY, SERIES, PATIENT = "1.2.3.4.10", "1.2.3.4.100", "Phantom^Oblique"
 SHAPE = (45, 33, 11)  # an odd number of voxels, which OHIF cannot inflate
 COLORS = {"liver": (221, 130, 101), "spleen": (157, 108, 162)}  # the plug-in's own, by name
+TOKEN = "t0ken-of-the-tests"
 LIMIT_MS = 60_000
 HALF_A_VOXEL = 0.51
 NO_METRIC = "not determined"
@@ -56,7 +57,7 @@ PLACE = f"""([x, y]) => {{
 
 @pytest.fixture(scope="module")
 def archive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Our app, with a model that takes clicks, on an Orthanc that holds one oblique series."""
+    """Our app, with a model that takes clicks and a token, on an Orthanc that holds one oblique series."""
     if why := orthanc_server.why_no_orthanc():
         pytest.skip(why)
     if not PYTHON.is_file():
@@ -75,7 +76,7 @@ def archive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     orthanc = orthanc_server.Orthanc()
     try:
         orthanc.upload(files)
-        with running_server(orthanc.dicomweb, model, root, **secret) as server:
+        with running_server(orthanc.dicomweb, model, root, "--token", TOKEN, **secret) as server:
             yield server
     finally:
         orthanc.stop()
@@ -84,7 +85,8 @@ def archive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 @pytest.fixture(scope="module")
 def page(chromium: Any, archive_server: Server) -> Iterator[Any]:
     """The viewer as a user opens it: the study list, the study, the mode *MONAI Label*, the connection."""
-    context = chromium.new_context(viewport={"width": 1400, "height": 850})
+    asked = {"username": "annotator", "password": archive_server.token}  # what the user answers the browser
+    context = chromium.new_context(viewport={"width": 1400, "height": 850}, http_credentials=asked)
     context.route(lambda url: not url.startswith(archive_server.url), lambda route: route.abort())
     context.set_default_timeout(LIMIT_MS)
     page = context.new_page()
