@@ -73,7 +73,7 @@ def in_label_environment(code: str) -> str:
     """Run a program with MONAI Label at hand; return what it prints."""
     if not PYTHON.is_file():
         pytest.skip("MONAI Label's environment (.label-venv) is not here: scripts/test.sh makes it")
-    path = f"{REPOSITORY / 'monai_vggunet' / 'label' / 'compat'}{os.pathsep}{REPOSITORY}"
+    path = f"{REPOSITORY / 'monai_vggunet' / 'annotation' / 'compat'}{os.pathsep}{REPOSITORY}"
     given = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run([PYTHON, "-c", code], env=given, capture_output=True, text=True, timeout=START_LIMIT_SEC)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -15,7 +15,8 @@ from label_server import PYTHON, Server, running_server, tiny_model
 from phantoms import ct_array, label_array
 
 pytestmark = pytest.mark.label
-STUDY, CT, MOVED, ENDLESS = "1.2.3.4.5", "1.2.3.4.100", "1.2.3.4.200", "1.2.3.4.300"
+STUDY, CT, MOVED, ENDLESS, PAGE = "1.2.3.4.5", "1.2.3.4.100", "1.2.3.4.200", "1.2.3.4.300", "1.2.3.4.400"
+OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Set-Cookie": "a=b"}
 SECRET = "tOp-SECRET-0815"
 
 
@@ -46,6 +47,7 @@ def archive(folder: Path, elsewhere: HostileArchive) -> Iterator[HostileArchive]
     answers = {
         "/dicom-web/series?": search,
         MOVED: answer(b"", status="307 Go", Location=f"{elsewhere.dicomweb}/studies/{STUDY}/series/{MOVED}"),
+        PAGE: answer(b"<script>run()</script>", "text/html", **OPEN_TO_ALL),
         ENDLESS: lambda _: endless(b"HTTP/1.1 100 Continue\r\n\r\n"),
         CT: answer(multipart([file.read_bytes() for file in files]), MULTIPART),
     }
@@ -90,6 +92,24 @@ def test_an_answer_without_end_is_stopped(server: Server) -> None:
     reply = server.infer("vggunet", ENDLESS)
     assert reply.status_code == 502
     assert "HTTP heads or chunk sizes without content" in reply.text
+
+
+@pytest.mark.parametrize("uid", [MOVED, ENDLESS])
+def test_the_viewer_is_not_led_elsewhere_and_does_not_wait_for_ever(
+    server: Server, elsewhere: HostileArchive, uid: str
+) -> None:
+    for service in ("wado", "qido"):
+        reply = server.get(f"/proxy/dicom/{service}/studies/{STUDY}/series/{uid}/metadata")
+        assert reply.status_code == 502
+        assert "the DICOMweb server gave no answer" in reply.json()["detail"]
+    assert not elsewhere.seen
+
+
+def test_a_page_of_the_archives_is_not_shown_as_one_of_the_servers(server: Server) -> None:
+    reply = server.get(f"/proxy/dicom/wado/studies/{STUDY}/series/{PAGE}/metadata")
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/octet-stream")
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert not {name.title() for name in reply.headers} & set(OPEN_TO_ALL)
 
 
 def test_netrc_is_not_looked_at(server: Server, archive: HostileArchive) -> None:

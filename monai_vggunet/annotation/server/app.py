@@ -21,6 +21,7 @@ from monailabel.tasks.activelearning.random import Random
 from monai_vggunet._version import __version__
 from monai_vggunet.annotation.client_segments import descriptions_of
 from monai_vggunet.annotation.front.redaction import redact_logs
+from monai_vggunet.annotation.server.archive import TIMEOUT_SEC, open_archive
 from monai_vggunet.annotation.server.click_task import ClickTask
 from monai_vggunet.annotation.server.datastore import FolderStudies
 from monai_vggunet.annotation.server.dicomweb_studies import DicomWebStudies
@@ -30,14 +31,10 @@ from monai_vggunet.annotation.server.retraining_task import RetrainingTask
 from monai_vggunet.annotation.server.segmentation_task import SegmentationTask
 from monai_vggunet.annotation.server.uncertainty import UncertaintyScoring, UncertaintyStrategy
 from monai_vggunet.data import load_model_spec
-from monai_vggunet.pacs.access import Credentials
-from monai_vggunet.pacs.archive_session import ArchiveSession
 
 __all__ = ["VGGUNetLabelApp"]
 
 ATTEMPTS, FIRST_WAIT_MS = 3, 200  # of requests to the DICOMweb server
-TIMEOUT_SEC = 20.0  # its longest silence: the server answers nothing else meanwhile
-MOST_SERIES_BYTES = 1 << 32  # of one answer: a series comes as a whole
 
 
 class VGGUNetLabelApp(MONAILabelApp):
@@ -67,13 +64,9 @@ class VGGUNetLabelApp(MONAILabelApp):
         return FolderStudies(self.studies, extensions=extensions, auto_reload=reload, read_only=read_only)
 
     def _init_dicomweb_datastore(self) -> Datastore:
-        user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
-        credentials = Credentials(user=user, password=password) if user and password else Credentials()
-        session = ArchiveSession(self.studies, credentials, TIMEOUT_SEC)
-        session.most_bytes = MOST_SERIES_BYTES
         client = DICOMwebClientX(
             url=self.studies,
-            session=session,
+            session=open_archive(),
             qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,

@@ -24,6 +24,7 @@ from monai_vggunet.annotation.access import (
 )
 from monai_vggunet.annotation.front.redaction import redact_logs
 from monai_vggunet.annotation.front.values import Served
+from monai_vggunet.annotation.server.archive import read_archive
 from monai_vggunet.annotation.server.front import Front
 from monai_vggunet.annotation.server.own_folder import use_own_folder
 
@@ -59,6 +60,7 @@ _front = Front(
     os.environ.pop(TOKEN_VARIABLE, ""),  # trainings and scorings, which are processes, do not get to know it
     int(os.environ.get(UPLOAD_VARIABLE) or MOST_UPLOAD_MB) * MEGABYTE,
     _served,
+    read_archive,
 )
 _names = os.environ.get(HOSTS_VARIABLE, "").split(",")
 app = TrustedHostMiddleware(_front, [name for name in _names if name] or list(LOOPBACK_NAMES), www_redirect=False)

@@ -13,17 +13,17 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import requests
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
 from monailabel.datastore.utils.dicom import dicom_web_download_series, dicom_web_upload_dcm
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monai_vggunet.annotation.segimage import label_to_seg, seg_to_label
+from monai_vggunet.annotation.server.archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.annotation.server.datastore import CheckedLabels
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.data import load_model_spec
-from monai_vggunet.errors import PacsError, VGGUNetError, refusal_behind
+from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.outputs import Classes
 from monai_vggunet.pacs.listing import SERIES, STUDY
 from monai_vggunet.transforms import loading
@@ -32,8 +32,6 @@ __all__ = ["DicomWebStudies"]
 
 UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1
 SCANNER = 1  # NIfTI-1 code of scanner-based coordinates
-UNREACHABLE = 502
-UNREACHABLE_ERRORS = (requests.RequestException, PacsError)
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
         try:
             self._seen = DICOMWebDatastore.list_images(self)
         except UNREACHABLE_ERRORS as error:
-            _log.warning("the DICOMweb server does not list its series: %s", _word(error))
+            _log.warning("the DICOMweb server does not list its series: %s", word_of(error))
         return self._seen
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
@@ -61,7 +59,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
         try:
             self._seen_labeled = DICOMWebDatastore.get_labeled_images(self)
         except UNREACHABLE_ERRORS as error:
-            _log.warning("the DICOMweb server does not list its labels: %s", _word(error))
+            _log.warning("the DICOMweb server does not list its labels: %s", word_of(error))
         return self._seen_labeled
 
     def get_image_uri(self, image_id: str) -> str:
@@ -143,7 +141,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
             try:
                 uid = dicom_web_upload_dcm(str(target), self._client)
             except UNREACHABLE_ERRORS as error:
-                raise refuse(UNREACHABLE, f"the DICOMweb server did not take the label: {_word(error)}") from error
+                raise refuse(UNREACHABLE, f"the DICOMweb server did not take the label: {word_of(error)}") from error
         if not uid:
             raise refuse(UNREACHABLE, "the DICOMweb server did not say that it stored the label")
         return str(uid)
@@ -158,7 +156,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
         except (IndexError, StopIteration):
             raise refuse(NOT_FOUND, f"the DICOMweb server has no series {series_uid}") from None
         except UNREACHABLE_ERRORS as error:
-            text = f"series {series_uid} could not be fetched from the DICOMweb server: {_word(error)}"
+            text = f"series {series_uid} could not be fetched from the DICOMweb server: {word_of(error)}"
             raise refuse(UNREACHABLE, text) from error
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
@@ -195,12 +193,3 @@ def _convert(series: Path, target: Path) -> None:
     nifti.header.set_xyzt_units("mm", "sec")
     nifti.set_sform(affine, code=SCANNER)  # a qform cannot hold the shear of a tilted gantry
     nib.save(nifti, target)
-
-
-def _word(error: Exception) -> str:
-    """Say what went wrong without the request's address, which may hold a secret."""
-    refusal = refusal_behind(error)
-    if refusal is not None:
-        return str(refusal)
-    response = getattr(error, "response", None)
-    return type(error).__name__ if response is None else f"status {response.status_code}"

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monai_vggunet.annotation.front.checks import checked_query, find_route, written_path
@@ -23,7 +24,7 @@ __all__ = ["Front"]
 
 UNAUTHORIZED, FORBIDDEN, UNSUPPORTED = 401, 403, 415  # RFC 9110
 POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
-LOGIN = "/auth/"  # routes that are answered here
+LOGIN, ARCHIVE = "/auth/", "/proxy/dicom/"  # routes that are answered here
 # of a request's headers these alone are passed on; what says how long or of what type the body is, is written anew
 PASSED_HEADERS = (
     b"accept",
@@ -35,7 +36,7 @@ PASSED_HEADERS = (
     b"range",
     b"user-agent",
 )
-# A PACS' answers are passed on with its headers: it may allow other origins to read them, or set a cookie.
+# Whatever MONAI Label or a library in it may come to say
 REMOVED_HEADERS = (b"access-control-", b"set-cookie")
 # The viewer evaluates code of its own (WebAssembly, workers from memory); nothing is fetched from elsewhere.
 CONTENT_POLICY = (
@@ -61,10 +62,19 @@ class Front:
         token: what a client must have; empty where none is asked for, which is served on the loopback address alone.
         most_upload_bytes: of a request with a file.
         served: says what the server offers; asked with each request, for MONAI Label makes its app on the first.
+        read_archive: answers for a resource of the studies' DICOMweb server.
     """
 
-    def __init__(self, app: ASGIApp, token: str, most_upload_bytes: int, served: Callable[[], Served]) -> None:
-        self.app, self.token, self.most_upload_bytes, self.served = app, token, most_upload_bytes, served
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str,
+        most_upload_bytes: int,
+        served: Callable[[], Served],
+        read_archive: Callable[[str], Response],
+    ) -> None:
+        self.app, self.token, self.most_upload_bytes = app, token, most_upload_bytes
+        self.served, self.read_archive = served, read_archive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or pass on the server's start and end."""
@@ -91,6 +101,10 @@ class Front:
                 await self._login(route, body, request)(scope, receive, answering)
                 return
             path, raw_path = written_path(route, parts)
+            if route.archive:
+                answer = await run_in_threadpool(self.read_archive, path.removeprefix(ARCHIVE))
+                await answer(scope, receive, answering)
+                return
             passed = {**scope, "path": path, "raw_path": raw_path, "query_string": query}
             passed["headers"] = _passed_headers(scope, body)
             await self.app(passed, replayed(body, receive), answering)
