@@ -31,6 +31,12 @@ LIMIT_SEC = 240  # of a command, for machines that do much else; without what is
 NO_FILE = ("pipe", "socket", "device", "terminal", "link_to_pipe")
 
 
+@pytest.fixture(autouse=True)
+def _names_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it is about names; `tests/test_privacy.py` sees to it that they are hidden."""
+    monkeypatch.setenv("MONAI_VGGUNET_SHOW_PHI", "1")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("model"))

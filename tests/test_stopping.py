@@ -83,18 +83,16 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM, times: in
 
 
 MAIN_WAITS = """
-from monai_vggunet import cli
-cli.app = stuck
-cli.main()
+from monai_vggunet.cli.endings import run_to_its_end
+run_to_its_end(stuck)
 """
 THREAD_WAITS = """
-from monai_vggunet import cli
+from monai_vggunet.cli.endings import run_to_its_end
 from concurrent.futures import ThreadPoolExecutor
 def run():
     with ThreadPoolExecutor(1) as pool:
         pool.submit(stuck).result()
-cli.app = run
-cli.main()
+run_to_its_end(run)
 """
 
 
@@ -136,9 +134,9 @@ def test_a_forced_end_removes_what_must_not_stay(tmp_path: Path) -> None:
     process, helpers = start(
         f"""
         import tempfile
-        from monai_vggunet import cli
-        from monai_vggunet.dicom import helpers
         from monai_vggunet.atomic_files import atomic_path
+        from monai_vggunet.cli.endings import run_to_its_end
+        from monai_vggunet.dicom.parallel import spread
         from monai_vggunet.segment.pacs_studies import _temporary_folder
 
         tempfile.tempdir = {str(tmp_path)!r}
@@ -149,18 +147,17 @@ def test_a_forced_end_removes_what_must_not_stay(tmp_path: Path) -> None:
             with _temporary_folder() as folder, atomic_path({str(tmp_path / "mask.nii.gz")!r}) as temporary:
                 temporary.write_bytes(b"half")
                 open(os.path.join(folder, "image.dcm"), "w").close()
-                helpers.spread_contained(nap, [1000.0, 1000.0], lambda *_: None, 2)
+                spread.spread_contained(nap, [1000.0, 1000.0], lambda *_: None, 2)
 
         def run():
             worker = threading.Thread(target=work)
             worker.start()
-            while not any(helper.busy for helper in helpers._all):
+            while not any(helper.busy for helper in spread._all):
                 time.sleep(0.01)
-            print("waiting", *[helper.process.pid for helper in helpers._all], flush=True)
+            print("waiting", *[helper.process.pid for helper in spread._all], flush=True)
             worker.join()
 
-        cli.app = run
-        cli.main()
+        run_to_its_end(run)
         """
     )
     assert helpers.split()
@@ -181,7 +178,11 @@ main()
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("segmenter", "load_model_spec"), ("segment", "content_digest"), ("segment", "study_record")],
+    [
+        ("segment.segmenter", "load_model_spec"),
+        ("segment.archive", "content_digest"),
+        ("segment.archive", "study_record"),
+    ],
     ids=["loading_the_model", "reading", "writing"],
 )
 def test_segment_ends_and_leaves_nothing_half_written(
@@ -197,7 +198,7 @@ def test_segment_ends_and_leaves_nothing_half_written(
 
 def test_segment_ends_in_the_middle_of_a_computation(model: Path, volume: Path, tmp_path: Path) -> None:
     words = ["segment", str(volume), "-o", str(tmp_path / "out"), "--model", str(model), "--engine", "torch"]
-    program = COMMAND.format(module="segmenter", name="Segmenter.compute", words=words)
+    program = COMMAND.format(module="segment.segmenter", name="Segmenter.compute", words=words)
     process, _ = start(LONG_COMPUTATION, program)
     assert stop(process, signal.SIGINT)[0] == 130
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from monai_vggunet.errors import OutputWriteError
+from monai_vggunet.layout import walk
 from monai_vggunet.names import readable
 from monai_vggunet.privacy.free_text import is_harmless, is_uid, split_ending
 from monai_vggunet.privacy.name_book import CASE, FILE, FOLDER, TEXT, book
@@ -145,7 +146,7 @@ def know_tree(root: str | os.PathLike[str]) -> None:
         return
     _known.add_root(root)
     _known.add([Path(root).name], FOLDER if os.path.isdir(root) else FILE)
-    for _, folders, files in os.walk(root):
+    for _, folders, files in walk(root):
         _known.add(folders, FOLDER)
         _known.add(files, FILE)
 

@@ -19,6 +19,7 @@ from monai_vggunet.errors import ConfigurationError, OutputWriteError
 from monai_vggunet.layout import NAMES
 from monai_vggunet.privacy.free_text import is_uid, split_ending
 from monai_vggunet.privacy.setting import shows_phi
+from monai_vggunet.regular_files import read_text
 
 __all__ = ["NAMES", "NameBook", "book", "keep_names", "write_down"]
 
@@ -175,7 +176,7 @@ def _content(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
         bytes.fromhex(content["salt"])
         if not all(isinstance(entry, Mapping) and "name" in entry for entry in content["names"].values()):
             raise ValueError("an entry without a name")

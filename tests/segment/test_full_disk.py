@@ -77,7 +77,7 @@ def test_a_disk_may_be_full_at_any_moment(command: Command, volume: Path, disk: 
     assert FULL in said
     (disk / "other").unlink()
     assert not [name for name in files_below(disk) if name.startswith(".")]
-    whole = {"mask.nii.gz", "mask.json", "record.json", "index.html"}
+    whole = {"mask.nii.gz", "mask.json", "record.json", "index.html", "names.json"}
     assert files_below(disk) <= whole
     for path in disk.rglob("*.json"):
         json.loads(path.read_text())
