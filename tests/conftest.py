@@ -31,11 +31,12 @@ def _subnormals_stay_numbers() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _names_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undo what the command line and `initialize` do to logs and tracebacks, and forget the names of other tests."""
-    from monai_vggunet.privacy import known_names, name_book
+    from monai_vggunet.privacy import known_names, name_book, sinks
 
     monkeypatch.delenv("MONAI_VGGUNET_SHOW_PHI", raising=False)
     monkeypatch.setattr(known_names, "_known", known_names.KnownNames())
     monkeypatch.setattr(name_book, "_book", name_book.NameBook())
+    monkeypatch.setattr(sinks, "_also", [])
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     for owner, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(owner, name, getattr(owner, name))

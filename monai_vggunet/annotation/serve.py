@@ -17,11 +17,12 @@ from pathlib import Path
 import monai_vggunet.annotation.compat
 from monai_vggunet.annotation.access import LOOPBACK, Access, access_options, chosen_access, require_no_password
 from monai_vggunet.annotation.app_code import CODE, require_apart
-from monai_vggunet.annotation.front.redaction import redact_logs
+from monai_vggunet.annotation.front.redaction import hide_studies, redact_logs
 from monai_vggunet.annotation.lock import held_alone
 from monai_vggunet.annotation.placing import DEFAULT_NAME, place_app
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.errors import ConfigurationError, VGGUNetError
+from monai_vggunet.privacy import know_input, tell
 
 __all__ = ["main", "server_command", "server_environment"]
 
@@ -89,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         access = chosen_access(given)
+        if not given.studies.startswith(WEB):
+            know_input(given.studies)
         studies = _studies(given.studies)
         app = Path(given.app).resolve()
         load_model_spec(Path(given.model).with_suffix(".json"))
@@ -96,11 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_apart(app, [place for place in (studies, *settings) if place and not place.startswith(WEB)])
         with held_alone(app / LOCK, f"another server runs on {app}: end it, or name another folder with --app"):
             place_app(app, given.model, given.name, given.stock)
-            print(f"http://{given.host}:{given.port} will serve {studies}; Ctrl-C ends it", flush=True)
+            hide_studies(app, studies)
+            tell(f"http://{given.host}:{given.port} will serve {studies}; Ctrl-C ends it")
+            sys.stdout.flush()
             command = server_command(app, studies, given.name, given.port, given.host)
             return _become_server(command, server_environment(app, given.name, access))
     except VGGUNetError as error:
-        print(f"monai-vggunet: {error}", file=sys.stderr)
+        tell(f"monai-vggunet: {error}", error=True)
         return 2
 
 

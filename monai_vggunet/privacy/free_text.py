@@ -8,7 +8,7 @@ import unicodedata
 from monai_vggunet.privacy.setting import shows_phi
 from monai_vggunet.privacy.vocabulary import FILE_ENDINGS, KERNEL_LETTERS, UNITS, WORDS
 
-__all__ = ["clean_quotations", "clean_text", "clean_uid", "is_harmless", "is_uid", "quoted", "split_ending"]
+__all__ = ["LEFT_OUT", "clean_quotations", "clean_text", "clean_uid", "is_harmless", "is_uid", "quoted", "split_ending"]
 
 LEFT_OUT = "…"
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from monai_vggunet.errors import OutputWriteError
 from monai_vggunet.layout import walk
@@ -200,7 +200,8 @@ def is_pseudonym(name: str) -> bool:
 def _forms(name: str) -> set[str]:
     """Return the ways in which a message may write a name: as it is, escaped as in Python or JSON, as in a URL."""
     escaped = name.encode("unicode_escape").decode("ascii")
-    return {name, readable(name), repr(name)[1:-1], escaped, quote(name, errors="surrogateescape")}
+    urls = {each(name, safe=safe, errors="surrogateescape") for each in (quote, quote_plus) for safe in ("/", "!'()*")}
+    return {name, readable(name), repr(name)[1:-1], escaped, *urls}
 
 
 _known = KnownNames()

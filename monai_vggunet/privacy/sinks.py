@@ -22,6 +22,7 @@ __all__ = ["hide_names", "protect_logs", "protect_output", "tell"]
 # Libraries that log what they read in headers.
 _QUOTING_LOGGERS = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client")
 _MARK = "_monai_vggunet_hides_names"
+_also: list[Callable[[str], str]] = []
 
 
 def hide_names(
@@ -59,17 +60,22 @@ def protect_output() -> None:
             setattr(owner, name, _marked(hook(former)))
 
 
-def protect_logs() -> None:
+def protect_logs(also: Callable[[str], str] | None = None) -> None:
     """Let every record that any logger makes, and every warning, show pseudonyms in place of names.
 
     It is done where records are made, so that handlers that others add, now or later, are covered too.
+
+    Args:
+        also: what else texts of records pass through, names shown or not; given again, it is applied once.
     """
+    if also is not None and also not in _also:
+        _also.append(also)
     former = logging.getLogRecordFactory()
     if not hasattr(former, _MARK):
 
         def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
             record = former(*args, **kwargs)
-            if not shows_phi():
+            if _also or not shows_phi():
                 _make_private(record)
             return record
 
@@ -88,7 +94,7 @@ def protect_logs() -> None:
 
 def _make_private(record: logging.LogRecord) -> None:
     """Replace names in a record: in its text, in what is filled into it, in the traceback it carries."""
-    if record.name.partition(".")[0] in _QUOTING_LOGGERS:
+    if record.name.partition(".")[0] in _QUOTING_LOGGERS and not shows_phi():
         record.msg, record.args = f"{record.name} {WITHHELD}", None
     record.msg = _private(record.msg)
     if isinstance(record.args, Mapping):
@@ -96,7 +102,8 @@ def _make_private(record: logging.LogRecord) -> None:
     elif record.args:
         record.args = tuple(_private(value) for value in record.args)
     if record.exc_info and record.exc_info[1] is not None:
-        record.exc_text, record.exc_info = private_traceback(record.exc_info[1]).rstrip("\n"), None
+        text = private_traceback(record.exc_info[1]).rstrip("\n")
+        record.exc_text, record.exc_info = _also_cleaned(text), None
 
 
 def _private(value: Any) -> Any:
@@ -104,8 +111,14 @@ def _private(value: Any) -> Any:
     if isinstance(value, (bool, int, float, type(None))):
         return value
     plain = str(value)
-    shown = private_text(value) if isinstance(value, BaseException) else redact(plain)
+    shown = _also_cleaned(private_text(value) if isinstance(value, BaseException) else redact(plain))
     return value if shown == plain else shown
+
+
+def _also_cleaned(text: str) -> str:
+    for clean in _also:
+        text = clean(text)
+    return text
 
 
 def _before_ending(former: Callable[..., Any]) -> Callable[..., Any]:

@@ -47,6 +47,7 @@ NOT_SHAPING = {
     "early_stop#patience": "how long",
     "*resume": "whether to go on at all",
     "show_bar": "what is shown",
+    "show_phi": "what is shown",
     "*#progress": "what is shown",
     "*#bar": "what is shown",
     "initialize": "the process: weights and draws follow seed and epoch, or the checkpoint",
@@ -77,6 +78,7 @@ WATCHERS = {
     "TrainingProgressHandler",
 }
 CASE_LISTS = "*#data"  # ids of lists of cases, which hold names and paths
+FREE_TEXT = "description"  # of the reader: what somebody typed, perhaps a name
 SEPARATOR = "#"
 TARGET = "_target_"
 EVALUATED = ("$", "@", "%")  # how MONAI's expressions, references and macros begin
@@ -165,6 +167,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         return
     if not isinstance(value, (Mapping, list, tuple)) or _is_data(value):
         is_private = fnmatchcase(name, CASE_LISTS) and not isinstance(value, str)
+        is_private |= name.endswith(f"{SEPARATOR}{FREE_TEXT}") or (isinstance(value, Mapping) and FREE_TEXT in value)
         yield name, _hash(_plain(value)) if is_private else _kept(value)
     elif not isinstance(value, Mapping) or str(value.get(TARGET)).rsplit(".", 1)[-1] not in WATCHERS:
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):

@@ -1,15 +1,24 @@
-"""No user and no password of a URL in a log."""
+"""What no log of the server holds: user and password of a URL, and the names of studies.
+
+A study's id is the name of its file, which clients list and ask for. It stays in what they are sent; logs show its
+pseudonym (see `privacy`), and nothing of an id that there is not.
+"""
 
 from __future__ import annotations
 
-import logging
+import os
 import re
-from typing import Any
+from pathlib import Path
+from urllib.parse import unquote_plus
 
-__all__ = ["redact_logs", "redacted"]
+from monai_vggunet.privacy import hide_names, is_pseudonym, know_tree, protect_logs
+from monai_vggunet.privacy.free_text import LEFT_OUT, is_harmless
+
+__all__ = ["hide_studies", "redact_logs", "redacted"]
 
 USER_INFO = re.compile(r"(?<=://)[^\s/?#]+@")  # RFC 3986 3.2.1
 HIDDEN = "***@"
+ASKED_FOR = re.compile(r"(?<=[?&]image=)[^\s&#\"']+")  # in the address of a request
 
 
 def redacted(text: str) -> str:
@@ -19,22 +28,27 @@ def redacted(text: str) -> str:
 
 def redact_logs() -> None:
     """Let every record that is logged in this process from now on, tracebacks included, pass through `redacted`."""
-    former = logging.getLogRecordFactory()
-    if getattr(former, "redacts", False):
-        return
+    protect_logs(also=redacted)
 
-    def record_without_secrets(*args: Any, **options: Any) -> logging.LogRecord:
-        record = former(*args, **options)
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):  # arguments that do not fit: logging itself tells so, later
-            message = f"{record.msg} {record.args}"
-        clean = redacted(message)
-        if clean != message:  # otherwise formatters that look at the arguments find them
-            record.msg, record.args = clean, None
-        if record.exc_info and record.exc_info[0] is not None:
-            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
-        return record
 
-    record_without_secrets.redacts = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(record_without_secrets)
+def hide_studies(app: str | os.PathLike[str], studies: str) -> None:
+    """Let logs and tracebacks of this process show pseudonyms of studies; `names.json` in the app's folder lists them.
+
+    Args:
+        app: the app's folder.
+        studies: folder of studies, or the URL of a DICOMweb server, whose studies are called by UIDs.
+    """
+    hide_names(app)
+    redact_logs()
+    protect_logs(also=_without_unknown_study)
+    if Path(studies).is_dir():
+        know_tree(studies)
+
+
+def _without_unknown_study(text: str) -> str:
+    """Leave out the id of a study that is not known here: somebody typed it."""
+    return ASKED_FOR.sub(lambda found: found[0] if _names_nobody(unquote_plus(found[0])) else LEFT_OUT, text)
+
+
+def _names_nobody(study: str) -> bool:
+    return is_harmless(study) or is_pseudonym(study)

@@ -20,7 +20,7 @@ from monailabel.tasks.activelearning.random import Random
 
 from monai_vggunet._version import __version__
 from monai_vggunet.annotation.client_segments import descriptions_of
-from monai_vggunet.annotation.front.redaction import redact_logs
+from monai_vggunet.annotation.front.redaction import hide_studies
 from monai_vggunet.annotation.server.archive import TIMEOUT_SEC, open_archive
 from monai_vggunet.annotation.server.click_task import ClickTask
 from monai_vggunet.annotation.server.datastore import FolderStudies
@@ -51,7 +51,7 @@ class VGGUNetLabelApp(MONAILabelApp):
         self.bundle = Path(app_dir) / "model" / self.model_name
         self.model = self.bundle / "models" / "model.pt"
         metadata = json.loads((self.bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        redact_logs()  # also in the processes that train and score
+        hide_studies(Path(app_dir).resolve().parent, studies)  # also in the processes that train and score
         super().__init__(app_dir, studies, conf, "monai-vggunet", metadata["description"], __version__)
         self._datastore.model = self.model  # type: ignore[attr-defined]
 

@@ -22,6 +22,7 @@ from monai_vggunet.errors import LabelContentError
 from monai_vggunet.layout import results_among
 from monai_vggunet.names import listed, readable
 from monai_vggunet.outputs import write_mask
+from monai_vggunet.privacy import know_cases, know_names
 
 __all__ = ["CheckedLabels", "FolderStudies"]
 
@@ -47,6 +48,7 @@ class CheckedLabels(LocalDatastore):
         """
         folder = Path(path)
         files = super()._list_files(path, patterns)
+        know_names(folder / name for name in files)
         results = results_among(folder, os.listdir(folder))
         fit = {name: file for name, file in files.items() if name not in results and _can_be_served(folder / name)}
         if len(fit) < len(files):
@@ -108,6 +110,7 @@ class FolderStudies(CheckedLabels):
         with refusals_as_answers():
             if not is_name(image_id):
                 raise refuse(BAD_CONTENT, f"a study cannot be called {image_id!r}: choose a name, never a path")
+            know_cases([image_id])
             if image_id in self.list_images():
                 known = self.get_image_uri(image_id)
                 if os.path.exists(known) and sha256_of_file(known) == sha256_of_file(image_filename):

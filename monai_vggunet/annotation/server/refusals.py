@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.exception import MONAILabelException
 
 from monai_vggunet.errors import refusal_behind
+from monai_vggunet.privacy import redact
 
 __all__ = ["BAD_CONTENT", "CONFLICT", "NOT_FOUND", "refuse", "refusals_as_answers"]
 
@@ -19,8 +20,8 @@ _log = logging.getLogger(__name__)
 
 
 def refuse(status: int, text: str) -> HTTPException:
-    """Return the exception that makes the server answer `{"detail": text}` with this status."""
-    return HTTPException(status_code=status, detail=text)
+    """Return the exception that makes the server answer `{"detail": text}` with this status, studies by pseudonyms."""
+    return HTTPException(status_code=status, detail=redact(text))
 
 
 @contextmanager
