@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
-from monai_vggunet.privacy import NAMES, book, keep_names
+from monai_vggunet.privacy import NAMES, book, keep_names, name_book
 from monai_vggunet.privacy.name_book import NameBook
 
 
@@ -123,7 +123,7 @@ def test_a_list_of_another_user_stays_theirs(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_text", denied)
+        patched.setattr(name_book, "read_text", denied)
         theirs = NameBook(tmp_path / NAMES)
     assert theirs.pseudonym("Smith").startswith("case-")
     theirs.save()
