@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from monai_vggunet.dicom.headers.records import ImageKind
 from monai_vggunet.dicom.survey import CaseSurvey, SeriesSurvey, StackSurvey
 from monai_vggunet.names import MOST_NAMED, listed_by_reason, readable, readable_lines
 from monai_vggunet.privacy import clean_text, clean_uid, redact, shows_phi
 
 __all__ = ["print_survey", "survey_as_json"]
+
+# A line fits 80 columns: what is longer is cut in the description alone.
+_COLUMNS: dict[str, dict[str, Any]] = {
+    "": {"width": 1},
+    "number": {"min_width": 5, "justify": "right", "no_wrap": True},
+    "modality": {"min_width": 8, "no_wrap": True},
+    "description": {"ratio": 1, "no_wrap": True, "overflow": "ellipsis"},
+    "size": {"min_width": 11, "no_wrap": True},
+    "spacing": {"min_width": 19, "no_wrap": True},
+    "state": {"width": 10, "no_wrap": True},
+}
+_INDENT = 17  # of what is said about a series: below its description
+_STATES = {ImageKind.LOCALIZER: "localizer", ImageKind.SECONDARY_CAPTURE: "screenshot"}
 
 
 def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
@@ -35,14 +52,15 @@ def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
 
 
 def print_survey(cases: list[CaseSurvey], console: Console) -> None:
-    """Print one table per case, with what would be segmented first in sight, and what is left out below.
+    """Print a line per series under its case, marked if it would be segmented, and below it what is odd about it.
 
     What can name a patient is hidden as in `survey_as_json`. Of many files that are left out for one reason the first
     are named and the others counted; where names are hidden all are counted.
     """
     for case, name in zip(cases, _case_names(cases)):
+        console.print(name, style="bold", highlight=False, markup=False)
         if case.series:
-            console.print(_table(case, name))
+            console.print(_lines(case), highlight=False)
         for finding in case.findings:
             if "skipped" in finding and case.skipped:
                 continue  # the files stand below
@@ -68,38 +86,54 @@ def _left_out(case: CaseSurvey) -> list[str]:
     return [*lines, f"{sum(rest)} more file(s), for {len(rest)} other reasons"] if rest else lines
 
 
-def _table(case: CaseSurvey, name: str) -> Table:
-    table = Table(title=escape(name), title_justify="left", show_lines=True)
-    names = ["", "series", "description", "volume", "size, voxels", "spacing, mm", "findings"]
-    patients = any(series.patient for series in case.series)
-    for name in names + (["patient"] if patients else []):
-        table.add_column(name, overflow="fold", justify="right" if name.startswith("spacing") else "left")
+def _lines(case: CaseSurvey) -> Table:
+    """Return a line per series, or per stack where it has several, with what a user should know below it."""
+    outer = Table.grid(expand=True)
     for series in case.series:
         for stack in series.stacks or (None,):
-            first = stack is None or stack.number == 0
-            cells = [escape(readable_lines(text)) for text in _cells(series, stack, first)]
-            if patients:
-                cells.append(escape(readable(" · ".join(series.patient.values()))) if first else "")
             chosen = stack is not None and stack.number == series.chosen
-            table.add_row(*cells, style="bold green" if chosen else "" if not series.reason else "dim")
-    return table
+            style = "bold green" if chosen else "" if not series.reason else "dim"
+            line = Table.grid(padding=(0, 1, 0, 0), expand=True)
+            for name, how in _COLUMNS.items():
+                line.add_column(name, **how)
+            line.add_row(*(escape(readable_lines(text)) for text in _cells(series, stack)), style=style)
+            outer.add_row(line)
+            for note in _notes(series, stack, case.findings):
+                outer.add_row(
+                    Padding(Text(readable_lines(note), overflow="fold"), (0, 0, 0, _INDENT)),
+                    style="" if chosen else "dim",
+                )
+    return outer
 
 
-def _cells(series: SeriesSurvey, stack: StackSurvey | None, first: bool) -> list[str]:
-    modality, uid = clean_text(series.modality), clean_uid(series.series_uid)
-    who = f"{series.series_number} {modality}\n{uid}" if first else ""
-    what = clean_text(series.description) if first else ""
+def _cells(series: SeriesSurvey, stack: StackSurvey | None) -> list[str]:
+    """Return marker, number, modality, description, size, spacing and state of a series or one of its stacks."""
+    what = clean_text(series.description)
     if stack is None:
-        return ["", who, what, series.kind, "", "", redact(series.reason)]
+        return ["", series.series_number, clean_text(series.modality), what, "", "", "no image"]
     chosen = stack.number == series.chosen
-    spacing = " × ".join(f"{edge:.4g}" for edge in stack.spacing_mm) if stack.spacing_mm else "-"
-    notes = [f"cannot be read: {stack.problem}"] if stack.problem else list(stack.findings)
-    if first and series.reason and series.reason != stack.problem:
-        notes.insert(0, f"not segmented: {series.reason}")
-    elif not chosen and series.chosen is not None:
-        notes.insert(0, "not segmented: another volume of the series is the obvious one")
-    size = " × ".join(map(str, stack.size))
-    return ["→" if chosen else "", who, what, f"{stack.number}: {stack.label}", size, spacing, redact("\n".join(notes))]
+    number = series.series_number if len(series.stacks) == 1 else f"{series.series_number}.{stack.number}"
+    state = (
+        "segmented" if chosen else "unreadable" if stack.problem else _STATES.get(ImageKind(series.kind), "not chosen")
+    )
+    spacing = "×".join(f"{edge:.3g}" for edge in stack.spacing_mm) + " mm" if stack.spacing_mm else ""
+    size = "×".join(map(str, stack.size))
+    return ["→" if chosen else "", number, clean_text(series.modality), what, size, spacing, state]
+
+
+def _notes(series: SeriesSurvey, stack: StackSurvey | None, of_case: Collection[str]) -> list[str]:
+    """Return why a stack is not taken and what is odd about it, each once; what is said of the whole case stands there."""
+    if stack is None:
+        return []
+    notes = [f"stack {stack.number}: {stack.label}"] if len(series.stacks) > 1 else []
+    if series.patient and stack.number == 0:
+        notes.append("patient: " + " · ".join(filter(None, series.patient.values())))
+    if stack.problem:
+        notes.append(stack.problem)
+    elif series.reason and stack.number == 0 and series.reason not in (series.kind, *of_case):
+        notes.append(series.reason)
+    said = Counter([*notes, *stack.findings])
+    return [redact(text) + (f" ({count} times)" if count > 1 else "") for text, count in said.items()]
 
 
 def _series_as_json(series: SeriesSurvey, case: str) -> dict[str, Any]:

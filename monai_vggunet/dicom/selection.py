@@ -95,7 +95,7 @@ def _fitting(
         series
         for series in all_series
         if series.stacks
-        and (series_uid is None or series.series_uid == series_uid)
+        and (series_uid is None or series_uid in (series.series_uid, series.series_number))
         and (modality is None or series.modality.upper() == modality.upper())
     ]
     if description is None:
