@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
+from monai_vggunet.annotation.front.redaction import redacted
 from monai_vggunet.errors import ConfigurationError
 
 __all__ = [
@@ -33,7 +35,10 @@ LOOPBACK_NAMES = ("localhost", LOOPBACK, "[::1]")
 TOKEN_VARIABLE = "MONAI_VGGUNET_LABEL_TOKEN"
 HOSTS_VARIABLE, UPLOAD_VARIABLE = "MONAI_VGGUNET_LABEL_HOSTS", "MONAI_VGGUNET_LABEL_MAX_UPLOAD_MB"
 MOST_UPLOAD_MB = 2048  # a CT of 2000 slices, uncompressed, has half of it
+SHORT_TOKEN = 16  # characters; as many letters and digits as a UUID's random part
 ARCHIVE_USER, ARCHIVE_PASSWORD = "MONAI_LABEL_DICOMWEB_USERNAME", "MONAI_LABEL_DICOMWEB_PASSWORD"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Access:
     token: str = ""
     max_upload_mb: int = MOST_UPLOAD_MB
 
+    @property
+    def address(self) -> str:
+        """The host as URLs have it."""
+        return _in_brackets(self.host)
+
     def environment(self) -> dict[str, str]:
         """Return what the front reads; the token is taken out of the environment again before a process is started."""
         return {
@@ -66,7 +76,7 @@ def access_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default=LOOPBACK,
-        help="address to listen on; another than this machine's own needs a token (%(default)s)",
+        help="address to listen on; one that other machines reach needs a token (%(default)s)",
     )
     parser.add_argument(
         "--allow-host",
@@ -79,7 +89,7 @@ def access_options(parser: argparse.ArgumentParser) -> None:
         "--token-file", metavar="FILE", help=f"file with the token clients must send; or set {TOKEN_VARIABLE}"
     )
     parser.add_argument(
-        "--token", help="the token itself; everyone on this machine can read it in the list of processes"
+        "--token", help="the token itself, which every user of this machine can read in the list of processes"
     )
     parser.add_argument(
         "--max-upload-mb", type=int, default=MOST_UPLOAD_MB, help="megabytes of the largest upload (%(default)s)"
@@ -113,16 +123,21 @@ def chosen_access(given: argparse.Namespace, environment: Mapping[str, str] = os
     names = dict.fromkeys(
         _in_brackets(name.lower()) for name in (*LOOPBACK_NAMES, *_names_of(given.host), *given.allow_host)
     )
-    return Access(given.host, tuple(names), token, given.max_upload_mb)
+    if token and len(token) < SHORT_TOKEN:
+        _log.warning("the token has %d characters, which can be guessed: give it %d or more", len(token), SHORT_TOKEN)
+    return Access(given.host.strip("[]"), tuple(names), token, given.max_upload_mb)
 
 
 def require_no_password(url: str) -> None:
     """Refuse a DICOMweb URL that holds a secret: it would stand in the list of processes, in logs and on pages.
 
     Raises:
-        ConfigurationError: it has a user or a password, or a query; the text repeats neither.
+        ConfigurationError: it has a user or a password, or a query, or is no URL; the text repeats no secret.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f"{redacted(url)} is no URL: {error}") from None
     if "@" in parts.netloc:
         bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         raise ConfigurationError(

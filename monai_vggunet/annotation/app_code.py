@@ -8,12 +8,14 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import monai_vggunet
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
 
 __all__ = ["CODE", "READ_ONLY", "place_code", "require_apart"]
 
 CODE = "code"  # folder of an app with its `main.py`
 READ_ONLY, RUN_ONLY = 0o444, 0o555
+PACKAGE = Path(monai_vggunet.__file__).resolve().parent
 
 
 def place_code(
@@ -53,7 +55,7 @@ def place_code(
 
 
 def require_apart(app: str | os.PathLike[str], written: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuse folders that requests write to where the app lies in one of them, or one of them beside its code.
+    """Refuse folders that requests write to where code lies in one of them: the app's, or this package's.
 
     Args:
         app: the app's folder.
@@ -66,6 +68,10 @@ def require_apart(app: str | os.PathLike[str], written: Iterable[str | os.PathLi
     own = home / "cache"  # the app's own copies
     for folder in written:
         place = Path(folder).resolve()
+        if PACKAGE.is_relative_to(place):
+            raise ConfigurationError(
+                f"requests write to {place}, where the program itself lies ({PACKAGE}): name another folder"
+            )
         if home.is_relative_to(place) or (place.is_relative_to(home) and not place.is_relative_to(own)):
             raise ConfigurationError(
                 f"requests write to {place}, and {home} is the app's folder with its code: one must not lie in the "

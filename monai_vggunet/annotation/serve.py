@@ -100,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with held_alone(app / LOCK, f"another server runs on {app}: end it, or name another folder with --app"):
             place_app(app, given.model, given.name, given.stock)
             hide_studies(app, studies)
-            tell(f"http://{given.host}:{given.port} will serve {studies}; Ctrl-C ends it")
+            tell(f"http://{access.address}:{given.port} will serve {studies}; Ctrl-C ends it")
             sys.stdout.flush()
-            command = server_command(app, studies, given.name, given.port, given.host)
+            command = server_command(app, studies, given.name, given.port, access.host)
             return _become_server(command, server_environment(app, given.name, access))
     except VGGUNetError as error:
         tell(f"monai-vggunet: {error}", error=True)
@@ -111,8 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _studies(given: str) -> str:
     """Return where the studies are, a folder's path in full."""
-    if given.startswith(WEB):
+    if "://" in given:
         require_no_password(given)
+        if not given.startswith(WEB):
+            raise ConfigurationError(f"{given} is no DICOMweb URL; expected one that begins with {' or '.join(WEB)}")
         return given
     if not Path(given).is_dir():
         raise ConfigurationError(f"there is no folder {given}: name the folder of studies, or a DICOMweb URL")

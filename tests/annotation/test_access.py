@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from label_server import tiny_model
 
+import monai_vggunet
 from monai_vggunet.annotation.access import TOKEN_VARIABLE, Access, access_options, chosen_access, require_no_password
 from monai_vggunet.annotation.app_code import place_code, require_apart
 from monai_vggunet.annotation.lock import held_alone
@@ -74,6 +75,18 @@ def test_a_token_comes_from_an_option_a_file_or_the_environment(tmp_path: Path) 
         chosen("--token", "x", "--token-file", str(tmp_path / "token"))
 
 
+def test_a_token_that_can_be_guessed_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    chosen("--token", "long-enough-to-be-one")
+    assert not caplog.text
+    chosen("--token", "short")
+    assert "the token has 5 characters, which can be guessed" in caplog.text
+
+
+def test_an_address_is_written_as_urls_have_it() -> None:
+    assert (chosen("--host", "[::1]").host, chosen("--host", "::1").address) == ("::1", "[::1]")
+    assert chosen("--host", "localhost").address == "localhost"
+
+
 @pytest.mark.parametrize("token", ["", " ", "two words", "é", "a\nb"])
 def test_what_is_no_token_is_refused_and_not_taken_for_none(token: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(token)
@@ -108,6 +121,9 @@ def test_a_url_with_a_password_is_refused_with_the_variables_to_use(url: str) ->
     ("words", "expected"),
     [
         (["http://reader:s3cret@pacs/dicom-web"], "MONAI_LABEL_DICOMWEB_PASSWORD"),
+        (["HTTP://reader:s3cret@pacs/dicom-web"], "MONAI_LABEL_DICOMWEB_PASSWORD"),
+        (["http://reader:s3cret@[pacs/"], "is no URL"),
+        (["ftp://pacs/dicom-web"], "is no DICOMweb URL"),
         (["STUDIES", "--host", "0.0.0.0"], "nothing would ask who they are"),
         (["STUDIES", "--app", "STUDIES/app"], "one must not lie in the other"),
         (["STUDIES", "--app", "."], "one must not lie in the other"),
@@ -166,7 +182,9 @@ def test_the_app_and_what_requests_write_to_are_apart(tmp_path: Path) -> None:
     app = tmp_path / "app"
     require_apart(app, [tmp_path / "studies", app / "cache" / "dicom", tmp_path / "app2"])
     (tmp_path / "link").symlink_to(tmp_path)
-    for place in (app, tmp_path, "/", app / "code", app / "model", app / "cache" / ".." / "code", tmp_path / "link"):
+    with pytest.raises(ConfigurationError, match="where the program itself lies"):
+        require_apart(app, [Path(monai_vggunet.__file__).parents[1]])
+    for place in (app, tmp_path, app / "code", app / "model", app / "cache" / ".." / "code", tmp_path / "link"):
         with pytest.raises(ConfigurationError, match="one must not lie in the other"):
             require_apart(app, [place])
 

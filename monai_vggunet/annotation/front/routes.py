@@ -67,7 +67,7 @@ class Route:
         own_origin: a page of another origin is refused: it changes something, or costs something.
         without_token: it is how a client gets to send its token.
         query_ignored: the query is for the viewer's own scripts, and is not passed on.
-        archive: there for studies of a DICOMweb server alone.
+        archive: a resource of the studies' DICOMweb server, where they are one's.
         template: MONAI Label's own path, where ours is a part of it.
     """
 
@@ -113,7 +113,7 @@ def _viewer(path: str, purpose: str, *parts: str) -> Route:
 
 
 def _archive(template: str, resource: str, purpose: str, **others: Kind) -> Route:
-    """Return the route of one DICOMweb resource; MONAI Label's proxy leaves out its query."""
+    """Return the route of one DICOMweb resource; its query is left out, as MONAI Label's proxy does."""
     path = template.replace("{path:path}", resource)
     parts = {name: UID for name in ("study", "series", "instance") if f"{{{name}}}" in path} | others
     return Route("GET", path, purpose, parts, query_ignored=True, archive=True, template=template)

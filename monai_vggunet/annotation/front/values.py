@@ -22,19 +22,19 @@ __all__ = [
     "ObjectKind",
     "Served",
     "choice",
+    "either",
     "is_name",
     "list_of",
-    "optional",
     "number",
+    "optional",
     "pattern",
-    "either",
     "plain_name",
     "shown",
     "whole_number",
 ]
 
 BAD_VALUE = 422  # RFC 9110
-MOST_NAME_BYTES = 200  # a file's name has 255, and endings and temporary marks are added to it
+MOST_NAME_BYTES = 230  # a file's name has 255, and an ending and the mark of a temporary file are added to it
 SEPARATORS = frozenset("/\\")
 # a hidden file or a way up, a home folder; an expression, a reference and a macro in MONAI's config language
 NO_FIRST_LETTER = (".", "~", "$", "@", "%")
