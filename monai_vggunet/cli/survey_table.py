@@ -122,7 +122,7 @@ def _cells(series: SeriesSurvey, stack: StackSurvey | None) -> list[str]:
 
 
 def _notes(series: SeriesSurvey, stack: StackSurvey | None, of_case: Collection[str]) -> list[str]:
-    """Return why a stack is not taken and what is odd about it, each once; what is said of the whole case stands there."""
+    """Return why a stack is not taken and what is odd about it, each once, but for what is said of the whole case."""
     if stack is None:
         return []
     notes = [f"stack {stack.number}: {stack.label}"] if len(series.stacks) > 1 else []
