@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.data import CacheDataset
 
-from monai_vggunet.atomic_files import write_json
+from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
@@ -58,7 +58,7 @@ def labeled_cases(
         random.Random(seed).shuffle(patients)
         n_held_out = min(max(1, round(val_fraction * len(patients))), len(patients) - 1)
         held_out = set(patients[:n_held_out])
-        write_json(split_file, {"patients": sorted(held_out)})
+        write_json(split_file, {"patients": sorted(held_out)}, PRIVATE)
         _log.info("%d of %d patients are kept for validation from now on", len(held_out), len(patients))
     training = [case for case in cases if case["patient"] not in held_out]
     validation = [case for case in cases if case["patient"] in held_out]
@@ -86,4 +86,6 @@ def _kept(path: Path) -> set[str]:
     try:
         return set(read_json(path)["patients"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is no list of validation patients ({error!r}): restore it, or remove it") from error
+        raise DatasetError(
+            f"{path} is no list of validation patients ({type(error).__name__}): restore it, or remove it"
+        ) from error

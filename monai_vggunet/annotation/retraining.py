@@ -12,7 +12,7 @@ from typing import Any
 
 from ignite.engine import Engine
 
-from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.atomic_files import PRIVATE, sha256_of_file, write_json
 from monai_vggunet.data import Datalist, load_model_spec
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.json_files import read_json
@@ -86,7 +86,7 @@ class Retraining:
             entry["archive"] = _replace(self.model_dir, checkpoint.folder)
         entry["model_sha256"] = sha256_of_file(self.model_dir / MODEL)
         history = self.model_dir / "retrainings.json"
-        write_json(history, [*_entries(history), entry])
+        write_json(history, [*_entries(history), entry], PRIVATE)  # it lists studies
         if improved:
             _log.info("the retrained model is better (%.4f): it is in use from now on", state.best_metric)
         else:

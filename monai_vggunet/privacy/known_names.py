@@ -27,6 +27,7 @@ __all__ = [
     "redact",
     "reveal",
     "shown_case",
+    "written_forms",
 ]
 
 _WORD = re.compile(r"[^\W_]+")
@@ -55,7 +56,7 @@ class KnownNames:
         for name in names:
             if name and not is_harmless(name):
                 plain = split_ending(name)[0] if kind == FILE else name
-                for written in _forms(plain):
+                for written in written_forms(plain):
                     if kind == CASE or written not in self._names:
                         self._names[written] = plain, kind
                         self._add_shape(written)
@@ -71,7 +72,7 @@ class KnownNames:
             if "/" not in one:
                 self.add({one} - {".", ".."}, FOLDER)
                 continue
-            for written in _forms(one) if Path(one).name else ():
+            for written in written_forms(one) if Path(one).name else ():
                 self._roots[written] = Path(one).name
                 self._add_shape(written)
 
@@ -197,7 +198,7 @@ def is_pseudonym(name: str) -> bool:
     return _PSEUDONYM.fullmatch(name) is not None or is_uid(name)
 
 
-def _forms(name: str) -> set[str]:
+def written_forms(name: str) -> set[str]:
     """Return the ways in which a message may write a name: as it is, escaped as in Python or JSON, as in a URL."""
     escaped = name.encode("unicode_escape").decode("ascii")
     urls = {each(name, safe=safe, errors="surrogateescape") for each in (quote, quote_plus) for safe in ("/", "!'()*")}

@@ -101,6 +101,10 @@ def _make_private(record: logging.LogRecord) -> None:
         record.args = {key: _private(value) for key, value in record.args.items()}
     elif record.args:
         record.args = tuple(_private(value) for value in record.args)
+    try:
+        record.getMessage()
+    except (TypeError, ValueError):  # arguments that do not fit, which logging would show as they are
+        record.msg, record.args = f"{record.msg} {record.args}", None
     if record.exc_info and record.exc_info[1] is not None:
         text = private_traceback(record.exc_info[1]).rstrip("\n")
         record.exc_text, record.exc_info = _also_cleaned(text), None

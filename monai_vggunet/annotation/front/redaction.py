@@ -1,7 +1,7 @@
 """What no log of the server holds: user and password of a URL, and the names of studies.
 
 A study's id is the name of its file, which clients list and ask for. It stays in what they are sent; logs show its
-pseudonym (see `privacy`), and nothing of an id that there is not.
+pseudonym (see `privacy`), and nothing of a study that is not here.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote_plus
 
-from monai_vggunet.privacy import hide_names, is_pseudonym, know_tree, protect_logs
-from monai_vggunet.privacy.free_text import LEFT_OUT, is_harmless
+from monai_vggunet.annotation.front.asked_names import without_asked_names
+from monai_vggunet.privacy import hide_names, know_tree, protect_logs
 
 __all__ = ["hide_studies", "redact_logs", "redacted"]
 
 USER_INFO = re.compile(r"(?<=://)[^\s/?#]+@")  # RFC 3986 3.2.1
 HIDDEN = "***@"
-ASKED_FOR = re.compile(r"(?<=[?&]image=)[^\s&#\"']+")  # in the address of a request
 
 
 def redacted(text: str) -> str:
@@ -40,15 +38,6 @@ def hide_studies(app: str | os.PathLike[str], studies: str) -> None:
     """
     hide_names(app)
     redact_logs()
-    protect_logs(also=_without_unknown_study)
+    protect_logs(also=without_asked_names)
     if Path(studies).is_dir():
         know_tree(studies)
-
-
-def _without_unknown_study(text: str) -> str:
-    """Leave out the id of a study that is not known here: somebody typed it."""
-    return ASKED_FOR.sub(lambda found: found[0] if _names_nobody(unquote_plus(found[0])) else LEFT_OUT, text)
-
-
-def _names_nobody(study: str) -> bool:
-    return is_harmless(study) or is_pseudonym(study)

@@ -22,6 +22,7 @@ from monai_vggunet.annotation.access import (
     TOKEN_VARIABLE,
     UPLOAD_VARIABLE,
 )
+from monai_vggunet.annotation.front.asked_names import AskedNames
 from monai_vggunet.annotation.front.redaction import redact_logs
 from monai_vggunet.annotation.front.values import Served
 from monai_vggunet.annotation.server.archive import read_archive
@@ -63,4 +64,5 @@ _front = Front(
     read_archive,
 )
 _names = os.environ.get(HOSTS_VARIABLE, "").split(",")
-app = TrustedHostMiddleware(_front, [name for name in _names if name] or list(LOOPBACK_NAMES), www_redirect=False)
+_hosts = [name for name in _names if name] or list(LOOPBACK_NAMES)
+app = AskedNames(TrustedHostMiddleware(_front, _hosts, www_redirect=False))
