@@ -340,6 +340,17 @@ def test_a_body_of_another_form_is_refused(server: Server, body: bytes, headers:
     assert raw(server, "POST", "/activelearning/first", body, **headers)[0] == status
 
 
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [("; charset=punycode", 415), ('; charset=utf-8; Charset = "punycode"', 415), ("; charset=utf-8x", 415), ("", 200)]
+    + [(f"; charset={name}", 200) for name in ("UTF-8", '"utf-8"')],
+)
+def test_a_form_is_in_utf_8_alone(server: Server, charset: str, status: int) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nme\r\n--x--\r\n'
+    kind = f"multipart/form-data{charset}; boundary=x"
+    assert raw(server, "POST", "/auth/token", body, Content_Type=kind)[0] == status
+
+
 def test_a_form_with_something_twice_or_unknown_is_refused(server: Server) -> None:
     twice = [("params", "{}"), ("params", '{"image": "/etc/passwd"}')]
     assert server.post("/infer/vggunet?image=axial", data=twice).status_code == 400
