@@ -20,6 +20,7 @@ from monai_vggunet.pacs.dicomweb import DicomWebServer, is_transient
 from monai_vggunet.pacs.listing import ListedSeries, list_instances, list_series
 from monai_vggunet.pacs.retrieve import retrieve
 from monai_vggunet.pacs.server_text import server_text
+from monai_vggunet.privacy import clean_text
 
 __all__ = ["NO_IMAGES", "download_study"]
 
@@ -175,7 +176,7 @@ def _wanted(
         wanted = [s for s in found if s.modality not in NO_IMAGES and modality in (None, s.modality or modality)]
     if not wanted:
         asked = f"no series {series_uid}" if series_uid else f"no {modality or 'image'} series"
-        there = listed(f"{one.uid} ({server_text(one.modality) or 'no modality'})" for one in found)
+        there = listed(f"{one.uid} ({server_text(clean_text(one.modality)) or 'no modality'})" for one in found)
         raise PacsError(f"study {study_uid} holds {asked}; it holds {there}")
     return wanted
 

@@ -12,6 +12,7 @@ from monai_vggunet.errors import PacsError, PacsLimitError
 from monai_vggunet.pacs.bounds import MOST_LISTED, MOST_PAGES
 from monai_vggunet.pacs.dicomweb import DicomWebServer
 from monai_vggunet.pacs.server_text import server_text
+from monai_vggunet.privacy import clean_uid
 
 __all__ = ["ListedSeries", "list_instances", "list_series"]
 
@@ -118,8 +119,8 @@ def _uid(server: DicomWebServer, entry: Entry, tag: str) -> str:
     uid = _text(entry, tag)
     if not UID.fullmatch(uid):
         raise PacsError(
-            f"{server.host} lists something under {server_text(uid)!r}, which is no DICOM UID: is the URL that of the "
-            "DICOMweb service?"
+            f"{server.host} lists something under {server_text(clean_uid(uid))!r}, which is no DICOM UID: is the URL "
+            "that of the DICOMweb service?"
         )
     return uid
 
