@@ -180,7 +180,7 @@ main()
     ("module", "name"),
     [
         ("segment.segmenter", "load_model_spec"),
-        ("segment.archive", "content_digest"),
+        ("segment.archive", "study_identity"),
         ("segment.archive", "study_record"),
     ],
     ids=["loading_the_model", "reading", "writing"],
@@ -193,7 +193,8 @@ def test_segment_ends_and_leaves_nothing_half_written(
     status, said = stop(process)
     assert status == 143
     assert "Traceback" not in said
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left <= {"names.json"}, "it is written, whole, when the run begins"
 
 
 def test_segment_ends_in_the_middle_of_a_computation(model: Path, volume: Path, tmp_path: Path) -> None:
