@@ -25,6 +25,7 @@ _WITH_UNIT = re.compile(r"(\d{1,4}|\d{1,3}[.,]\d{1,3})([^\W\d_]+)")
 _KERNEL = re.compile(r"([^\W\d_]{1,2})\d{1,2}[^\W\d_]{0,2}\d?")
 _QUOTATION = re.compile(r"(['\"`])(.*?)\1", re.DOTALL)
 _PARTS = re.compile(r"\d+|[^\W\d_]+")
+_NOT_UTF_8 = re.compile(r"[\udc80-\udcff]")  # PEP 383: may be letters, as in Cyrillic or Japanese names of old archives
 _YEARS = range(1880, 2100)
 _LONGEST_NUMBER = 4
 # A name with more digits, leading zeros not counted, may be a number of a patient or a birthday.
@@ -98,7 +99,7 @@ def is_harmless(name: str) -> bool:
     stem, _ = split_ending(name)
     if is_uid(stem):
         return True
-    if _DATE.search(stem):
+    if _DATE.search(stem) or _NOT_UTF_8.search(stem):
         return False
     numbers = [number.lstrip("0") for number in re.findall(r"\d+", stem)]
     if sum(map(len, numbers)) > _MOST_DIGITS or any(len(number) > _LONGEST_NUMBER for number in numbers):

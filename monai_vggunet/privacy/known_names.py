@@ -30,7 +30,7 @@ __all__ = [
     "written_forms",
 ]
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"(?:[^\W_]|[\udc80-\udcff])+")  # with the bytes of a name that are not UTF-8 (PEP 383)
 _PSEUDONYM = re.compile(rf"\b(?:{CASE}|{FILE}|{FOLDER}|{TEXT})-[0-9a-f]{{8,}}\b")
 _QUOTES = ("'", '"', "`")
 # Where a part of a path ends that was not there when the folder was looked through.

@@ -150,7 +150,7 @@ _DATA_SETS = """
     epoch epochs eval evaluation example examples export exports file files fold folder folders folds foreground
     frame frames groundtruth gt gz hdr history home hospital html ima import imports index info input inputs jpeg
     jpg json kits label labels license lits log loss mask masks media meta metadata metrics mgz mha mhd model models
-    msd nifti nii nnunet nrrd obj object objects organ organe organs output outputs pacs patients pdf png pred
+    msd names nifti nii nnunet nrrd obj object objects organ organe organs output outputs pacs patients pdf png pred
     prediction predictions preds preprocessed processed pseudo pseudonymized quickstart raw readme record records
     registered reports resampled result results sample samples scans segmentation segmentations segmentierung segs
     ser ses sess session sessions site split splits studies subj subject subjects tar temp testing tif tiff tmp

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from monai_vggunet.privacy import clean_text, clean_uid, quoted, show_phi
@@ -70,14 +72,19 @@ def test_messages_quote_numbers_uids_and_known_words_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["images", "IM_000041.dcm", "1.2.840.10008.7", "case_12", "liver_003.nii.gz", "CT", "1"]
+    "name", ["images", "IM_000041.dcm", "1.2.840.10008.7", "case_12", "liver_003.nii.gz", "CT", "1", "names.json"]
 )
 def test_names_that_name_nobody_are_harmless(name: str) -> None:
     assert is_harmless(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["Doe_Jane", "Li", "19560312", "12.03.1956", "1956-03-12", "0000123456", "山田", "Doe.dcm"]
+    "name",
+    [
+        *("Doe_Jane", "Li", "19560312", "12.03.1956", "1956-03-12", "0000123456", "山田", "Doe.dcm"),
+        os.fsdecode("Петров".encode("cp1251")),
+        os.fsdecode("山田".encode("shift-jis")) + ".dcm",
+    ],
 )
 def test_other_names_are_not(name: str) -> None:
     assert not is_harmless(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from monai_vggunet.names import readable
 from monai_vggunet.privacy import (
     book,
     know_cases,
@@ -47,6 +49,18 @@ def test_a_name_is_replaced_wherever_it_stands(name: str, text: str, archive: Pa
 def test_escaped_names_are_found(name: str, archive: Path) -> None:
     for written in (repr(name), quote(name), name.encode("unicode_escape").decode(), ascii(name)):
         assert shown_case(name) in redact(f"x {written} y")
+
+
+def test_names_that_are_not_utf_8_are_found_with_and_without_their_paths(tmp_path: Path) -> None:
+    name = os.fsdecode("Петров".encode("cp1251"))  # no byte of it is a letter of ASCII
+    (tmp_path / name).mkdir()
+    (tmp_path / name / f"{name}.dcm").touch()
+    know_tree(tmp_path)
+    for written in (name, readable(name)):
+        shown = redact(f"{tmp_path}/{written}/{written}.dcm: cut short; {written}.dcm")
+        assert name not in shown
+        assert readable(name) not in shown
+        assert shown.endswith(": cut short; " + redact(f"{name}.dcm"))
 
 
 def test_paths_below_an_input_keep_their_structure_alone(archive: Path) -> None:
