@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from monai_vggunet.inference.test_time_views import STRIDE
 from monai_vggunet.memory import available_memory
+from monai_vggunet.networks.vgg_unet import MIN_SIZE
 
 __all__ = ["Tiling", "plan_tiling"]
 
@@ -56,4 +58,5 @@ def plan_tiling(rows: int, columns: int, device: torch.device | str, max_slice_p
             window //= 2
         return Tiling(1, window)
     batch_pixels = min(fitting, BATCH_PIXELS.get(device.type, BATCH_PIXELS["cpu"]))
-    return Tiling(max(1, batch_pixels // pixels))
+    padded_rows, padded_columns = (max(MIN_SIZE, n + -n % STRIDE) for n in (rows, columns))
+    return Tiling(max(1, batch_pixels // (padded_rows * padded_columns)))

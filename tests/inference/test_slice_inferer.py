@@ -88,6 +88,12 @@ def test_slices_are_batched_up_to_the_stated_size():
     assert sizes == [3, 3, 1, 2, 1]
 
 
+@pytest.mark.parametrize(("rows", "columns", "at_once"), [(2, 2, 256), (1, 4096, 2), (40, 40, 113), (512, 512, 1)])
+def test_slices_are_batched_by_the_size_that_the_network_sees(rows, columns, at_once, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 40)
+    assert memory.plan_tiling(rows, columns, "cpu").batch_size == at_once
+
+
 def test_several_volumes_are_segmented_each_for_itself():
     network = make_network()
     volumes = torch.cat([make_volume(9, 8, 3), make_volume(9, 8, 3).flip(-1)])
