@@ -29,8 +29,9 @@ def _plant(data: Path) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A data set with planted names, a model trained on it, and its figures."""
     folder = tmp_path_factory.mktemp("run")
-    _plant(folder / "data")
-    paths = {"dataset_dir": folder / "data", "ckpt_dir": folder / "models", "output_dir": folder / "eval"}
+    data = folder / marked("Clinic")
+    _plant(data)
+    paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": folder / "eval"}
     said = run_bundle("run", "training", config_file="configs/train.json", **paths, **{**TINY, **OWN})
     configs = "['configs/train.json','configs/evaluate.json']"
     return folder, said + run_bundle("run", config_file=configs, split="all", **paths, **OWN)
