@@ -123,7 +123,10 @@ def _is_list_of_names(folder: Path, name: str) -> bool:
 
 
 def _holds_pages_alone(folder: Path) -> bool:
-    return all(entry.suffix in _PAGE_ENDINGS and entry.is_file() for entry in folder.iterdir())
+    try:
+        return all(entry.suffix in _PAGE_ENDINGS and entry.is_file() for entry in folder.iterdir())
+    except OSError:  # who walks on says that it cannot be listed
+        return False
 
 
 def holds_results_alone(folder: Path) -> bool:

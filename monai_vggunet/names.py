@@ -12,6 +12,7 @@ __all__ = [
     "MOST_NAMED",
     "ReadableFormatter",
     "folder_name",
+    "is_utf_8",
     "listed",
     "listed_by_reason",
     "readable",
@@ -102,6 +103,15 @@ def folder_name(name: str) -> str:
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_HASH_LENGTH]
     whole = text.encode()[: _LONGEST_FOLDER_BYTES - _HASH_LENGTH - 1].decode(errors="ignore")
     return f"{whole}~{digest}"
+
+
+def is_utf_8(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is UTF-8 on the disk: libraries in C++ take no other."""
+    try:
+        os.fspath(name).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def same_on_some_disk(name: str) -> str:

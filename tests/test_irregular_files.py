@@ -198,13 +198,14 @@ def test_a_file_that_may_not_be_read_is_left_out(tmp_path: Path) -> None:
     assert content_digest(tmp_path / "ct")
 
 
-def test_folders_are_walked_however_deep_they_lie(tmp_path: Path) -> None:
-    """Python's own walk is recursive, and its own limit is lower than the system's."""
+@pytest.mark.parametrize("depth", [1500, 2500], ids=["deeper_than_python", "deeper_than_the_system"])
+def test_folders_are_walked_however_deep_they_lie(tmp_path: Path, depth: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Python's own walk is recursive, and its limit is lower than the system's, which is the length of a path."""
     here = os.getcwd()
     make: Callable[[str], None] = os.mkdir
     os.chdir(tmp_path)
     try:
-        for _ in range(1500):
+        for _ in range(depth):
             make("a")
             os.chdir("a")
         make("b")
@@ -213,6 +214,7 @@ def test_folders_are_walked_however_deep_they_lie(tmp_path: Path) -> None:
     write_series(tmp_path / "ct")
     try:
         assert [case["case"] for case in image_cases(tmp_path)] == ["ct"]
+        assert ("1 folders cannot be listed and are left out" in caplog.text) == (depth > 2000)
         assert scan_folder(tmp_path).series
     finally:
         subprocess.run(["rm", "-rf", str(tmp_path / "a")], check=False)

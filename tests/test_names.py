@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,6 +132,14 @@ def test_every_name_is_segmented(segmenter: Segmenter, tmp_path: Path) -> None:
     assert {"M\\xfcller", "x_M\\xfcller"} <= set(records_of(tmp_path / "out"))
     again = segment([tmp_path / "in"], tmp_path / "out", segmenter, False, resume=True)
     assert all(result.skipped for result in again)
+
+
+def test_a_model_in_a_folder_of_any_name_segments(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / LATIN_1
+    shutil.copytree(model.parent, folder)
+    source = write_volume(tmp_path / "a.nii.gz")
+    (result,) = segment([source], tmp_path / "out", Segmenter(folder / "model.pt"), show_progress=False)
+    assert not result.error
 
 
 @pytest.mark.parametrize("name", [".nii.gz", "...nii.gz", "-x.nii", LATIN_1 + ".nii"])

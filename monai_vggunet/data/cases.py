@@ -27,7 +27,7 @@ from monai_vggunet.layout import (
     require_sources_kept,
     walk_inputs,
 )
-from monai_vggunet.names import folder_name, listed
+from monai_vggunet.names import folder_name, listed, listed_by_reason
 from monai_vggunet.privacy import clean_text, know_cases, know_input, know_names, know_tree
 from monai_vggunet.regular_files import IRREGULAR, is_irregular
 
@@ -215,7 +215,8 @@ def _images_below(folder: Path, output: Path | None) -> list[Path]:
     """
     found: list[Path] = []
     strange: dict[Path, int] = {}
-    for parent, folders, files in walk_inputs(folder):
+    unlisted: list[OSError] = []
+    for parent, folders, files in walk_inputs(folder, unlisted.append):
         visible = [name for name in files if not name.startswith(".")]
         found += [parent / name for name in visible if _is_image_file(Path(name))]
         others = [name for name in visible if not _is_image_file(Path(name)) and not _is_companion(name)]
@@ -225,6 +226,9 @@ def _images_below(folder: Path, output: Path | None) -> list[Path]:
         elif others:
             strange[parent] = len(others)
         folders[:] = [name for name in folders if not name.startswith(".") and parent / name != output]
+    if unlisted:
+        reasons = listed_by_reason((str(error.filename), str(error.strerror)) for error in unlisted)
+        _log.warning("%d folders cannot be listed and are left out: %s", len(unlisted), "; ".join(reasons))
     if strange:
         places = listed(f"{count} in {place}" for place, count in strange.items())
         _log.warning("%d files are neither images nor DICOM and are left out: %s", sum(strange.values()), places)

@@ -121,7 +121,8 @@ def _resolve(folder: Path, parts: tuple[str, ...], listings: dict[Path, dict[str
     for part in parts:
         if place not in listings:
             names = os.listdir(place) if place.is_dir() else []
-            listings[place] = {_plain(name): name for name in names}
+            # pydicom gives the bytes of a file ID as Latin-1, whatever they are: names are compared as bytes
+            listings[place] = {_plain(os.fsencode(name).decode("latin-1")): name for name in names}
         name = listings[place].get(_plain(part))
         if name is None:
             return None

@@ -19,6 +19,7 @@ from monai_vggunet.export.sample_slices import sample_slices
 from monai_vggunet.inference.engines.engine import pad_to_smallest
 from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.parity import TOLERANCES, compare_labels
+from monai_vggunet.names import is_utf_8
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
 
@@ -52,7 +53,7 @@ def export_model(
         Per kind: file, size in bytes, and how its labels compared.
 
     Raises:
-        ConfigurationError: an unknown kind.
+        ConfigurationError: an unknown kind, or a path that libraries cannot write to.
         ModelMismatchError: the model's files do not belong together.
         EngineUnavailableError: a library that is not installed.
         ExportError: an export gives other labels; nothing is left of it.
@@ -61,6 +62,10 @@ def export_model(
     if unknown or not kinds:
         raise ConfigurationError(f"cannot export {unknown or 'nothing'}; expected some of {', '.join(WRITERS)}")
     weights = Path(model_file)
+    if not is_utf_8(weights):
+        raise ConfigurationError(
+            f"the path {weights} is not UTF-8, and libraries write to no other: rename or move the folder"
+        )
     spec = load_model_spec(weights.with_suffix(".json"))
     spec.require_weights(weights)
     network = load_weights(VGG16UNet(**spec.network), weights, torch.device("cpu")).eval()

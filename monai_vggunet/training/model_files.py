@@ -19,6 +19,7 @@ from torch import nn
 from monai_vggunet.atomic_files import atomic_path, sha256_of_file
 from monai_vggunet.data.model_spec import ModelSpec, load_model_spec
 from monai_vggunet.errors import ModelMismatchError
+from monai_vggunet.names import is_utf_8
 from monai_vggunet.training.run_folder import MODEL, SPEC
 
 __all__ = ["load_weights", "log_weights", "save_model", "torch_save", "unwrapped"]
@@ -61,8 +62,9 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str], device: torch
     """
     try:
         _require_plain(Path(path), network)
-        # Mapped, not read: a tensor is copied once it is found to have the shape of the network's own.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Mapped, not read: a tensor is copied once it is found to have the shape of the network's own. (torch maps no
+        # file whose path is not UTF-8.)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_utf_8(path))
         network.load_state_dict(state)
         _require_numbers(network)
     except Exception as error:

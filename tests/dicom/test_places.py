@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_phantoms import stored_values, write_series
 from monai.transforms import LoadImage
@@ -47,6 +49,22 @@ def test_names_are_found_whatever_their_case(medium: Path) -> None:
         assert lower in listed(medium)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_names_that_no_file_id_should_hold_are_found(medium: Path, encoding: str) -> None:
+    """PS3.10 8.2 allows capital letters, digits and underscores; old software wrote what the disk said."""
+    name = "Müller".encode(encoding)
+    file = listed(medium)[0]
+    file.rename(file.with_name(os.fsdecode(name)))
+    directory = pydicom.dcmread(medium)
+    for record in directory.DirectoryRecordSequence:
+        parts = list(record.get("ReferencedFileID") or [])
+        if parts and parts[-1] == file.name:
+            record.ReferencedFileID = [*parts[:-1], name.decode("latin-1")]
+    directory.save_as(medium)
+    assert file.with_name(os.fsdecode(name)) in listed(medium)
+    assert len(scan_path(medium).series[0].instances) == 4
+
+
 def test_what_is_not_there_is_said(medium: Path) -> None:
     gone = listed(medium)[0]
     gone.unlink()
@@ -56,8 +74,6 @@ def test_what_is_not_there_is_said(medium: Path) -> None:
 
 
 def test_nothing_outside_the_folder_is_opened(medium: Path, tmp_path: Path) -> None:
-    import pydicom
-
     directory = pydicom.dcmread(medium)
     for record in directory.DirectoryRecordSequence:
         if "ReferencedFileID" in record:

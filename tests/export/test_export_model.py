@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def network(exported: Path) -> VGG16UNet:
     network = VGG16UNet(**NETWORK).eval()
     network.load_state_dict(torch.load(exported, weights_only=True))
     return network
+
+
+def test_a_path_that_libraries_cannot_write_to_is_refused(tmp_path: Path, images: Path) -> None:
+    model = write_model(tmp_path / os.fsdecode(b"M\xfcller"))
+    with pytest.raises(ConfigurationError, match="is not UTF-8, and libraries write to no other"):
+        export_model(model, cases_to_check(model, images))
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "torch_export", "onnx", "openvino"])
