@@ -20,14 +20,15 @@ import pytest
 from annotation_phantoms import STUDY, contour, write_rtstruct, write_seg
 from phantoms import label_array
 from privacy_phantoms import MARK, leaks, marked, plant_nifti, plant_picture, plant_series, plant_texts
+from pydicom.fileset import FileSet
 from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
 from monai_vggunet.cli.main import app
-from monai_vggunet.data import compute_fingerprint, load_datalist
+from monai_vggunet.data import compute_fingerprint, load_datalist, read_datalist
 from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
-from monai_vggunet.privacy import private_traceback, show_phi
+from monai_vggunet.privacy import known_names, private_traceback, protect_logs, redact, show_phi
 from monai_vggunet.segment.archive import Segmenter, segment
 from monai_vggunet.transforms import loading
 
@@ -267,3 +268,51 @@ def test_a_data_set_that_is_refused_names_nobody(damage: str, tmp_path: Path, ca
     with pytest.raises(VGGUNetError, match=MARK) as refused, caplog.at_level("DEBUG"):
         compute_fingerprint(replace(load_datalist(tmp_path), class_names=["background", "a", "b"]), loading())
     assert leaks(private_traceback(refused.value) + caplog.text) == set()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> tuple[Path, Path]:
+    """A data set whose one case lies elsewhere, behind a link; and the series, whose slices have a gap."""
+    series = tmp_path / "far" / f"{MARK}series"
+    plant_series(series, 5)[2].unlink()
+    label = plant_nifti(tmp_path / "far" / f"{MARK}label.nii.gz", label_array())
+    for folder, target in (("images", series), ("labels", label)):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        (tmp_path / "data" / folder / f"case{'.nii.gz' * (folder == 'labels')}").symlink_to(target)
+    return tmp_path / "data", series
+
+
+@pytest.mark.parametrize("how", ["link", "list"])
+def test_a_case_that_lies_elsewhere_names_nobody(how: str, elsewhere: tuple[Path, Path], tmp_path: Path) -> None:
+    data, series = elsewhere
+    listed = load_datalist(data)
+    if how == "list":
+        cases = [case | {"image": str(series)} for case in listed.training]
+        replace(listed, training=cases, validation=cases).save(tmp_path / "datalist.json")
+        known_names._known = known_names.KnownNames()
+        listed = read_datalist(tmp_path / "datalist.json")
+    with pytest.raises(VGGUNetError, match=MARK) as refused:
+        compute_fingerprint(listed, loading())
+    assert leaks(private_traceback(refused.value)) == set()
+
+
+def test_files_that_a_dicomdir_lists_name_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Names come from the directory's records: those of files that are there, and of one that is not."""
+    listed = FileSet()
+    for file in plant_series(tmp_path / "source", **STUDY):
+        listed.add(file)
+    listed.write(tmp_path / "disc")
+    directory = tmp_path / "disc" / "DICOMDIR"
+    folder, gone = f"{MARK}SE".upper(), f"{MARK}IM".upper()
+    records = directory.read_bytes().replace(b"SE000000", folder.encode()).replace(b"IM000000", gone.encode())
+    directory.write_bytes(records)
+    (series,) = (tmp_path / "disc").rglob("SE000000")
+    series.rename(series.with_name(folder))
+    said = [_run("inspect", directory, *words) for words in ((), ("--json",))]
+    assert "listed in the DICOMDIR, but not there" in said[0].stdout
+    protect_logs()
+    with caplog.at_level("DEBUG"):
+        image = loading(with_label=False)({"image": str(directory)})["image"]
+    assert "listed in the DICOMDIR" in caplog.text
+    texts = [text for each in said for text in (each.stdout, each.stderr)]
+    assert leaks("".join([*texts, caplog.text, redact(str(image.meta["findings"]))])) == set()

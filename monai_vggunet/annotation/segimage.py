@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.errors import DatasetError, VGGUNetError, reason_behind, refusal_behind
 from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import CaseMask, Classes, write_dicom_seg, write_mask
+from monai_vggunet.privacy import know_names, private_text, protect_output, tell
 from monai_vggunet.transforms import loading
 
 __all__ = ["label_to_seg", "main", "seg_to_label"]
@@ -84,6 +84,8 @@ def seg_to_label(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the two programs; a refusal is one message and exit status 2."""
     given = _parser().parse_args(arguments)
+    protect_output()
+    know_names(value for name, value in vars(given).items() if name != "program")
     try:
         if given.program == "itkimage2segimage":
             classes = _classes(read_json(given.inputMetadata))
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             target = Path(given.outputDirectory) / MASK
             seg_to_label(given.inputDICOM, given.inputDICOMDirectory, target, numbers)
     except (VGGUNetError, OSError, ValueError) as error:
-        print(f"monai-vggunet: {error}", file=sys.stderr)
+        tell(f"monai-vggunet: {private_text(error)}", error=True)
         return 2
     return 0
 

@@ -65,6 +65,7 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
             "per case, or a dataset.json with a 'training' list"
         )
     know_cases(case["case"] for case in cases)
+    know_names(filter(os.path.islink, (case[key] for case in cases for key in ("image", "label"))))
     require_unique_names(cases)
     return [_with_patient(case) for case in distinct_cases(cases)], description
 

@@ -16,7 +16,7 @@ from monai_vggunet.dicom.annotations.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.json_rules import MOST_COUNTED, Rule, also, mapping, require_object, several, whole
-from monai_vggunet.privacy import protect_logs, write_down
+from monai_vggunet.privacy import know_listed, protect_logs, write_down
 
 __all__ = ["Datalist", "evaluation_datalist", "load_datalist", "read_datalist"]
 
@@ -123,6 +123,7 @@ def read_datalist(path: str | os.PathLike[str]) -> Datalist:
         raise DatasetError(
             f"{path} is no list of cases as training writes it ({error}): restore it, or pass --dataset_dir"
         ) from error
+    know_listed([*listed.training, *listed.validation])
     return listed
 
 

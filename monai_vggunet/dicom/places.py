@@ -14,6 +14,7 @@ from monai_vggunet.dicom.headers.records import SkippedFile
 from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
 from monai_vggunet.errors import DicomReadError
 from monai_vggunet.layout import walk_inputs
+from monai_vggunet.privacy import know_names
 
 __all__ = ["case_folders", "files_of_dicomdir", "is_dicomdir", "scan_path"]
 
@@ -81,6 +82,7 @@ def files_of_dicomdir(path: Path) -> tuple[list[Path], list[SkippedFile]]:
             missing.append(SkippedFile(path.parent.joinpath(*parts), reason, damaged=True))
         else:
             found.append(file)
+    know_names([*found, *(file.path for file in missing)])
     return sorted(set(found)), missing
 
 

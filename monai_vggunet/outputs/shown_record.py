@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monai_vggunet.privacy import is_pseudonym, reveal, shown_case, shows_phi
+from monai_vggunet.privacy import has_form_of_pseudonym, reveal, shown_case, shows_phi
 
 __all__ = ["fit_to_show"]
 
@@ -25,7 +25,7 @@ def fit_to_show(record: Mapping[str, Any], folder_name: str) -> dict[str, Any]:
     case = str(record.get("case", ""))
     if shows_phi():
         case, error, findings = folder_name, reveal(error), [reveal(finding) for finding in findings]
-    elif not (record.get("names_hidden") and is_pseudonym(case)):
+    elif not (record.get("names_hidden") and has_form_of_pseudonym(case)):
         case = shown_case(folder_name)
         error, findings = WITHHELD if error else "", [WITHHELD] if findings else []
     shown = {**record, "case": case}

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from monai_vggunet.privacy.free_text import clean_quotations, clean_text, clean_uid, quoted
 from monai_vggunet.privacy.known_names import (
+    has_form_of_pseudonym,
     is_pseudonym,
     know_cases,
     know_input,
+    know_listed,
     know_names,
     know_tree,
     redact,
@@ -30,11 +32,13 @@ __all__ = [
     "clean_quotations",
     "clean_text",
     "clean_uid",
+    "has_form_of_pseudonym",
     "hide_names",
     "is_pseudonym",
     "keep_names",
     "know_cases",
     "know_input",
+    "know_listed",
     "know_names",
     "know_tree",
     "book",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -19,9 +19,11 @@ from monai_vggunet.privacy.setting import shows_phi
 
 __all__ = [
     "KnownNames",
+    "has_form_of_pseudonym",
     "is_pseudonym",
     "know_cases",
     "know_input",
+    "know_listed",
     "know_names",
     "know_tree",
     "redact",
@@ -89,6 +91,10 @@ class KnownNames:
                 parts += [text[done:start], shown]
                 done = end
         return "".join([*parts, text[done:]])
+
+    def after_fork(self) -> None:
+        """Forget a lock that another thread of the parent process may have held."""
+        self._lock = threading.Lock()
 
     def _longest(self, text: str, word: re.Match[str], done: int) -> tuple[int, str]:
         """Return where the longest known name begins that has its first word here, not before `done`; and that name."""
@@ -159,13 +165,23 @@ def know_cases(names: Iterable[str]) -> None:
 
 
 def know_names(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Learn files that a list names, wherever they lie, and the folders they lie in."""
-    if not shows_phi():
-        listed = [Path(path) for path in paths]
-        _known.add((path.name for path in listed), FILE)
-        for folder in {path.parent for path in listed}:
-            _known.add_root(folder)
-            _known.add([folder.name], FOLDER)
+    """Learn files and folders that a list names, wherever they lie and whatever lies in them."""
+    if shows_phi():
+        return
+    listed = [Path(path) for path in paths]
+    _known.add((path.name for path in listed), FILE)
+    for folder in {path.parent for path in listed}:
+        _known.add_root(folder)
+        _known.add([folder.name], FOLDER)
+    for path in filter(os.path.isdir, listed):
+        know_tree(path)
+
+
+def know_listed(cases: Iterable[Mapping[str, str]]) -> None:
+    """Learn cases as a list of them has them: their names, and their images and labels, wherever these lie."""
+    listed = list(cases)
+    know_cases(case["case"] for case in listed)
+    know_names(case[key] for case in listed for key in ("image", "label") if key in case)
 
 
 def redact(text: str) -> str:
@@ -194,8 +210,13 @@ def shown_case(name: str) -> str:
 
 
 def is_pseudonym(name: str) -> bool:
-    """Whether a text is a pseudonym, or a UID, which stands for itself."""
-    return _PSEUDONYM.fullmatch(name) is not None or is_uid(name)
+    """Whether a text is a pseudonym of this process's list, or a UID, which stands for itself."""
+    return is_uid(name) or book().name_of(name) is not None
+
+
+def has_form_of_pseudonym(name: str) -> bool:
+    """Whether a text may be a pseudonym, of whatever list; folders may be called so too (`case-19560312`)."""
+    return is_uid(name) or _PSEUDONYM.fullmatch(name) is not None
 
 
 def written_forms(name: str) -> set[str]:
@@ -206,3 +227,6 @@ def written_forms(name: str) -> set[str]:
 
 
 _known = KnownNames()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _known.after_fork())

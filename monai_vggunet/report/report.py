@@ -15,7 +15,7 @@ from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import REPORT
 from monai_vggunet.outputs.shown_record import fit_to_show
-from monai_vggunet.privacy import keep_names, know_cases, shown_case
+from monai_vggunet.privacy import NAMES, keep_names, know_cases, shown_case
 from monai_vggunet.report.pages.display_view import display_view
 from monai_vggunet.report.pages.embedded_volume import LIMIT_MB
 from monai_vggunet.report.pages.index import write_report_index
@@ -65,6 +65,8 @@ def report(
         if not (path / RECORD).is_file() and is_training_run(path):
             results.append(_tried(path.resolve().name, path / REPORT, report_training, path, images))
             continue
+        if (path.resolve().parent / NAMES).is_file():  # results of one study, whose folder bears its name
+            know_cases([path.resolve().name])
         studies = _studies(path)
         keep_names(path if studies != [path] else path.resolve().parent)
         know_cases(folder.resolve().name for folder in studies)

@@ -12,7 +12,7 @@ from monai_vggunet.data.datalist import evaluation_datalist
 from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import REPORT
-from monai_vggunet.privacy import keep_names, know_cases, reveal, shown_case
+from monai_vggunet.privacy import keep_names, know_listed, reveal, shown_case
 from monai_vggunet.report.pages.display_view import display_view
 from monai_vggunet.report.pages.training import mistaken_slice, worst_first, write_training_report
 from monai_vggunet.report.run_forms import require_cases, require_curve, require_facts, require_figures
@@ -123,7 +123,7 @@ def _known_cases(
     if not (folder / CASES).is_file():
         return {}, None
     listed = _content(folder / CASES, dict, require_cases)
-    know_cases(case["case"] for case in listed.get("validation", []))
+    know_listed(listed.get("validation", []))
     cases = {case["case"]: case for case in listed.get("validation", []) if Path(case["image"]).exists()}
     return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.get("segments") or None
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from monai_vggunet.layout import REPORT, SHEET
 from monai_vggunet.outputs.class_colors import hex_color
-from monai_vggunet.privacy import shown_case, shows_phi
+from monai_vggunet.privacy import has_form_of_pseudonym, shown_case, shows_phi
 from monai_vggunet.report.pages.links import link_pages, linked_page
 from monai_vggunet.report.pages.page import without_folders, write_page
 
@@ -63,4 +63,5 @@ def _row(root: Path, name: str, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _case(record: Mapping[str, Any], name: str) -> str:
-    return shown_case(str(record.get("case", name)))
+    case = str(record.get("case", name))
+    return case if record.get("names_hidden") and has_form_of_pseudonym(case) else shown_case(case)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.layout import PAGES, REPORT, SHEET
-from monai_vggunet.privacy import is_pseudonym
+from monai_vggunet.privacy import has_form_of_pseudonym
 
 __all__ = ["link_pages", "linked_page"]
 
@@ -35,7 +35,7 @@ def link_pages(root: Path, folders: Mapping[str, Path]) -> None:
     wanted = {root / linked_page(case, page): folder / page for case, folder in folders.items() for page in ENDINGS}
     wanted = {link: page for link, page in wanted.items() if page.is_file()}
     for old in (root / PAGES).glob("*") if (root / PAGES).is_dir() else ():
-        if old.suffix in ENDINGS.values() and is_pseudonym(old.stem) and old not in wanted:
+        if old.suffix in ENDINGS.values() and has_form_of_pseudonym(old.stem) and old not in wanted:
             old.unlink()
     for link, page in wanted.items():
         _link(page, link)
