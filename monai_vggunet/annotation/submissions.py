@@ -12,6 +12,7 @@ import numpy as np
 
 from monai_vggunet.annotation.client_segments import by_class_number
 from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.data.nrrd_header import nrrd_header
 from monai_vggunet.errors import LabelContentError, VGGUNetError, reason_behind, refusal_behind
 from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import write_mask
@@ -21,7 +22,6 @@ __all__ = ["HISTORY", "fitted_label", "keep_version"]
 
 HISTORY = "label_history"
 ENDINGS = (".nii", ".nii.gz", ".nrrd")
-LONGEST_HEADER = 1_000_000  # bytes of an NRRD file
 MOST_NUMBERS = 256  # a client may number its segments as it likes
 
 
@@ -67,9 +67,7 @@ def _numbers_its_own_segments(label: Path) -> bool:
     """Whether an NRRD file is a segmentation as 3D Slicer saves it, not a plain labelmap."""
     if label.suffix.lower() != ".nrrd":
         return False
-    with label.open("rb") as file:
-        header = file.read(LONGEST_HEADER).split(b"\n\n", 1)[0].split(b"\r\n\r\n", 1)[0]
-    return label.name.lower().endswith(".seg.nrrd") or b"Segment0_" in header
+    return label.name.lower().endswith(".seg.nrrd") or b"Segment0_" in nrrd_header(label)
 
 
 def keep_version(

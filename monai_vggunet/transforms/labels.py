@@ -18,6 +18,9 @@ from monai.utils import MetaKeys, SpaceKeys
 from monai_vggunet.data.case_names import DICOM_ENDINGS, NIFTI_ENDINGS
 from monai_vggunet.data.nifti_file import promised_voxels
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
+from monai_vggunet.data.nrrd_header import nrrd_header, nrrd_promise
+from monai_vggunet.data.other_files import NRRD_ENDING, OtherFileReader
+from monai_vggunet.data.picture_reader import PictureReader
 from monai_vggunet.dicom.annotations.annotation import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid
 from monai_vggunet.dicom.geometry import lps_to_ras
@@ -62,8 +65,8 @@ class LoadLabeld(LoadImaged):
         on_overlap: OverlapPolicy = "higher",
         allow_missing_keys: bool = False,
     ) -> None:
-        nifti = NiftiVolumeReader(may_be_blank=True)
-        super().__init__(keys, nifti, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
+        readers = [OtherFileReader(may_be_blank=True), PictureReader(), NiftiVolumeReader(may_be_blank=True)]
+        super().__init__(keys, readers, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         self.reference_key, self.segments, self.on_overlap = reference_key, dict(segments or {}), on_overlap
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
@@ -95,14 +98,25 @@ class LoadLabeld(LoadImaged):
 def _require_no_more_voxels(label: Any, image: MetaTensor) -> None:
     """Refuse a label that promises far more voxels than its image has, before they are inflated."""
     path = Path(label) if isinstance(label, (str, Path)) else Path()
-    if not path.name.lower().endswith(NIFTI_ENDINGS):
-        return
-    promised, there = promised_voxels(path), math.prod(image.shape[1:])
+    promised, there = _promised(path), math.prod(image.shape[1:])
     if promised > max(there, _FEW_VOXELS):
         raise GridMismatchError(
             f"label {path} promises {promised:,} voxels, its image {source_name(image)} has {there:,}: it was drawn on "
             "another grid, or its header is damaged"
         )
+
+
+def _promised(path: Path) -> int:
+    """Return how many voxels a file promises; 0 if it is none of those that do, or cannot be read."""
+    if path.name.lower().endswith(NIFTI_ENDINGS):
+        return promised_voxels(path)
+    if not path.name.lower().endswith(NRRD_ENDING):
+        return 0
+    try:
+        promise = nrrd_promise(nrrd_header(path))
+    except OSError:  # whoever reads it says what is wrong with it
+        return 0
+    return promise.voxels if promise else 0
 
 
 def _grid_of(image: MetaTensor) -> ImageGrid:

@@ -11,6 +11,8 @@ from typing import Any
 from monai.transforms import Compose, Transform
 
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
+from monai_vggunet.data.other_files import OtherFileReader
+from monai_vggunet.data.picture_reader import PictureReader
 from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.labels import LoadLabeld
@@ -55,8 +57,8 @@ def loading_steps(
     segments: Mapping[str, int] | None,
 ) -> list[Transform]:
     """Return the steps of `loading`, for a longer pipeline: nothing may be nested in it."""
-    # One reader for DICOM, one for NIfTI; what is neither falls through to MONAI's own readers (pictures).
-    readers = [NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
+    # The last is asked first. What is nobody's is refused; MONAI's own readers come behind, and see NRRD alone.
+    readers = [OtherFileReader(), PictureReader(), NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
     with _quiet_default_readers():
         load_image = LoadImageFiled("image", reader=readers, ensure_channel_first=True)
         load_label = LoadLabeld("label", "image", segments)

@@ -1,0 +1,100 @@
+"""Photographs and microscopy by Pillow, of the kinds meant here, one picture a file, and none that fills memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import PILReader
+from PIL import Image
+
+from monai_vggunet.data.case_names import PICTURE_ENDINGS
+from monai_vggunet.errors import ImageReadError
+from monai_vggunet.memory import lack_of_memory
+
+__all__ = ["PictureReader"]
+
+# What Pillow itself warns of (a quarter of a gigabyte of colors); here more is refused.
+MOST_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+# Others (PostScript, ...) would run other programs.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+WITH_PREVIEW = "MPO"  # what Pillow calls a JPEG with others behind it, as phones write it: the first is the photograph
+BYTES_PER_VALUE = 9  # as it is stored, as float32, and as one of three equal channels
+
+_TIFF_TILE = (322, 323)  # width and length: TIFF 6.0, section 15
+
+PathLike = str | os.PathLike[str]
+
+
+class PictureReader(PILReader):
+    """Read one PNG, JPEG, BMP or TIFF, whatever its size says decided before a pixel is decoded.
+
+    Raises:
+        ImageReadError: in `get_data`, for a file that is missing, damaged, of another kind than it is called, too
+            large, or several pictures in one (pages, an animation).
+    """
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Whether it is one file with a picture's ending."""
+        return isinstance(filename, (str, os.PathLike)) and str(filename).lower().endswith(PICTURE_ENDINGS)
+
+    def read(self, data: Any, **kwargs: Any) -> Path:
+        """Take note of what to read: what this method raised, `LoadImage` would swallow and try other readers.
+
+        Raises:
+            ImageReadError: if it is not one file with a picture's ending.
+        """
+        items = (data,) if isinstance(data, (str, os.PathLike)) else tuple(data)
+        if len(items) != 1 or not self.verify_suffix(items[0]):
+            raise ImageReadError("expected one .png, .jpg, .bmp or .tif file")
+        return Path(items[0])
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return the array `(X, Y)` or `(X, Y, channels)` and its metadata."""
+        path = Path(img)
+        try:
+            with Image.open(path, formats=FORMATS) as picture:
+                doubt = _doubt_in(picture)
+                if doubt:
+                    raise ImageReadError(f"{path} {doubt}")
+                return super().get_data(picture)
+        except ImageReadError:
+            raise
+        except FileNotFoundError as error:
+            raise ImageReadError(f"{path} does not exist; expected a picture") from error
+        except Image.DecompressionBombError as error:
+            raise ImageReadError(f"{path} has more pixels than {MOST_PIXELS:,}: crop it, or reduce it") from error
+        except Exception as error:  # Pillow raises all kinds on damaged files
+            raise ImageReadError(
+                f"{path} cannot be read as PNG, JPEG, BMP or TIFF ({type(error).__name__}): a damaged file, or another "
+                "kind than its name says; restore or convert it"
+            ) from error
+
+
+def _doubt_in(picture: Image.Image) -> str:
+    """Say why a picture is not to be decoded; nothing if it may be."""
+    pixels, channels = picture.width * picture.height, len(picture.getbands())
+    if pixels > MOST_PIXELS:
+        return f"has {picture.width} x {picture.height} pixels, expected up to {MOST_PIXELS:,}: crop it, or reduce it"
+    tags = getattr(picture, "tag_v2", {})
+    tile = [tags.get(tag) or 1 for tag in _TIFF_TILE]
+    if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MOST_PIXELS:
+        return "has tiles larger than a picture may be: a damaged file"
+    if picture.format != WITH_PREVIEW and _has_another(picture):
+        return "holds several pictures (pages, or an animation); expected one: split it into one file each"
+    lacking = lack_of_memory(BYTES_PER_VALUE * pixels * max(3, channels))
+    return f"has {picture.width} x {picture.height} pixels: {lacking}" if lacking else ""
+
+
+def _has_another(picture: Image.Image) -> bool:
+    """Whether a second picture follows; to count them all would read the file to its end."""
+    if picture.format != "TIFF":
+        return getattr(picture, "n_frames", 1) > 1
+    try:
+        picture.seek(1)
+    except EOFError:
+        return False
+    return True
