@@ -96,7 +96,10 @@ def image_cases(dataset_dir: str | os.PathLike[str], output_dir: str | os.PathLi
         images = _images_below(folder, place_within(folder, output_dir))
         cases = distinct_cases({"image": str(path), "case": relative_case_name(path, folder)} for path in images)
     if not cases:
-        raise DatasetError(f"{folder} holds nothing to segment: expected NIfTI files or folders with DICOM series")
+        raise DatasetError(
+            f"{folder} holds nothing to segment: expected NIfTI files or folders with DICOM series; unpack archives "
+            "(.zip)"
+        )
     know_cases(case["case"] for case in cases)
     if output_dir is not None:
         require_sources_kept({case["case"]: case["image"] for case in cases}, output_dir)

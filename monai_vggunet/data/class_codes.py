@@ -75,10 +75,11 @@ def _looked_up(keyword: Any, name: str) -> dict[str, str]:
 
 def _checked(code: Any, name: str) -> dict[str, str]:
     found = {"scheme": "SCT", **code} if isinstance(code, Mapping) else {}
-    bad = [part for part in _OWN if not 0 < len(str(found.get(part) or "")) <= _LONGEST[part]]
+    texts = {part: str(found.get(part) or "") for part in _OWN}
+    bad = [part for part, text in texts.items() if not (0 < len(text) <= _LONGEST[part] and text.isprintable())]
     if bad:
         raise ConfigurationError(
-            f"the code {code!r} of class {name!r} has no {' and no '.join(bad)} of fitting length; expected 'value' "
-            "and 'scheme' of at most 16 characters, and 'meaning' of at most 64"
+            f"the code {code!r} of class {name!r} has no {' and no '.join(bad)} of fitting length and characters; "
+            "expected 'value' and 'scheme' of at most 16 characters, and 'meaning' of at most 64"
         )
     return {part: str(found[part]) for part in _OWN}

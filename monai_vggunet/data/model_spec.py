@@ -25,6 +25,7 @@ __all__ = ["AXCODES", "UNSEEN", "ModelSpec", "Preprocessing", "load_model_spec",
 # grid, and guidance is what is added to an image.
 UNSEEN = frozenset({"roi_size", "n_guidance"})
 
+LONGEST_REASON = 1000  # characters of what is wrong with a code, which is quoted
 LONGEST_FILE = 1 << 20  # bytes; codes of 255 classes take a fifth of it
 LARGEST_WEIGHTS = 1 << 30  # bytes; the widest network that `model_limits` allows takes half as much
 
@@ -162,12 +163,12 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
             weights, so nothing can be segmented with it.
 
     Raises:
-        ModelMismatchError: missing without a template, no JSON, or of another form.
+        ModelMismatchError: missing without a template, no JSON, or not as training writes it (see `require_honest`).
     """
     source = Path(path)
     if not source.is_file():
         if template is not None:
-            return _template_spec(template)
+            return _of_template(template)
         raise ModelMismatchError(
             f"{source} is missing: a model.pt is used together with the model.json that training wrote beside it"
         )
@@ -175,9 +176,10 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
         content = read_json(source, LONGEST_FILE)
         require_honest(content)
         spec = _spec_of(content)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
+        reason = str(error)[:LONGEST_REASON]
         raise ModelMismatchError(
-            f"{source} is no model.json of this version ({__version__}): {error}. Train again, or use the version of "
+            f"{source} is no model.json of this version ({__version__}): {reason}. Train again, or use the version of "
             "monai-vggunet that wrote it"
         ) from error
     _require_consistent(spec, source)
@@ -232,6 +234,18 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:  # running from a source tree without metadata
             found[name] = "unknown"
     return found
+
+
+def _of_template(metadata: Mapping[str, Any]) -> ModelSpec:
+    try:
+        spec = _template_spec(metadata)
+        require_honest(asdict(spec))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelMismatchError(
+            f"the bundle's metadata.json describes no network of this package ({type(error).__name__}: "
+            f"{str(error)[:LONGEST_REASON]}): restore it"
+        ) from error
+    return spec
 
 
 def _template_spec(metadata: Mapping[str, Any]) -> ModelSpec:

@@ -11,23 +11,13 @@ from typing import Any, NoReturn
 from monai.data import ImageReader
 
 from monai_vggunet.data.nrrd_header import doubt_in_nrrd
+from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.errors import ImageReadError
-from monai_vggunet.regular_files import open_regular
 
 __all__ = ["OtherFileReader"]
 
 NRRD_ENDING = ".nrrd"
 EXPECTED = "expected a DICOM series, NIfTI (.nii, .nii.gz) or a picture (PNG, JPEG, BMP, TIFF)"
-# How archives begin, by what people call them.
-_ARCHIVES = {
-    b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"Rar!": "rar",
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-}
 
 PathLike = str | os.PathLike[str]
 
@@ -83,7 +73,5 @@ class OtherFileReader(ImageReader):
             return f"does not exist; {EXPECTED}"
         if path.name.lower().endswith(NRRD_ENDING):
             return doubt_in_nrrd(path, self.may_be_blank)
-        with open_regular(path) as file:
-            start = file.read(max(map(len, _ARCHIVES))) or b""
-        kind = next((kind for magic, kind in _ARCHIVES.items() if start.startswith(magic)), "")
+        kind = archive_kind(path)
         return f"is a {kind} archive: unpack it, and give the folder" if kind else f"is of another kind; {EXPECTED}"

@@ -111,6 +111,8 @@ CASES = [
     ("class_names", "abc", "class_names is 'abc'; expected a list"),
     ("class_codes", {"lung": "Lung"}, r"class codes name \['lung'\]"),
     ("class_codes", {"liver": "os"}, "is no name in pydicom's dictionary"),
+    ("class_codes", {"liver": {"value": "1", "meaning": "x\x1b[2J"}}, "no meaning of fitting length and characters"),
+    ("class_codes", {"liver": ["x" * 100_000]}, "the code of class 'liver' is"),
     ("class_codes", [1], r"class_codes is \[1\]; expected an object"),
     ("fingerprint", 5, "fingerprint is 5; expected an object"),
     ("fingerprint.n_cases", "many", "fingerprint.n_cases is 'many'; expected a whole number"),
@@ -172,6 +174,21 @@ def test_weights_larger_than_any_network_are_not_hashed(model: Path) -> None:
         file.truncate(1 << 40)  # a sparse file: to hash it would take an hour
     with pytest.raises(ModelMismatchError, match="has 1,099,511,627,776 bytes; expected up to 1,073,741,824"):
         Segmenter(model)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"network_data_format": 5}, {"network_data_format": {"inputs": {}, "outputs": {"pred": {}}}}]
+)
+def test_metadata_of_another_kind_stand_in_for_no_model(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    with pytest.raises(ModelMismatchError, match=r"metadata\.json describes no network of this package"):
+        load_model_spec(tmp_path / "model.json", template=metadata)
+
+
+def test_metadata_of_a_huge_network_stand_in_for_no_model(tmp_path: Path) -> None:
+    pred = {"num_channels": 2, "channel_def": {"0": "background", "1": "liver"}}
+    formats = {"inputs": {"image": {"num_channels": 10**9}}, "outputs": {"pred": pred}}
+    with pytest.raises(ModelMismatchError, match=r"network\.in_channels is 1000000000; expected"):
+        load_model_spec(tmp_path / "model.json", template={"network_data_format": formats})
 
 
 def test_an_honest_model_is_read(honest: Path) -> None:

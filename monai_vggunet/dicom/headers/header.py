@@ -12,6 +12,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.headers.frames import frames_of, legible
 from monai_vggunet.dicom.headers.plain_header import read_plain_header, wanted_tags
@@ -106,7 +107,8 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
             return SkippedFile(path, "AppleDouble companion file of macOS")
         plain = read_plain_header(path, _PLAIN_TAGS)
         if plain is None and not is_dicom_file(path):
-            return SkippedFile(path, "not a DICOM file")
+            kind = archive_kind(path)
+            return SkippedFile(path, f"a {kind} archive: unpack it" if kind else "not a DICOM file")
         header = plain.elements if plain else read_dicom(path, before_pixels=True, tags=_TAGS)
         series_uid = _text(header, "SeriesInstanceUID")
     except TooLargeError as error:

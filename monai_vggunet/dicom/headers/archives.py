@@ -1,0 +1,33 @@
+"""Archives told by how they begin: nothing in them is read, and whoever gave one is told to unpack it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monai_vggunet.regular_files import open_regular
+
+__all__ = ["archive_kind"]
+
+_KINDS = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",  # without any file in it
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "rar",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
+
+
+def archive_kind(path: Path) -> str:
+    """Return what people call the archive that a file is; nothing if it is none.
+
+    Args:
+        path: a regular file.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    with open_regular(path) as file:
+        start = file.read(max(map(len, _KINDS))) or b""
+    return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), "")
