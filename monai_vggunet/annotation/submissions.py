@@ -12,7 +12,8 @@ import numpy as np
 
 from monai_vggunet.annotation.client_segments import by_class_number
 from monai_vggunet.atomic_files import sha256_of_file, write_json
-from monai_vggunet.data.nrrd_header import nrrd_header
+from monai_vggunet.data.nrrd_header import doubt_in_nrrd, nrrd_header
+from monai_vggunet.data.other_files import NRRD_ENDING
 from monai_vggunet.errors import LabelContentError, VGGUNetError, reason_behind, refusal_behind
 from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import write_mask
@@ -52,6 +53,8 @@ def fitted_label(
             "the label is a segmentation of 3D Slicer, with numbers of its own: set 'File Extension' to .nii.gz in the "
             "extension's settings, and submit it again"
         )
+    if str(label).lower().endswith(NRRD_ENDING) and (doubt := doubt_in_nrrd(Path(label), may_be_blank=True)):
+        raise LabelContentError(f"the label {doubt}")
     try:
         n_numbers = MOST_NUMBERS if described else len(class_names)
         loaded = loading(n_classes=n_numbers)({"image": str(image), "label": str(label)})
