@@ -21,6 +21,8 @@ __all__ = ["hide_names", "protect_logs", "protect_output", "tell"]
 
 # Libraries that log what they read in headers.
 _QUOTING_LOGGERS = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client")
+# Our own records hold names in what is filled into them, never in their words, which stay as they are.
+_OWN_LOGGER = "monai_vggunet"
 _MARK = "_monai_vggunet_hides_names"
 _also: list[Callable[[str], str]] = []
 
@@ -96,7 +98,8 @@ def _make_private(record: logging.LogRecord) -> None:
     """Replace names in a record: in its text, in what is filled into it, in the traceback it carries."""
     if record.name.partition(".")[0] in _QUOTING_LOGGERS and not shows_phi():
         record.msg, record.args = f"{record.name} {WITHHELD}", None
-    record.msg = _private(record.msg)
+    if not (record.args and record.name.partition(".")[0] == _OWN_LOGGER):
+        record.msg = _private(record.msg)
     if isinstance(record.args, Mapping):
         record.args = {key: _private(value) for key, value in record.args.items()}
     elif record.args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,13 @@ def train(data: Path, folder: Path, check: bool = True, **options: Any) -> str:
     """Train as a user does, on the phantoms."""
     paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": folder / "training"}
     return run_bundle("run", "training", check=check, config_file="configs/train.json", **{**paths, **TINY, **options})
+
+
+def figures_per_case(folder: Path) -> dict[str, Any]:
+    """What `metrics.json` in `folder` says of each case, by the case's own name."""
+    names = json.loads((folder / "names.json").read_text())["names"]
+    figures = json.loads((folder / "metrics.json").read_text())["per_case"]
+    return {names[pseudonym]["name"]: each for pseudonym, each in figures.items()}
 
 
 @pytest.fixture(scope="session")

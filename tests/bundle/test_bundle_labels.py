@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from monai_vggunet.transforms import loading
 
-from .conftest import TINY, Run, run_bundle, train
+from .conftest import TINY, Run, figures_per_case, run_bundle, train
 
 pytestmark = pytest.mark.slow
 CLASSES = ("spleen", "liver", "kidney")
@@ -41,7 +41,8 @@ def test_training_on_dicom_labels_ends_with_the_weights_of_training_on_nifti(tra
             output_dir=out,
             **{"split": "all", "save_masks": False, **TINY},
         )
-        reports.append(json.loads((out / "metrics.json").read_text()))
+        figures = json.loads((out / "metrics.json").read_text())
+        reports.append({**figures, "per_case": figures_per_case(out)})
     assert reports[0] == reports[1]
 
 

@@ -57,6 +57,16 @@ def test_what_holds_no_name_keeps_its_kind(log: io.StringIO) -> None:
     assert log.getvalue() == "0.50     3 'x' None\n"
 
 
+def test_the_words_of_our_own_records_stay_where_a_folder_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
+    know_cases(["moved"])
+    protect_output()
+    logger = logging.getLogger("monai_vggunet.training.run_folder")
+    logger.warning("files were moved to %s", "/moved/previous")
+    logger.warning("moved without arguments")
+    shown = shown_case("moved")
+    assert caplog.messages == [f"files were moved to /{shown}/previous", f"{shown} without arguments"]
+
+
 def test_tracebacks_in_logs_show_pseudonyms(log: io.StringIO) -> None:
     try:
         raise DatasetError(f"{SECRET} cannot be read")
