@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
-from monai_vggunet.errors import DatasetError, VGGUNetError, reason_behind, refusal_behind
+from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import CaseMask, Classes, write_dicom_seg, write_mask
 from monai_vggunet.privacy import know_names, private_text, protect_output, tell
@@ -101,14 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _loaded(label: Any, series: Any, n_classes: int, segments: dict[str, int] | None) -> dict[str, Any]:
-    try:
-        return loading(n_classes=n_classes, segments=segments)({"image": str(series), "label": str(label)})
-    except RuntimeError as error:
-        refusal = refusal_behind(error)
-        if refusal is None:
-            raise DatasetError(f"{label} cannot be read: {reason_behind(error)}") from error
-        raise refusal from None
+def _loaded(label: Any, series: Any, n_classes: int, segments: dict[str, int] | None) -> Mapping[str, Any]:
+    return load_case(loading(n_classes=n_classes, segments=segments), {"image": str(series), "label": str(label)})
 
 
 def _classes(metadata: dict[str, Any]) -> Classes:

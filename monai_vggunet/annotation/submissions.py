@@ -12,9 +12,10 @@ import numpy as np
 
 from monai_vggunet.annotation.client_segments import by_class_number
 from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.nrrd_header import doubt_in_nrrd, nrrd_header
 from monai_vggunet.data.other_files import NRRD_ENDING
-from monai_vggunet.errors import LabelContentError, VGGUNetError, reason_behind, refusal_behind
+from monai_vggunet.errors import LabelContentError, VGGUNetError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.transforms import loading
@@ -41,9 +42,9 @@ def fitted_label(
 
     Raises:
         GridMismatchError: the label was drawn on another grid.
-        LabelContentError: it is no NIfTI or NRRD file, or cannot be read; or it holds a number that is no class of the
-            model, or of which the description leaves a doubt.
-        VGGUNetError: of another kind, when the image cannot be read.
+        LabelContentError: it is no NIfTI or NRRD file; or it holds a number that is no class of the model, or of which
+            the description leaves a doubt.
+        VGGUNetError: of another kind, when the label or the image cannot be read.
     """
     if not str(label).lower().endswith(ENDINGS):
         kind = Path(label).suffix or "file without an ending"
@@ -55,13 +56,11 @@ def fitted_label(
         )
     if str(label).lower().endswith(NRRD_ENDING) and (doubt := doubt_in_nrrd(Path(label), may_be_blank=True)):
         raise LabelContentError(f"the label {doubt}")
+    n_numbers = MOST_NUMBERS if described else len(class_names)
     try:
-        n_numbers = MOST_NUMBERS if described else len(class_names)
-        loaded = loading(n_classes=n_numbers)({"image": str(image), "label": str(label)})
-    except Exception as error:
-        refusal = refusal_behind(error) or LabelContentError(f"the label cannot be read: {reason_behind(error)}")
-        # The files' names are the server's own, and tell its user nothing.
-        raise type(refusal)(str(refusal).replace(str(label), "the label").replace(str(image), "the study")) from error
+        loaded = load_case(loading(n_classes=n_numbers), {"image": str(image), "label": str(label)})
+    except VGGUNetError as error:  # the files' names are the server's own, and tell its user nothing
+        raise type(error)(str(error).replace(str(label), "the label").replace(str(image), "the study")) from error
     array = by_class_number(loaded["label"].as_tensor()[0].numpy(), described, class_names)
     return array, np.asarray(loaded["image"].affine, dtype=np.float64)
 
@@ -122,7 +121,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _changed(former: Path, labels: np.ndarray) -> int | None:
     try:
-        before = loading(with_label=False)({"image": str(former)})["image"].as_tensor()[0].numpy()
-    except (RuntimeError, VGGUNetError, OSError):  # someone removed or damaged the file: the history goes on
+        before = load_case(loading(with_label=False), {"image": str(former)})["image"].as_tensor()[0].numpy()
+    except VGGUNetError:  # someone removed or damaged the file: the history goes on
         return None
     return int((before != labels).sum()) if before.shape == labels.shape else None

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.case_names import PICTURE_ENDINGS, Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
-from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError, reason_behind, refusal_behind
+from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
 from monai_vggunet.privacy import clean_text
 
 __all__ = ["Fingerprint", "class_weights", "compute_fingerprint"]
@@ -118,7 +119,7 @@ def compute_fingerprint(
     """
     validation = [case for case in datalist.validation if case not in datalist.training]
     measured = [
-        _measure(_loaded(load, case), modality or datalist.modality)
+        _measure(load_case(load, case), modality or datalist.modality)
         for case in tqdm([*datalist.training, *validation], desc="reading the data set", unit="case")
     ]
     for what in ("modality", "channels"):
@@ -138,16 +139,6 @@ def compute_fingerprint(
                 "or mend the label"
             )
     return _summarized(training, names)
-
-
-def _loaded(load: Callable[[Case], Mapping[str, Any]], case: Case) -> Mapping[str, Any]:
-    try:
-        return load(case)
-    except RuntimeError as error:
-        refusal = refusal_behind(error)
-        if refusal is not None:
-            raise type(refusal)(f"case {case['case']}: {refusal}") from error
-        raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
 
 
 def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from monai_vggunet.data import ModelSpec
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.cases import Case
-from monai_vggunet.errors import DatasetError, reason_behind, refusal_behind
+from monai_vggunet.errors import DatasetError
 from monai_vggunet.inference import VolumeSliceInferer
 from monai_vggunet.inference.guidance import Guidance
 from monai_vggunet.transforms import network_grid_preprocessing
@@ -75,7 +75,7 @@ def sample_slices(
     inferer = VolumeSliceInferer(spec, crop_body=False)
     found: list[SampledSlice] = []
     for number, case in enumerate(tqdm(cases, desc=desc, unit="case", disable=None)):
-        item = _loaded(pipeline, case)
+        item = load_case(pipeline, case)
         volume = item["image"].as_tensor()
         label = item["label"].as_tensor()[0] if with_label else None
         used = sum(each.image[0, 0].numel() for each in found)
@@ -126,13 +126,3 @@ def _indices(n_slices: int, label: torch.Tensor | None, count: int) -> Iterator[
 
 def _evenly(n: int, count: int) -> list[int]:
     return [int(i) for i in (np.arange(count) + 0.5) * n / max(1, count)]
-
-
-def _loaded(pipeline: Compose, case: Case) -> dict[str, Any]:
-    try:
-        return pipeline(case)  # type: ignore[return-value]
-    except RuntimeError as error:
-        refusal = refusal_behind(error)
-        if refusal is None:
-            raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
-        raise refusal from None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from monai_vggunet.data import image_cases
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.data.model_limits import MOST_CLASSES
 from monai_vggunet.data.nifti_file import read_nifti_file
@@ -20,8 +21,6 @@ from monai_vggunet.errors import (
     GridMismatchError,
     ImageContentError,
     ImageReadError,
-    reason_behind,
-    refusal_behind,
 )
 from monai_vggunet.outputs import content_digest
 from monai_vggunet.privacy import reveal
@@ -32,7 +31,7 @@ __all__ = ["ImageFinder", "read_case", "read_mask"]
 
 
 def read_case(
-    case: Mapping[str, str],
+    case: Case,
     reader_options: Mapping[str, Any] | None = None,
     segments: Mapping[str, int] | None = None,
 ) -> dict[str, np.ndarray]:
@@ -49,13 +48,8 @@ def read_case(
     Raises:
         VGGUNetError: of the kind that fits.
     """
-    try:
-        loaded = loading("label" in case, reader_options=reader_options, segments=segments)(dict(case))
-    except RuntimeError as error:
-        refusal = refusal_behind(error)
-        if refusal is None:
-            raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
-        raise refusal from None
+    pipeline = loading("label" in case, reader_options=reader_options, segments=segments)
+    loaded = load_case(pipeline, case, named=False)  # pages and summaries tell a failure beside the case's name
     image = loaded["image"]
     read = {"image": image.as_tensor().numpy(), "affine": np.asarray(image.affine, np.float64)}
     return read | ({"label": loaded["label"].as_tensor().numpy()[0]} if "label" in case else {})

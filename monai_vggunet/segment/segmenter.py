@@ -16,8 +16,9 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from torch import nn
 
 from monai_vggunet.data import ModelSpec, load_model_spec
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.datalist import Case
-from monai_vggunet.errors import ClickError, DatasetError, reason_behind, refusal_behind
+from monai_vggunet.errors import ClickError
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
 from monai_vggunet.networks import VGG16UNet
@@ -140,16 +141,11 @@ class Segmenter:
         """Read and preprocess a case; return it as a batch of one.
 
         Raises:
-            VGGUNetError: of the kind that fits; MONAI's wrapping is taken off.
+            VGGUNetError: of the kind that fits, see `load_case`.
         """
         with self._transforms:
-            try:
-                return list_data_collate([self.preprocessing(case)])
-            except RuntimeError as error:
-                refusal = refusal_behind(error)
-                if refusal is None:
-                    raise DatasetError(f"case {case['case']} cannot be read: {reason_behind(error)}") from error
-                raise refusal from None
+            # Whoever segments several cases tells a failure beside the case's name.
+            return dict(load_case(lambda one: list_data_collate([self.preprocessing(one)]), case, named=False))
 
     def compute(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Run the network over a loaded batch; return it with the result, on the CPU."""

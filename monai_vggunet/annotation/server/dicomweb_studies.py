@@ -23,6 +23,7 @@ from monai_vggunet.annotation.server.archive import UNREACHABLE, UNREACHABLE_ERR
 from monai_vggunet.annotation.server.datastore import CheckedLabels
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.data import load_model_spec
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.outputs import Classes
 from monai_vggunet.pacs.listing import SERIES, STUDY
@@ -185,7 +186,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
 
 def _convert(series: Path, target: Path) -> None:
     """Write a DICOM series as NIfTI with its exact affine; whole numbers stay whole numbers."""
-    image = loading(with_label=False)({"image": str(series)})["image"]
+    image = load_case(loading(with_label=False), {"image": str(series)})["image"]
     array, affine = image.as_tensor()[0].numpy(), np.asarray(image.affine, dtype=np.float64)
     low, high = np.iinfo(np.int16).min, np.iinfo(np.int16).max
     whole = np.array_equal(array, np.rint(array)) and low <= array.min() and array.max() <= high
