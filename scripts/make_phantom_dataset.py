@@ -28,6 +28,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from tqdm import tqdm
 
+from monai_vggunet.dicom import lps_to_ras
+
 OPTIONS = {  # name: (default, least, meaning)
     "cases": (16, 1, "series to train on"),
     "unseen": (4, 0, "series of other patients"),
@@ -111,7 +113,7 @@ class Grid(NamedTuple):
         affine = np.eye(4)
         steps = np.stack([np.cross(self.row, self.column), self.column, self.row]) * np.array(self.spacing)[:, None]
         affine[:3] = np.column_stack([*steps[::-1], self.positions[0]])
-        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+        return lps_to_ras(affine)
 
     def points(self) -> np.ndarray:
         """Voxel centers in LPS, ``(slices * rows * columns, 3)``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_vggunet.dicom.affine import lps_to_ras
+from monai_vggunet.dicom.affine import lps_to_ras, ras_to_lps
 from monai_vggunet.dicom.geometry import VolumeGeometry, volume_geometry
 from monai_vggunet.dicom.index import DicomIndex, patient_key, scan_files, scan_folder
 from monai_vggunet.dicom.selection import Selection, describe_series
@@ -16,6 +16,7 @@ __all__ = [
     "describe_series",
     "lps_to_ras",
     "patient_key",
+    "ras_to_lps",
     "read_volume",
     "scan_files",
     "scan_folder",

@@ -6,7 +6,7 @@ import numpy as np
 
 from monai_vggunet.dicom.headers.records import Vector3
 
-__all__ = ["MOST_POSITION_MM", "doubt_in_scale", "edges_mm", "lps_to_ras"]
+__all__ = ["MOST_POSITION_MM", "doubt_in_scale", "edges_mm", "lps_to_ras", "ras_to_lps"]
 
 # What images can have: from a nanometer (electron microscopy) to several times the coarsest pixels in use, some 10 mm
 # (nuclear medicine). Slices of a scout lie further apart, but all within a body. Scanners' coordinates begin in the
@@ -16,6 +16,9 @@ MOST_PIXEL_MM = 50.0
 MOST_STEP_MM = 1000.0
 MOST_POSITION_MM = 1e6
 
+# Left becomes right, posterior anterior; doing it twice changes nothing.
+_X_AND_Y_TURNED = np.diag([-1.0, -1.0, 1.0, 1.0])
+
 
 def edges_mm(affine: np.ndarray) -> Vector3:
     """Return the length of a voxel's three edges."""
@@ -24,8 +27,23 @@ def edges_mm(affine: np.ndarray) -> Vector3:
 
 
 def lps_to_ras(affine: np.ndarray) -> np.ndarray:
-    """Turn an affine into DICOM's LPS coordinates to NIfTI's RAS, or back: x and y change sign. The one such place."""
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    """Turn an affine into DICOM's patient coordinates (LPS, PS3.3 C.7.6.2.1.1) into one into NIfTI's (RAS).
+
+    x and y change sign. This is the one place that does it, and `ras_to_lps` its inverse; a test looks for others.
+
+    Args:
+        affine: `(4, 4)`, voxel index to LPS mm.
+    """
+    return _X_AND_Y_TURNED @ affine
+
+
+def ras_to_lps(affine: np.ndarray) -> np.ndarray:
+    """Turn an affine into NIfTI's coordinates into one into DICOM's: see `lps_to_ras`.
+
+    Args:
+        affine: `(4, 4)`, voxel index to RAS mm.
+    """
+    return _X_AND_Y_TURNED @ affine
 
 
 def doubt_in_scale(affine: np.ndarray, stack_axis: int = 2) -> str:

@@ -21,9 +21,9 @@ from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.nrrd_header import nrrd_header, nrrd_promise
 from monai_vggunet.data.other_files import NRRD_ENDING, OtherFileReader
 from monai_vggunet.data.picture_reader import PictureReader
+from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.annotations.annotation import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid
-from monai_vggunet.dicom.geometry import lps_to_ras
 from monai_vggunet.dicom.headers.header import is_dicom_file
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.regular_files import refuse_irregular
@@ -127,7 +127,7 @@ def _grid_of(image: MetaTensor) -> ImageGrid:
     """
     columns, rows, slices = image.shape[1:]
     said = {name: str(image.meta.get(name) or "") for name in ("frame_of_reference_uid", "study_uid", "series_uid")}
-    affine = lps_to_ras(np.asarray(image.affine, dtype=np.float64))  # the same two signs change back
+    affine = ras_to_lps(np.asarray(image.affine, dtype=np.float64))
     step_mm = float(np.linalg.norm(affine[:3, 2]))
     for displaced_mm in map(float, _DISPLACED.findall(str(image.meta.get("findings") or ""))):
         if displaced_mm > _AMBIGUOUS_SLICES * step_mm:

@@ -60,6 +60,8 @@ def _monai_reader(name: str) -> Callable[[Path], Volumes]:
 def _simple_itk() -> Callable[[Path], Volumes]:
     import SimpleITK
 
+    from monai_vggunet.dicom import lps_to_ras
+
     def read(folder: Path) -> Volumes:
         reader = SimpleITK.ImageSeriesReader()
         series = reader.GetGDCMSeriesIDs(str(folder))
@@ -72,7 +74,7 @@ def _simple_itk() -> Callable[[Path], Volumes]:
         direction = np.reshape(image.GetDirection(), (size, size))[:3, :3]
         affine[:3, :3] = direction * np.asarray(image.GetSpacing())[:3]
         affine[:3, 3] = image.GetOrigin()[:3]
-        return [(SimpleITK.GetArrayViewFromImage(image).T.copy(order="K"), np.diag([-1, -1, 1, 1]) @ affine)]
+        return [(SimpleITK.GetArrayViewFromImage(image).T.copy(order="K"), lps_to_ras(affine))]
 
     return read
 
@@ -81,10 +83,11 @@ def _highdicom() -> Callable[[Path], Volumes]:
     import highdicom
     import pydicom
 
+    from monai_vggunet.dicom import lps_to_ras
+
     def read(folder: Path) -> Volumes:
         volume = highdicom.get_volume_from_series([pydicom.dcmread(path) for path in folder.iterdir()])
-        to_ras = np.diag([-1, -1, 1, 1])
-        return [(volume.array, to_ras @ volume.affine)]
+        return [(volume.array, lps_to_ras(volume.affine))]
 
     return read
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dicom_phantoms import AXIAL, CORONAL, SAGITTAL, oblique, stored_values, write_series
 
-from monai_vggunet.dicom import lps_to_ras, read_volume, scan_folder, volume_geometry
+from monai_vggunet.dicom import lps_to_ras, ras_to_lps, read_volume, scan_folder, volume_geometry
 from monai_vggunet.errors import DicomGeometryError
 
 ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL, "oblique": oblique()}
@@ -45,6 +45,7 @@ def test_slices_grow_along_the_normal_whatever_their_order(tmp_path: Path, plane
 def test_lps_to_ras_turns_x_and_y_and_is_its_own_inverse() -> None:
     affine = np.random.default_rng(1).normal(size=(4, 4))
     np.testing.assert_array_equal(lps_to_ras(affine), affine * np.array([[-1], [-1], [1], [1]]))
+    np.testing.assert_array_equal(ras_to_lps(lps_to_ras(affine)), affine)
     np.testing.assert_array_equal(lps_to_ras(lps_to_ras(affine)), affine)
 
 

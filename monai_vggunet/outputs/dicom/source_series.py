@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
+from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers.header import read_header
 from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord
@@ -21,7 +22,6 @@ from monai_vggunet.privacy import clean_uid
 __all__ = ["SourcePlane", "SourceSeries", "find_source_series", "require_source_series"]
 
 _UID_SEPARATOR, _PATH_SEPARATOR = "\\", "\0"  # as the reader joins them
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS mm to LPS mm, and back
 
 # Corners lie within half a voxel of where the mask's affine puts them: the affine is fitted to positions that scanners
 # round to 0.1 mm, and a flip or a shift is a voxel at least.
@@ -171,7 +171,7 @@ def _require_grid(series: SourceSeries, shape: tuple[int, ...], affine_ras: np.n
             f"the mask has the shape {tuple(shape)}, its source {expected} (columns, rows, slices): {what} holds the "
             "source's own pixels; undo the preprocessing (Invertd) before saving"
         )
-    affine = LPS @ affine_ras
+    affine = ras_to_lps(affine_ras)
     to_voxels = np.linalg.inv(affine[:3, :3])
     corner = np.subtract(expected[:2], 1)
     origins, centers = [], []

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from monai_vggunet.dicom.affine import lps_to_ras
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.outputs.class_colors import class_color
 
@@ -108,8 +109,8 @@ def display_view(
     is_picture = labels.ndim == 2 and np.allclose(affine[:3, :3], np.eye(3))
     volume = labels[..., None] if labels.ndim == 2 else labels
     shown = None if image is None else _on_grid(image, volume.shape, affine, image_affine)
-    if is_picture:  # row 0 at the top, column 0 at the left, as the file has it
-        affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    if is_picture:  # columns run to the left and rows to the back, so that it is shown as the file has it
+        affine = lps_to_ras(np.eye(4))
     turn = nib.orientations.io_orientation(affine)
     straight = affine @ nib.orientations.inv_ornt_aff(turn, volume.shape)
     volume = nib.orientations.apply_orientation(volume, turn)
