@@ -49,7 +49,13 @@ STAGES = [
 SELF_CONTAINED = {"networks", "losses", "outputs", "pacs"}
 # outputs also rereads the source's headers: where multi-frame objects keep their positions is known in one place alone,
 # and so is how DICOM's coordinates become NIfTI's
-PLAIN_RECORDS = {"dicom.affine", "dicom.headers.records", "dicom.headers.header", "dicom.headers.bounded_reading"}
+PLAIN_RECORDS = {
+    "dicom.affine",
+    "dicom.referenced_series",
+    "dicom.headers.records",
+    "dicom.headers.header",
+    "dicom.headers.bounded_reading",
+}
 MAX_LINES = 300
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -110,3 +110,13 @@ def test_the_wrapping_of_a_failed_case_is_taken_off_in_one_place() -> None:
     assert unwrapping == UNWRAPS, "load cases by load_case of monai_vggunet.data.case_loading"
     reasons = {name_of(path) for path in SOURCES if "reason_behind(" in path.read_text(encoding="utf-8")}
     assert reasons == {"monai_vggunet/errors.py", "monai_vggunet/data/case_loading.py"}
+
+
+def test_the_text_in_which_a_series_travels_is_made_and_read_in_one_place() -> None:
+    knowing = {
+        name_of(path)
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Constant) and node.value == "source_instances"
+    }
+    assert knowing == {"monai_vggunet/dicom/referenced_series.py"}, "use ReferencedSeries.to_meta and from_meta"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from monai_vggunet.dicom.headers.header import is_dicom_file
 from monai_vggunet.dicom.index import scan_files
 from monai_vggunet.dicom.pixels.planes import DEFAULT_WORKERS
 from monai_vggunet.dicom.places import scan_path
+from monai_vggunet.dicom.referenced_series import ReferencedSeries, ReferencedSlice
 from monai_vggunet.dicom.volume import DicomVolume, DuplicatePolicy, read_volume
 from monai_vggunet.errors import ConfigurationError, DicomReadError
 
@@ -28,10 +29,7 @@ PathLike = str | os.PathLike[str]
 # What a file is called when it is meant to be DICOM; such a file is never passed on to another reader.
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
-# Separators inside one meta string: a UID holds no backslash (PS3.5 6.2), a finding is one line.
-_UID_SEPARATOR = "\\"
-_LINE_SEPARATOR = "\n"
-_PATH_SEPARATOR = "\0"  # the one character that no path holds
+_LINE_SEPARATOR = "\n"  # of findings within one meta string: each is one line
 
 _POLICIES = {
     "on_gap": ("error", "keep", "resample"),
@@ -49,9 +47,9 @@ class DicomSeriesReader(ImageReader):
 
     The meta data hold, besides `affine` (RAS, mm), `original_affine`, `spatial_shape`, `space` and
     `original_channel_dim`: `spacing_mm`, `slice_axis`, `gantry_tilt_deg`, `modality`, `series_description`,
-    `series_uid`, `study_uid`, `frame_of_reference_uid`, `sop_instance_uids`, `frame_numbers`, `source_files` and
-    `findings`. The last four are one string each, because lists of different lengths cannot be collated into a batch;
-    `instance_uids` and `finding_lines` take them apart. Nothing in the meta data names the patient, unless a path does.
+    `series_uid`, `study_uid`, `frame_of_reference_uid`, `source_instances` and `findings`. The last two are one string
+    each, because lists of different lengths cannot be collated into a batch: `ReferencedSeries.from_meta` and
+    `finding_lines` take them apart. Nothing in the meta data names the patient, unless a path does.
 
     Args:
         series_uid: SeriesInstanceUID, when the folder holds several series.
@@ -157,15 +155,16 @@ class DicomSeriesReader(ImageReader):
         return torch.from_numpy(volume.array), _meta_of(volume)
 
 
-def instance_uids(meta: dict[str, Any]) -> list[str]:
+def instance_uids(meta: Mapping[str, Any]) -> list[str]:
     """Return the SOPInstanceUIDs of a volume's slices in their order; of a multi-frame file repeated.
 
-    The slices of a resampled volume are no instances: theirs are empty.
+    The slices of a resampled volume are no instances: theirs are empty. There are none if it is no DICOM series.
     """
-    return str(meta["sop_instance_uids"]).split(_UID_SEPARATOR)
+    series = ReferencedSeries.from_meta(meta)
+    return series.instance_uids if series else []
 
 
-def finding_lines(meta: dict[str, Any]) -> list[str]:
+def finding_lines(meta: Mapping[str, Any]) -> list[str]:
     """Return the findings of reading a volume, one plain sentence each."""
     return [line for line in str(meta["findings"]).split(_LINE_SEPARATOR) if line]
 
@@ -179,10 +178,16 @@ class _DicomSource:
 
 def _meta_of(volume: DicomVolume) -> dict[str, Any]:
     series, geometry = volume.selection.series, volume.geometry
-    nobody = [""] * volume.array.shape[2]  # slices of a resampled volume are no instances
-    uids = [frame.sop_instance_uid for frame in geometry.frames] or nobody
-    numbers = [str(frame.frame_index + 1) for frame in geometry.frames] or nobody
-    files = dict.fromkeys(str(frame.path.absolute()) for frame in geometry.frames)
+    slices = tuple(ReferencedSlice(frame.sop_instance_uid, frame.frame_index + 1) for frame in geometry.frames)
+    source = ReferencedSeries(
+        slices or (None,) * volume.array.shape[2],  # slices of a resampled volume are no instances
+        tuple(dict.fromkeys(frame.path.absolute() for frame in geometry.frames)),
+        modality=series.modality,
+        series_description=series.description,
+        study_uid=series.study_uid,
+        series_uid=series.series_uid,
+        frame_of_reference_uid=series.frame_of_reference_uid,
+    )
     return {
         MetaKeys.AFFINE: geometry.affine_ras,
         MetaKeys.ORIGINAL_AFFINE: geometry.affine_ras,
@@ -192,14 +197,7 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
         "spacing_mm": geometry.spacing_mm,
         "slice_axis": 2,
         "gantry_tilt_deg": geometry.gantry_tilt_deg,
-        "modality": series.modality,
-        "series_description": series.description,
-        "series_uid": series.series_uid,
-        "study_uid": series.study_uid,
-        "frame_of_reference_uid": series.frame_of_reference_uid,
-        "sop_instance_uids": _UID_SEPARATOR.join(uids),
-        "frame_numbers": _UID_SEPARATOR.join(numbers),
-        "source_files": _PATH_SEPARATOR.join(files),
+        **source.to_meta(),
         "findings": _LINE_SEPARATOR.join(volume.findings),
     }
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from monai_vggunet import VGG16UNet
 from monai_vggunet.cli.main import app, main
 from monai_vggunet.data import ModelSpec, Preprocessing
+from monai_vggunet.data.reader import instance_uids
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
 from monai_vggunet.inference import VolumeSliceInferer
 from monai_vggunet.outputs import CaseOutputs
@@ -142,7 +143,7 @@ def test_probabilities_come_on_the_sources_grid_with_the_same_mask(model: Path, 
     for group, frame in zip(seg.PerFrameFunctionalGroupsSequence, seg.pixel_array):
         uid = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         frames[group.SegmentIdentificationSequence[0].ReferencedSegmentNumber, uid] = frame
-    for plane, uid in enumerate(both.meta["sop_instance_uids"].split("\\")):
+    for plane, uid in enumerate(instance_uids(both.meta)):
         np.testing.assert_array_equal(frames[1, uid], both.probabilities[1, :, :, plane].T)
 
 

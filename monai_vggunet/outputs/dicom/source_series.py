@@ -14,14 +14,13 @@ from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers.header import read_header
 from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord
+from monai_vggunet.dicom.referenced_series import ReferencedSeries
 from monai_vggunet.errors import DicomReadError, GridMismatchError
 from monai_vggunet.layout import walk_inputs
 from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
 from monai_vggunet.privacy import clean_uid
 
 __all__ = ["SourcePlane", "SourceSeries", "find_source_series", "require_source_series"]
-
-_UID_SEPARATOR, _PATH_SEPARATOR = "\\", "\0"  # as the reader joins them
 
 # Corners lie within half a voxel of where the mask's affine puts them: the affine is fitted to positions that scanners
 # round to 0.1 mm, and a flip or a shift is a voxel at least.
@@ -69,35 +68,42 @@ class SourceSeries:
         return np.column_stack([along_row * between_columns, along_column * between_rows, frame.position_lps_mm])
 
 
-def require_source_series(meta: Mapping[str, Any], what: str) -> None:
+def require_source_series(meta: Mapping[str, Any], what: str) -> ReferencedSeries:
     """Make sure that a case can be written as a DICOM object at all, before anything is computed.
 
     Args:
         meta: metadata of the source.
         what: the output, for the message.
 
+    Returns:
+        What the reader says of the source: every slice is one of its images.
+
     Raises:
         DicomReadError: the source is no DICOM series, or its slices are no instances, or lack UIDs.
     """
-    if "sop_instance_uids" not in meta:
+    series = ReferencedSeries.from_meta(meta)
+    if series is None:
         raise DicomReadError(
             f"{what} needs a DICOM series to refer to, and this input is none: ask for the output 'nifti' alone, or "
             "give the series"
         )
-    if not str(meta.get("frame_numbers", "")).replace(_UID_SEPARATOR, ""):
+    if len(series.images) < len(series.slices):
         raise DicomReadError(
             f"{what} needs slices that are the series' own, and these were interpolated: read with on_gap and on_tilt "
             "'keep' or 'error' instead of 'resample', or ask for the output 'nifti' alone"
         )
-    keys = {"study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
-    missing = [name for key, name in keys.items() if not str(meta.get(key) or "")]
-    if "" in str(meta["sop_instance_uids"]).split(_UID_SEPARATOR):
-        missing.append("SOPInstanceUID")
+    uids = {
+        "StudyInstanceUID": series.study_uid,
+        "SeriesInstanceUID": series.series_uid,
+        "SOPInstanceUID": all(series.instance_uids),
+    }
+    missing = [name for name, there in uids.items() if not there]
     if missing:
         raise DicomReadError(
             f"{what} has to name its source, which lacks {' and '.join(missing)} (missing or empty): restore the "
             "series, or ask for the output 'nifti' alone"
         )
+    return series
 
 
 def find_source_series(
@@ -116,35 +122,33 @@ def find_source_series(
         GridMismatchError: the mask has another shape, or lies elsewhere than the headers say: it was flipped, moved or
             not brought back onto the source's grid, or the files have changed.
     """
-    require_source_series(meta, what)
-    uids = str(meta["sop_instance_uids"]).split(_UID_SEPARATOR)
-    numbers = str(meta["frame_numbers"]).split(_UID_SEPARATOR)
-    found = _instances_by_uid(_candidates(meta), set(uids))
-    gone = sorted(set(uids) - set(found))
+    source = require_source_series(meta, what)
+    uids = set(source.instance_uids)
+    found = _instances_by_uid(_candidates(source.files, meta), uids)
+    gone = sorted(uids - set(found))
     if gone:
         raise DicomReadError(
-            f"{len(gone)} of the {len(set(uids))} source instances are gone or have changed since they were read, as "
+            f"{len(gone)} of the {len(uids)} source instances are gone or have changed since they were read, as "
             f"SOP instance {clean_uid(gone[0])}: {what} has to refer to them; restore the files and run again"
         )
     planes = []
-    for uid, number in zip(uids, numbers):
-        instance = found[uid]
-        if not 1 <= int(number) <= len(instance.frames):
+    for one in source.images:
+        instance = found[one.sop_instance_uid]
+        if not 1 <= one.frame_number <= len(instance.frames):
             raise DicomReadError(
-                f"SOP instance {clean_uid(uid)} has {len(instance.frames)} frames, of which number {number} was read: "
-                "the file has changed since; restore it and run again"
+                f"SOP instance {clean_uid(one.sop_instance_uid)} has {len(instance.frames)} frames, of which number "
+                f"{one.frame_number} was read: the file has changed since; restore it and run again"
             )
-        planes.append(SourcePlane(instance, instance.frames[int(number) - 1]))
+        planes.append(SourcePlane(instance, instance.frames[one.frame_number - 1]))
     header = read_dicom(planes[0].instance.path, before_pixels=True, tags=HEADER_KEYWORDS)
     series = SourceSeries(tuple(planes), header)
     _require_grid(series, shape, np.asarray(affine, dtype=np.float64), what)
     return series
 
 
-def _candidates(meta: Mapping[str, Any]) -> Iterator[Path]:
+def _candidates(files: Iterable[Path], meta: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the files that were read, then whatever lies below the folder: files may have been renamed meanwhile."""
-    for name in filter(None, str(meta.get("source_files", "")).split(_PATH_SEPARATOR)):
-        yield Path(name)
+    yield from files
     root = str(meta.get("filename_or_obj", "") or "")
     if root and Path(root).is_dir():
         for folder, _, names in walk_inputs(root):

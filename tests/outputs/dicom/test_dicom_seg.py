@@ -20,6 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from monai_vggunet.dicom import read_volume, scan_folder
 from monai_vggunet.dicom.annotations.annotation import read_annotation
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid
+from monai_vggunet.dicom.referenced_series import ReferencedSeries
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.outputs import Classes, DicomSegWriter, write_dicom_seg
 from monai_vggunet.outputs.dicom.seg import dicom_seg
@@ -218,8 +219,10 @@ def test_a_moved_mask_cannot_pass(tmp_path: Path) -> None:
 def test_shuffled_uids_cannot_pass(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", stored())
     mask = mask_on(tmp_path / "ct")
-    uids = mask.meta["sop_instance_uids"].split("\\")
-    meta = {**mask.meta, "sop_instance_uids": "\\".join([uids[1], uids[0], *uids[2:]])}
+    source = ReferencedSeries.from_meta(mask.meta)
+    assert source is not None
+    first, second, *rest = source.slices
+    meta = {**mask.meta, **replace(source, slices=(second, first, *rest)).to_meta()}
     with pytest.raises(GridMismatchError, match="the slices are in another order"):
         dicom_seg(replace(mask, meta=meta))
 

@@ -1,0 +1,86 @@
+"""What a reader tells a writer of the DICOM series that a volume was read from, in a form that travels with the volume.
+
+MONAI puts the metadata of several cases into a batch and takes them out again, and knows text and tensors alone there:
+an object, or lists of different lengths, would not arrive. So this object becomes text on its way, here and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ReferencedSeries", "ReferencedSlice"]
+
+_INSTANCES = "source_instances"  # key of the slices and files, as JSON
+_TEXTS = ("modality", "series_description", "study_uid", "series_uid", "frame_of_reference_uid")
+
+
+@dataclass(frozen=True)
+class ReferencedSlice:
+    """The image that a slice is (PS3.3 10.3, Image SOP Instance Reference Macro).
+
+    Attributes:
+        sop_instance_uid: of its instance; empty where the header lacks it.
+        frame_number: within the instance, from 1.
+    """
+
+    sop_instance_uid: str
+    frame_number: int
+
+
+@dataclass(frozen=True)
+class ReferencedSeries:
+    """A volume's source; texts are as the headers have them, and empty where these say nothing.
+
+    Attributes:
+        slices: one for each slice of the volume, in its order; None where it was interpolated, and is no image.
+        files: which were read, each once.
+        modality, series_description, study_uid, series_uid, frame_of_reference_uid: of the series.
+    """
+
+    slices: tuple[ReferencedSlice | None, ...]
+    files: tuple[Path, ...] = ()
+    modality: str = ""
+    series_description: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    frame_of_reference_uid: str = ""
+
+    @property
+    def images(self) -> list[ReferencedSlice]:
+        """The slices that are images of the series, in their order: all, or none of an interpolated volume."""
+        return [one for one in self.slices if one is not None]
+
+    @property
+    def instance_uids(self) -> list[str]:
+        """The SOPInstanceUID of every slice, repeated for frames of one file; empty for what is no image."""
+        return ["" if one is None else one.sop_instance_uid for one in self.slices]
+
+    def to_meta(self) -> dict[str, str]:
+        """Return the entries of a volume's metadata: each text under its own name, slices and files as one JSON text.
+
+        Example:
+            >>> series = ReferencedSeries((ReferencedSlice("1.2.3", 1), None), series_uid="1.2")
+            >>> series.to_meta()["source_instances"]
+            '{"slices": [["1.2.3", 1], null], "files": []}'
+            >>> ReferencedSeries.from_meta(series.to_meta()) == series
+            True
+        """
+        slices = [None if one is None else [one.sop_instance_uid, one.frame_number] for one in self.slices]
+        # JSON's escapes also carry what of a path is not UTF-8
+        instances = json.dumps({"slices": slices, "files": [str(file) for file in self.files]})
+        return {name: str(getattr(self, name)) for name in _TEXTS} | {_INSTANCES: instances}
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> ReferencedSeries | None:
+        """Return what `to_meta` put into a volume's metadata; None if the volume was read from something else."""
+        if not meta.get(_INSTANCES):
+            return None
+        instances = json.loads(meta[_INSTANCES])
+        slices = tuple(None if one is None else ReferencedSlice(*one) for one in instances["slices"])
+        texts = {name: str(meta.get(name) or "") for name in _TEXTS}
+        return cls(slices, tuple(map(Path, instances["files"])), **texts)
