@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,22 @@ UNWRAPS = {
     "monai_vggunet/privacy/sinks.py",
 }
 
+KINDS = {".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".dcm", ".dicom", ".ima", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+# `uploads.py` lists the bytes with which each kind begins.
+TELLS_KINDS = {"monai_vggunet/file_kinds.py", "monai_vggunet/annotation/front/uploads.py"}
+# The damage of the fuzzing script is written without our reader.
+TELLS_DICOM = {
+    "monai_vggunet/dicom/headers/dicom_files.py",
+    "scripts/dicom_fuzz/mutations.py",
+    "scripts/dicom_fuzz/raw_elements.py",
+}
+
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -120,3 +132,55 @@ def test_the_text_in_which_a_series_travels_is_made_and_read_in_one_place() -> N
         if isinstance(node, ast.Constant) and node.value == "source_instances"
     }
     assert knowing == {"monai_vggunet/dicom/referenced_series.py"}, "use ReferencedSeries.to_meta and from_meta"
+
+
+def tells_kinds(tree: ast.AST) -> bool:
+    """Whether endings of images are listed or compared with; to write a file under a name with one is no rule."""
+    for node in ast.walk(tree):
+        held: list[ast.expr | None] = []
+        if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            held = list(node.elts)
+        elif isinstance(node, ast.Dict):
+            held = list(node.keys)
+        elif isinstance(node, ast.Compare):
+            held = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            held = list(node.args) if node.func.attr in ("endswith", "removesuffix", "split", "partition") else []
+        elif isinstance(node, ast.Assign):
+            held = [node.value]
+        if any(isinstance(each, ast.Constant) and each.value in KINDS for each in held):
+            return True
+    return False
+
+
+def test_kinds_of_images_are_told_by_their_names_in_one_place() -> None:
+    assert {name_of(path) for path in SOURCES if tells_kinds(parsed(path))} == TELLS_KINDS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'ENDINGS = (".png", ".dcm")',
+        'NRRD = ".nrrd"',
+        'path.suffix.lower() == ".dcm"',
+        'name.endswith(".nii.gz")',
+        'name.split(".nii")[0]',
+        'READERS = {".nii": read}',
+    ],
+)
+def test_every_way_of_telling_them_is_seen(line: str) -> None:
+    assert tells_kinds(ast.parse(line))
+
+
+def test_to_write_such_a_file_is_no_rule() -> None:
+    assert not tells_kinds(ast.parse('write(folder / f"{name}.nii.gz")'))
+
+
+def test_dicom_is_told_by_its_beginning_in_one_place() -> None:
+    telling = {
+        name_of(path)
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Constant) and node.value == b"DICM"
+    }
+    assert telling == TELLS_DICOM, "call is_dicom_file or its siblings of monai_vggunet.dicom.headers.dicom_files"

@@ -15,11 +15,10 @@ from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, split_ending
 from monai_vggunet.json_files import read_json
 
-__all__ = ["case_dataset", "labeled_cases"]
-
-ENDINGS = (".nii.gz", ".nii", ".nrrd")
+__all__ = ["case_dataset", "labeled_cases", "study_name"]
 
 _log = logging.getLogger(__name__)
 
@@ -74,9 +73,13 @@ def case_dataset(data: Any, cases: Sequence[Case], **options: Any) -> CacheDatas
     return CacheDataset(data=cases, **options)
 
 
+def study_name(image: str | os.PathLike[str]) -> str:
+    """Return what the server calls a study, given its image: the file's name without its ending, or the folder's."""
+    return split_ending(Path(image).name, (*NIFTI_ENDINGS, NRRD_ENDING))[0]
+
+
 def _as_case(entry: Mapping[str, str]) -> Case:
-    name = Path(entry["image"]).name
-    name = next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), name)
+    name = study_name(entry["image"])
     return {"image": entry["image"], "label": entry["label"], "case": name, "patient": entry.get("patient") or name}
 
 

@@ -14,8 +14,8 @@ from monai_vggunet.annotation.client_segments import by_class_number
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.nrrd_header import doubt_in_nrrd, nrrd_header
-from monai_vggunet.data.other_files import NRRD_ENDING
 from monai_vggunet.errors import LabelContentError, VGGUNetError
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING, ends_with
 from monai_vggunet.json_files import read_json
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.transforms import loading
@@ -23,7 +23,7 @@ from monai_vggunet.transforms import loading
 __all__ = ["HISTORY", "fitted_label", "keep_version"]
 
 HISTORY = "label_history"
-ENDINGS = (".nii", ".nii.gz", ".nrrd")
+ENDINGS = (*NIFTI_ENDINGS, NRRD_ENDING)
 MOST_NUMBERS = 256  # a client may number its segments as it likes
 
 
@@ -46,7 +46,7 @@ def fitted_label(
             the description leaves a doubt.
         VGGUNetError: of another kind, when the label or the image cannot be read.
     """
-    if not str(label).lower().endswith(ENDINGS):
+    if not ends_with(label, ENDINGS):
         kind = Path(label).suffix or "file without an ending"
         raise LabelContentError(f"the label is a {kind}; expected NIfTI or NRRD ({', '.join(ENDINGS)})")
     if _numbers_its_own_segments(Path(label)):
@@ -54,7 +54,7 @@ def fitted_label(
             "the label is a segmentation of 3D Slicer, with numbers of its own: set 'File Extension' to .nii.gz in the "
             "extension's settings, and submit it again"
         )
-    if str(label).lower().endswith(NRRD_ENDING) and (doubt := doubt_in_nrrd(Path(label), may_be_blank=True)):
+    if ends_with(label, NRRD_ENDING) and (doubt := doubt_in_nrrd(Path(label), may_be_blank=True)):
         raise LabelContentError(f"the label {doubt}")
     n_numbers = MOST_NUMBERS if described else len(class_names)
     try:
@@ -67,9 +67,9 @@ def fitted_label(
 
 def _numbers_its_own_segments(label: Path) -> bool:
     """Whether an NRRD file is a segmentation as 3D Slicer saves it, not a plain labelmap."""
-    if label.suffix.lower() != ".nrrd":
+    if not ends_with(label, NRRD_ENDING):
         return False
-    return label.name.lower().endswith(".seg.nrrd") or b"Segment0_" in nrrd_header(label)
+    return ends_with(label, SLICER_ENDING) or b"Segment0_" in nrrd_header(label)
 
 
 def keep_version(

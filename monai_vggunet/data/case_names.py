@@ -10,12 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from monai_vggunet.errors import DatasetError
+from monai_vggunet.file_kinds import DICOM_ENDINGS, NIFTI_ENDINGS, PICTURE_ENDINGS, split_ending
 from monai_vggunet.names import folder_name, listed, same_on_some_disk
 
 __all__ = [
-    "DICOM_ENDINGS",
-    "NIFTI_ENDINGS",
-    "PICTURE_ENDINGS",
     "Case",
     "case_stem",
     "distinct_cases",
@@ -24,9 +22,6 @@ __all__ = [
     "require_unique_names",
 ]
 
-NIFTI_ENDINGS = (".nii.gz", ".nii")
-DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _HASH_LENGTH = 8  # hexadecimal digits that tell apart cases of one name
 
 # keys: image, label (absent without annotation; NIfTI, DICOM SEG or RTSTRUCT, or a folder with one of the latter), case
@@ -38,15 +33,13 @@ _log = logging.getLogger(__name__)
 
 def case_stem(path: Path) -> str:
     """Return the name without an image ending; a folder's name as it is (it may hold dots)."""
-    for ending in NIFTI_ENDINGS + PICTURE_ENDINGS:
-        if path.name.lower().endswith(ending) and path.name[: -len(ending)].strip("."):
-            return path.name[: -len(ending)]
-    return path.name
+    return split_ending(path.name, NIFTI_ENDINGS + PICTURE_ENDINGS)[0]
 
 
 def label_stem(path: Path) -> str:
     """Return a label's name as its image's: a file of DICOM SEG or RTSTRUCT may have an ending of its own."""
-    return path.stem if path.suffix.lower() in DICOM_ENDINGS and not path.is_dir() else case_stem(path)
+    stem, ending = split_ending(path.name, DICOM_ENDINGS)
+    return stem if ending and not path.is_dir() else case_stem(path)
 
 
 def relative_case_name(path: Path, folder: Path) -> str:

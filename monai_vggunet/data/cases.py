@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.data.case_names import (
-    NIFTI_ENDINGS,
-    PICTURE_ENDINGS,
     Case,
     case_stem,
     distinct_cases,
@@ -18,7 +16,10 @@ from monai_vggunet.data.case_names import (
     relative_case_name,
     require_unique_names,
 )
+from monai_vggunet.dicom import patient_key
+from monai_vggunet.dicom.places import is_case_folder
 from monai_vggunet.errors import DatasetError
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, PICTURE_ENDINGS, ends_with, is_companion
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import (
     holds_results_alone,
@@ -32,9 +33,6 @@ from monai_vggunet.privacy import clean_text, know_cases, know_input, know_names
 from monai_vggunet.regular_files import IRREGULAR, is_irregular
 
 __all__ = ["Case", "annotated_cases", "image_cases"]
-
-# What lies beside images without being one. DICOM often has no ending: of any other file its content tells.
-COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".zip")
 
 LONGEST_LIST = 1 << 28  # bytes of a list of cases; a million take less
 
@@ -222,9 +220,9 @@ def _images_below(folder: Path, output: Path | None) -> list[Path]:
     unlisted: list[OSError] = []
     for parent, folders, files in walk_inputs(folder, unlisted.append):
         visible = [name for name in files if not name.startswith(".")]
-        found += [parent / name for name in visible if _is_image_file(Path(name))]
-        others = [name for name in visible if not _is_image_file(Path(name)) and not _is_companion(name)]
-        if any(_is_dicom(parent / name) for name in others):
+        found += [parent / name for name in visible if _is_image_file(name)]
+        others = [name for name in visible if not _is_image_file(name) and not is_companion(name)]
+        if is_case_folder(parent, others):
             found.append(parent)
             folders[:] = []
         elif others:
@@ -239,22 +237,8 @@ def _images_below(folder: Path, output: Path | None) -> list[Path]:
     return found
 
 
-def _is_dicom(path: Path) -> bool:
-    from monai_vggunet.dicom.headers.header import is_dicom_file  # DICOM alone needs it
-
-    try:
-        return is_dicom_file(path)
-    except OSError:
-        return False
-
-
-def _is_companion(name: str) -> bool:
-    """Whether a file accompanies images without being one; of any other its content tells."""
-    return name.lower().endswith(COMPANION_ENDINGS) or name.upper() == "DICOMDIR"
-
-
-def _is_image_file(path: Path) -> bool:
-    return path.name.lower().endswith(NIFTI_ENDINGS + PICTURE_ENDINGS)
+def _is_image_file(path: str | Path) -> bool:
+    return ends_with(path, NIFTI_ENDINGS + PICTURE_ENDINGS)
 
 
 def _with_patient(case: Case) -> Case:
@@ -262,7 +246,5 @@ def _with_patient(case: Case) -> Case:
     if "patient" in case:
         return case
     if Path(case["image"]).is_dir():
-        from monai_vggunet.dicom import patient_key  # DICOM alone needs it
-
         return case | {"patient": patient_key(case["image"])}
     return case | {"patient": case["case"]}

@@ -13,11 +13,12 @@ import torch
 from tqdm import tqdm
 
 from monai_vggunet.data.case_loading import load_case
-from monai_vggunet.data.case_names import PICTURE_ENDINGS, Case
+from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
+from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
 from monai_vggunet.privacy import clean_text
 
 __all__ = ["Fingerprint", "class_weights", "compute_fingerprint"]
@@ -211,7 +212,7 @@ def _volume_range(volumes_ml: np.ndarray) -> tuple[float, float, float]:
 
 
 def _modality(image: Any, stated: str) -> str:
-    if str(image.meta.get("filename_or_obj", "")).lower().endswith(PICTURE_ENDINGS):
+    if ends_with(str(image.meta.get("filename_or_obj", "")), PICTURE_ENDINGS):
         return "PICTURE"
     found = clean_text(str(image.meta.get("modality") or stated or ""))
     if found:

@@ -15,10 +15,10 @@ from nibabel.spatialimages import HeaderDataError
 
 from monai_vggunet.data.nifti_file import read_nifti_file
 from monai_vggunet.errors import ImageContentError, ImageReadError
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, ends_with
 
 __all__ = ["NiftiVolumeReader"]
 
-NIFTI_ENDINGS = (".nii", ".nii.gz")
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI-1 xyzt_units, bits 0 to 2: unknown, meter, mm, micrometer
 UNIT_NAMES = {1: "meters", 3: "micrometers"}
 # sform and qform are both stored as float32, the qform as a quaternion: corners that differ by less, in voxels, agree.
@@ -54,7 +54,7 @@ class NiftiVolumeReader(ImageReader):
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether it is one file with a NIfTI ending; lists, which become channels, are left to MONAI's reader."""
-        is_one = isinstance(filename, (str, os.PathLike)) and str(filename).lower().endswith(NIFTI_ENDINGS)
+        is_one = isinstance(filename, (str, os.PathLike)) and ends_with(filename, NIFTI_ENDINGS)
         return is_one and not os.path.isdir(str(filename))  # a folder may bear any name
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Path:

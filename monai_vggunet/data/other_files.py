@@ -13,10 +13,10 @@ from monai.data import ImageReader
 from monai_vggunet.data.nrrd_header import doubt_in_nrrd
 from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.errors import ImageReadError
+from monai_vggunet.file_kinds import NRRD_ENDING, ends_with
 
 __all__ = ["OtherFileReader"]
 
-NRRD_ENDING = ".nrrd"
 EXPECTED = "expected a DICOM series, NIfTI (.nii, .nii.gz) or a picture (PNG, JPEG, BMP, TIFF)"
 
 PathLike = str | os.PathLike[str]
@@ -71,7 +71,7 @@ class OtherFileReader(ImageReader):
     def _reason(self, path: Path) -> str:
         if not path.exists():
             return f"does not exist; {EXPECTED}"
-        if path.name.lower().endswith(NRRD_ENDING):
+        if ends_with(path, NRRD_ENDING):
             return doubt_in_nrrd(path, self.may_be_blank)
         kind = archive_kind(path)
         return f"is a {kind} archive: unpack it, and give the folder" if kind else f"is of another kind; {EXPECTED}"

@@ -11,8 +11,8 @@ import numpy as np
 from monai.data import PILReader
 from PIL import Image
 
-from monai_vggunet.data.case_names import PICTURE_ENDINGS
 from monai_vggunet.errors import ImageReadError
+from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
 from monai_vggunet.memory import lack_of_memory
 
 __all__ = ["PictureReader"]
@@ -39,7 +39,7 @@ class PictureReader(PILReader):
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether it is one file with a picture's ending."""
-        return isinstance(filename, (str, os.PathLike)) and str(filename).lower().endswith(PICTURE_ENDINGS)
+        return isinstance(filename, (str, os.PathLike)) and ends_with(filename, PICTURE_ENDINGS)
 
     def read(self, data: Any, **kwargs: Any) -> Path:
         """Take note of what to read: what this method raised, `LoadImage` would swallow and try other readers.

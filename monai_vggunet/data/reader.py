@@ -14,7 +14,7 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
-from monai_vggunet.dicom.headers.header import is_dicom_file
+from monai_vggunet.dicom.headers.dicom_files import is_meant_as_dicom
 from monai_vggunet.dicom.index import scan_files
 from monai_vggunet.dicom.pixels.planes import DEFAULT_WORKERS
 from monai_vggunet.dicom.places import scan_path
@@ -25,9 +25,6 @@ from monai_vggunet.errors import ConfigurationError, DicomReadError
 __all__ = ["DicomSeriesReader", "finding_lines", "instance_uids"]
 
 PathLike = str | os.PathLike[str]
-
-# What a file is called when it is meant to be DICOM; such a file is never passed on to another reader.
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 _LINE_SEPARATOR = "\n"  # of findings within one meta string: each is one line
 
@@ -102,7 +99,7 @@ class DicomSeriesReader(ImageReader):
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether all paths are folders or DICOM files, whatever the files are called."""
-        return all(_is_dicom(path) for path in _paths(filename))
+        return all(is_meant_as_dicom(path) for path in _paths(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> _DicomSource:
         """Take note of what to read; the work, and any refusal of DICOM input, comes in `get_data`.
@@ -118,7 +115,7 @@ class DicomSeriesReader(ImageReader):
             DicomReadError: if a path is neither a folder nor a DICOM file.
         """
         paths = _paths(data)
-        other = [path for path in paths if not _is_dicom(path)]
+        other = [path for path in paths if not is_meant_as_dicom(path)]
         if not paths:
             raise DicomReadError("got an empty list of paths, expected a DICOM folder or files")
         if other:
@@ -205,13 +202,3 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
 def _paths(data: Sequence[PathLike] | PathLike) -> tuple[Path, ...]:
     items = (data,) if isinstance(data, (str, os.PathLike)) else tuple(data)
     return tuple(Path(item) for item in items)
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a path is to be read as DICOM: a folder, a file named as DICOM, or a file that is DICOM."""
-    if path.is_dir() or path.suffix.lower() in DICOM_SUFFIXES:
-        return True
-    try:
-        return is_dicom_file(path)
-    except OSError:
-        return not path.suffix

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom, read_file_meta
-from monai_vggunet.dicom.headers.header import is_dicom_file
+from monai_vggunet.dicom.headers.dicom_files import opens_as_dicom
 from monai_vggunet.dicom.headers.records import SkippedFile
 from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
 from monai_vggunet.errors import DicomReadError
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, PICTURE_ENDINGS, ends_with, is_companion
 from monai_vggunet.layout import walk_inputs
 from monai_vggunet.privacy import know_names
 
-__all__ = ["case_folders", "files_of_dicomdir", "is_dicomdir", "scan_path"]
+__all__ = ["case_folders", "files_of_dicomdir", "is_case_folder", "is_dicomdir", "scan_path"]
 
 
 def scan_path(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
@@ -44,7 +46,7 @@ def scan_path(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) 
 def is_dicomdir(path: Path) -> bool:
     """Whether a file is a DICOMDIR by what it says it is, whatever it is called."""
     try:
-        if not path.is_file() or not is_dicom_file(path):
+        if not path.is_file() or not opens_as_dicom(path):
             return False
         meta = read_file_meta(path)
         return str(meta.get("MediaStorageSOPClassUID", "")) == MediaStorageDirectoryStorage
@@ -86,8 +88,24 @@ def files_of_dicomdir(path: Path) -> tuple[list[Path], list[SkippedFile]]:
     return sorted(set(found)), missing
 
 
+def is_case_folder(folder: Path, names: Iterable[str]) -> bool:
+    """Whether a folder is a case: DICOM files lie in it itself. A DICOMDIR alone makes none.
+
+    Args:
+        folder: the folder.
+        names: of its files. What is hidden, or called as something else than DICOM, is not opened.
+    """
+    called_otherwise = (*NIFTI_ENDINGS, NRRD_ENDING, *PICTURE_ENDINGS)
+    files = (
+        folder / name
+        for name in names
+        if not (name.startswith(".") or ends_with(name, called_otherwise) or is_companion(name))
+    )
+    return any(opens_as_dicom(file) and not is_dicomdir(file) for file in files)
+
+
 def case_folders(root: str | os.PathLike[str]) -> list[Path]:
-    """Return the topmost folders below `root` that hold DICOM files themselves, in sorted order.
+    """Return the topmost folders below `root` that are cases (see `is_case_folder`), in sorted order.
 
     What lies below such a folder belongs to it; `monai-vggunet segment` takes each as one case.
 
@@ -96,19 +114,11 @@ def case_folders(root: str | os.PathLike[str]) -> list[Path]:
     """
     found = []
     for parent, folders, names in walk_inputs(root):
-        visible = (parent / name for name in names if not name.startswith("."))
-        if any(_opens_as_dicom(file) and not is_dicomdir(file) for file in visible):
+        if is_case_folder(parent, names):
             found.append(parent)
             folders[:] = []
         folders[:] = [name for name in folders if not name.startswith(".")]
     return found
-
-
-def _opens_as_dicom(file: Path) -> bool:
-    try:
-        return is_dicom_file(file)
-    except OSError:
-        return False
 
 
 def _file_id(record: Dataset) -> tuple[str, ...]:

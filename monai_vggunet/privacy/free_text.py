@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from monai_vggunet import file_kinds
 from monai_vggunet.privacy.setting import shows_phi
 from monai_vggunet.privacy.vocabulary import FILE_ENDINGS, KERNEL_LETTERS, UNITS, WORDS
 
@@ -109,10 +110,7 @@ def is_harmless(name: str) -> bool:
 
 def split_ending(name: str) -> tuple[str, str]:
     """Return a file's name and its ending, `("Doe_Jane", ".nii.gz")`; only known endings are taken for one."""
-    for ending in FILE_ENDINGS:
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)], name[-len(ending) :]
-    return name, ""
+    return file_kinds.split_ending(name, FILE_ENDINGS)
 
 
 def _has_form_of_uid(text: str) -> bool:

@@ -7,6 +7,15 @@ names are left out even where they are words of radiology (long, white, root, Li
 
 from __future__ import annotations
 
+from monai_vggunet.file_kinds import (
+    COMPANION_ENDINGS,
+    DICOM_ENDINGS,
+    NIFTI_ENDINGS,
+    NRRD_ENDING,
+    PICTURE_ENDINGS,
+    SLICER_ENDING,
+)
+
 __all__ = ["FILE_ENDINGS", "KERNEL_LETTERS", "UNITS", "WORDS"]
 
 # PS3.3 C.7.3.1.1.1, retired ones included.
@@ -174,10 +183,16 @@ _UNITS = """
 _KERNEL_LETTERS = "b h u t d i j br hr qr ur bv bl bf bp hc hv sa sd fc fl ya yb yc yd"
 
 # What may follow a name that is replaced, and tells what a file holds.
-_FILE_ENDINGS = """
-    .nii.gz .nii .seg.nrrd .nrrd .mha .mhd .dcm .dicom .ima .img .hdr .png .jpg .jpeg .bmp .tiff .tif .json .txt .md
-    .csv .tsv .xml .yaml .yml .html .pdf .log .zip .pt .onnx .bin
-"""
+_OTHER_ENDINGS = (".mha", ".mhd", ".img", ".hdr", ".pt", ".onnx", ".bin")
+FILE_ENDINGS = (
+    *NIFTI_ENDINGS,
+    SLICER_ENDING,  # before the shorter one that it ends with
+    NRRD_ENDING,
+    *DICOM_ENDINGS,
+    *PICTURE_ENDINGS,
+    *COMPANION_ENDINGS,
+    *_OTHER_ENDINGS,
+)
 
 _NAMES_TOO = {"ann", "hu", "ma"}  # a first name and two family names, beside a modality and two units
 _ALL = (
@@ -197,4 +212,3 @@ _ALL = (
 
 UNITS, KERNEL_LETTERS = frozenset(_UNITS.split()), frozenset(_KERNEL_LETTERS.split())
 WORDS = frozenset(" ".join(_ALL).split()) - _NAMES_TOO
-FILE_ENDINGS = tuple(_FILE_ENDINGS.split())

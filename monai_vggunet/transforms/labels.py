@@ -15,17 +15,17 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 from monai.utils import MetaKeys, SpaceKeys
 
-from monai_vggunet.data.case_names import DICOM_ENDINGS, NIFTI_ENDINGS
 from monai_vggunet.data.nifti_file import promised_voxels
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.nrrd_header import nrrd_header, nrrd_promise
-from monai_vggunet.data.other_files import NRRD_ENDING, OtherFileReader
+from monai_vggunet.data.other_files import OtherFileReader
 from monai_vggunet.data.picture_reader import PictureReader
 from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.annotations.annotation import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid
-from monai_vggunet.dicom.headers.header import is_dicom_file
+from monai_vggunet.dicom.headers.dicom_files import is_meant_as_dicom
 from monai_vggunet.errors import GridMismatchError
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, ends_with
 from monai_vggunet.regular_files import refuse_irregular
 from monai_vggunet.transforms.volume import source_name
 
@@ -75,7 +75,7 @@ class LoadLabeld(LoadImaged):
         for key in self.key_iterator(d):
             refuse_irregular(d[key])
             image = d[self.reference_key]
-            if _is_dicom(d[key]):
+            if isinstance(d[key], (str, Path)) and is_meant_as_dicom(Path(d[key])):
                 d[key] = self._drawn(d[key], image)
                 continue
             _require_no_more_voxels(d[key], image)
@@ -108,9 +108,9 @@ def _require_no_more_voxels(label: Any, image: MetaTensor) -> None:
 
 def _promised(path: Path) -> int:
     """Return how many voxels a file promises; 0 if it is none of those that do, or cannot be read."""
-    if path.name.lower().endswith(NIFTI_ENDINGS):
+    if ends_with(path, NIFTI_ENDINGS):
         return promised_voxels(path)
-    if not path.name.lower().endswith(NRRD_ENDING):
+    if not ends_with(path, NRRD_ENDING):
         return 0
     try:
         promise = nrrd_promise(nrrd_header(path))
@@ -136,16 +136,6 @@ def _grid_of(image: MetaTensor) -> ImageGrid:
                 f"step of {step_mm:.3g} mm: a DICOM label has no certain slice there; restore the missing slices"
             )
     return ImageGrid(affine, (columns, rows, slices), source_name(image), **said)
-
-
-def _is_dicom(path: Any) -> bool:
-    file = Path(path) if isinstance(path, (str, Path)) else None
-    if file is None:
-        return False
-    try:
-        return file.is_dir() or file.suffix.lower() in DICOM_ENDINGS or is_dicom_file(file)
-    except OSError:
-        return False
 
 
 LoadLabelD = LoadLabelDict = LoadLabeld

@@ -10,8 +10,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from monai_vggunet.data.case_names import PICTURE_ENDINGS
 from monai_vggunet.errors import ImageContentError
+from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
 from monai_vggunet.transforms.volume import source_name
 
 __all__ = ["PICTURE_RANGE", "AsColord"]
@@ -36,7 +36,7 @@ class AsColord(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             image = d[key]
-            if not source_name(image).lower().endswith(PICTURE_ENDINGS):
+            if not ends_with(source_name(image), PICTURE_ENDINGS):
                 continue
             if float(image.max()) > PICTURE_RANGE[1]:
                 raise ImageContentError(

@@ -17,6 +17,8 @@ from typing import Any
 
 from results_page import machine, markdown_table, write_section
 
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, ends_with
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data" / "seg" / "msd_hippocampus"
 CLASSES = {"0": "background", "1": "anterior", "2": "posterior"}
@@ -69,7 +71,7 @@ def main() -> None:
 
 def write_lists(data: Path, work: Path) -> tuple[Path, Path]:
     """Write a dataset.json for training and one for the test set; return their folders."""
-    names = sorted(path.name for path in (data / "images").iterdir() if path.name.endswith(".nii.gz"))
+    names = sorted(path.name for path in (data / "images").iterdir() if ends_with(path, NIFTI_ENDINGS))
     test = set(names[4::5])
     folders = []
     for name, chosen in (("train", [n for n in names if n not in test]), ("test", sorted(test))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from dicom_phantoms import stored_values, write_series
 from monai.transforms import LoadImage
 from pydicom.fileset import FileSet
 
-from monai_vggunet.data import DicomSeriesReader
+from monai_vggunet.data import DicomSeriesReader, image_cases
 from monai_vggunet.dicom.places import case_folders, files_of_dicomdir, is_dicomdir, scan_path
 from monai_vggunet.errors import DicomReadError, refusal_behind
 
@@ -99,3 +100,22 @@ def test_a_case_is_the_topmost_folder_with_images(medium: Path, tmp_path: Path) 
     write_series(tmp_path / "archive" / "b" / "deep")
     assert case_folders(tmp_path / "archive") == [tmp_path / "archive" / "a", tmp_path / "archive" / "b" / "deep"]
     assert medium.parent not in case_folders(medium.parent)  # a directory alone makes no case
+
+
+def test_what_is_surveyed_as_a_case_is_segmented_as_one(medium: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    write_series(archive / "plain")
+    for name in ("notes.txt", "export.JSON", "photo.png", "mask.nii.gz", "mask.seg.nrrd", ".hidden"):
+        folder = archive / f"only a {name}"
+        write_series(folder / "source")
+        next((folder / "source").iterdir()).rename(folder / name)  # DICOM by its content
+        shutil.rmtree(folder / "source")
+    for name in ("DICOMDIR", "directory"):
+        (archive / f"only a {name}").mkdir()
+        shutil.copyfile(medium, archive / f"only a {name}" / name)
+    (archive / "words").mkdir()
+    (archive / "words" / "report").write_text("no finding")
+    assert case_folders(archive) == [archive / "plain"]
+    images = [Path(case["image"]) for case in image_cases(archive)]
+    assert [image for image in images if image.is_dir()] == [archive / "plain"]
+    assert [image.name for image in images if not image.is_dir()] == ["mask.nii.gz", "photo.png"]

@@ -23,6 +23,7 @@ from monai_vggunet.annotation.front.values import (
     plain_name,
     whole_number,
 )
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING
 
 __all__ = [
     "ACTIVE_LEARNING",
@@ -122,7 +123,7 @@ INFER = ObjectKind(
         "roi": BOX,
         "reset_state": YES_OR_NO,
         "restore_label_idx": YES_OR_NO,
-        "result_extension": choice(".nii.gz", ".nii", ".nrrd", ".seg.nrrd"),
+        "result_extension": choice(*NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING),
         "result_dtype": choice("uint8"),
         "result_compress": YES_OR_NO,
     },

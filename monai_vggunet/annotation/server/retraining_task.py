@@ -11,6 +11,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.tasks.train.bundle import BundleTrainTask
 from monailabel.utils.async_tasks.utils import processes
 
+from monai_vggunet.annotation.labeled_cases import study_name
 from monai_vggunet.annotation.lock import held_alone
 from monai_vggunet.annotation.server.segmentation_task import device_of
 from monai_vggunet.annotation.training_stats import note_start, training_stats
@@ -82,7 +83,7 @@ class RetrainingTask(BundleTrainTask):
         cases = []
         for entry in datastore.datalist():
             case = {"image": entry["image"], "label": entry["label"]}
-            study = Path(entry["image"]).name.split(".nii")[0]
+            study = study_name(entry["image"])
             patient = str(datastore.get_image_info(study).get("PatientID"))
             if PATIENT_KEY.fullmatch(patient):  # the lists go into the bundle's config, where "$" begins code
                 case["patient"] = patient

@@ -17,6 +17,7 @@ from monailabel.transform.writer import write_itk
 
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.errors import ConfigurationError, DatasetError
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING, split_ending
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.segment.segmenter import Segmentation, Segmenter
 
@@ -24,8 +25,7 @@ __all__ = ["SegmentationTask", "device_of"]
 
 _log = logging.getLogger(__name__)
 
-NIFTI_ENDINGS = (".nii.gz", ".nii")
-NRRD_ENDINGS = (".nrrd", ".seg.nrrd")
+ENDINGS = (*NIFTI_ENDINGS, SLICER_ENDING, NRRD_ENDING)
 
 
 class SegmentationTask(InferTask):
@@ -132,11 +132,10 @@ def device_of(asked: Any) -> str:
 
 def _ending(request: Mapping[str, Any], image: str) -> str:
     """Return the ending of the mask's file: the one asked for, else the image's own."""
-    endings = (*NIFTI_ENDINGS, *reversed(NRRD_ENDINGS))
     asked = request.get("result_extension")
-    if asked and asked not in endings:
-        raise ConfigurationError(f"result_extension is {asked!r}; expected one of {', '.join(endings)}")
-    return asked or next((ending for ending in endings if image.lower().endswith(ending)), NIFTI_ENDINGS[0])
+    if asked and asked not in ENDINGS:
+        raise ConfigurationError(f"result_extension is {asked!r}; expected one of {', '.join(ENDINGS)}")
+    return asked or split_ending(Path(image).name, ENDINGS)[1].lower() or NIFTI_ENDINGS[0]
 
 
 def _written(result: Segmentation, ending: str, compress: bool) -> str:

@@ -25,7 +25,7 @@ from monai_vggunet.dicom.annotations.structure_set import (
     structures_of,
 )
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
-from monai_vggunet.dicom.headers.header import is_dicom_file
+from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
 from monai_vggunet.errors import (
     ConfigurationError,
     DicomReadError,
@@ -188,6 +188,9 @@ def _read(file: Path) -> Dataset:
         raise DicomReadError(f"{file} does not exist; expected a DICOM SEG or RTSTRUCT")
     try:
         readable = is_dicom_file(file)
+    except OSError as error:
+        raise DicomReadError(f"{file} cannot be read: {error.strerror or type(error).__name__}") from error
+    try:
         dataset = read_dicom(file) if readable else Dataset()
     except TooLargeError as error:
         raise DicomReadError(f"{file} cannot be read: {error}; a damaged file") from error

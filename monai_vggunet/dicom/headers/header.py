@@ -11,17 +11,19 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
+from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
 from monai_vggunet.dicom.headers.frames import frames_of, legible
 from monai_vggunet.dicom.headers.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.headers.records import InstanceRecord, SkippedFile
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 from monai_vggunet.dicom.pixels.native_pixels import PIXEL_KEYWORDS, layout_in
-from monai_vggunet.regular_files import IRREGULAR, open_regular
+from monai_vggunet.regular_files import IRREGULAR
 
-__all__ = ["hash_identifier", "is_dicom_file", "keep_values_out_of_warnings", "read_header"]
+__all__ = ["hash_identifier", "keep_values_out_of_warnings", "read_header"]
 
 _KEYWORDS = [
     "ImageType",
@@ -62,14 +64,6 @@ _TAGS: list[Any] = list(_KEYWORDS)
 _PLAIN_TAGS = wanted_tags(_KEYWORDS)
 _TAG_OF = {keyword: Tag(keyword) for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")}
 
-# PS3.10 7.1: 128 bytes of preamble, then this prefix.
-_PREAMBLE_BYTES = 128
-_PREFIX = b"DICM"
-# A file written without preamble begins with group 0002 or 0008, little endian, and a small element number.
-_HEADLESS_GROUPS = (b"\x02\x00", b"\x08\x00")
-_HEADLESS_LARGEST_ELEMENT = 0x18
-
-_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 # PS3.4 B.5: storage classes that hold no image volume (or one that is not the scanner's: SEG, RT dose, parametric map).
 _OBJECT_CLASSES = tuple(
     "1.2.840.10008.5.1.4." + suffix
@@ -122,31 +116,11 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
         return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
 
 
-def is_dicom_file(path: Path) -> bool:
-    """Whether a file begins as DICOM does: with preamble and prefix, or at once with group 0002 or 0008.
-
-    Args:
-        path: an existing file.
-
-    Raises:
-        OSError: if it cannot be opened, or is no regular file.
-    """
-    with open_regular(path) as stream:
-        start = stream.read(_PREAMBLE_BYTES + len(_PREFIX)) or b""
-    if start[_PREAMBLE_BYTES:] == _PREFIX:
-        return True
-    return (
-        len(start) == _PREAMBLE_BYTES + len(_PREFIX)
-        and start[:2] in _HEADLESS_GROUPS
-        and int.from_bytes(start[2:4], "little") <= _HEADLESS_LARGEST_ELEMENT
-    )
-
-
 def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | None) -> InstanceRecord | SkippedFile:
     """Turn a parsed header into a record; a directory, or an image header cut short, into a skipped file."""
     meta = getattr(header, "file_meta", Dataset())
     sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
-    if sop_class == _DIRECTORY_CLASS or "DirectoryRecordSequence" in header:
+    if sop_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header:
         return SkippedFile(path, "DICOMDIR: a directory of other files")
     series_uid, modality = _text(header, "SeriesInstanceUID"), _text(header, "Modality")
     # De-identified images may have lost their SeriesInstanceUID; together they are one series without a name.

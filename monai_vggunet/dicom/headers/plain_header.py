@@ -17,6 +17,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.tag import BaseTag
 
+from monai_vggunet.dicom.headers.dicom_files import META_START, has_prefix
 from monai_vggunet.dicom.headers.plain_elements import CHARACTER_SET, PlainElements
 from monai_vggunet.regular_files import open_regular
 
@@ -27,10 +28,6 @@ __all__ = [
     "wanted_tags",
 ]
 
-# PS3.10 7.1: 128 bytes of preamble, then the prefix, then group 0002 in explicit VR little endian.
-_PREAMBLE_BYTES = 128
-_PREFIX = b"DICM"
-_META_START = _PREAMBLE_BYTES + len(_PREFIX)
 _META_GROUP = 0x0002
 
 # Nearly every classic header ends within the first of these; one that exceeds the second has no business to be fast.
@@ -89,14 +86,9 @@ def read_plain_header(path: Path, tags: Mapping[int, BaseTag]) -> PlainHeader | 
     for count in _HEADER_BYTES:
         data, whole = _header_bytes(path, count)
         header = parse_plain_header(data, tags, whole)
-        if header is not None or whole or not _has_prefix(data):
+        if header is not None or whole or not has_prefix(data):
             return header
     return None
-
-
-def _has_prefix(data: bytes) -> bool:
-    """Whether a file that begins so has preamble and prefix."""
-    return data[_PREAMBLE_BYTES:_META_START] == _PREFIX
 
 
 def _header_bytes(path: Path, count: int) -> tuple[bytes, bool]:
@@ -129,7 +121,7 @@ def parse_plain_header(data: bytes, tags: Mapping[int, BaseTag], whole: bool = T
         tags: elements to keep. One of them in a form that needs a general parser (a sequence) makes the file not plain.
         whole: whether `data` is all of the file; if not, the pixels' element must begin in it.
     """
-    if not _has_prefix(data):
+    if not has_prefix(data):
         return None
     try:
         meta, offset = _file_meta(data)
@@ -154,7 +146,7 @@ class _NotPlain(ValueError):
 def _file_meta(data: bytes) -> tuple[dict[int, RawDataElement], int]:
     """Return the elements of group 0002, and where the data set begins."""
     found: dict[int, RawDataElement] = {}
-    offset, end = _META_START, len(data)
+    offset, end = META_START, len(data)
     while offset < end:
         group, element, vr, length = _EXPLICIT_HEAD(data, offset)
         if group != _META_GROUP:
