@@ -30,6 +30,7 @@ GROUND = {
     "memory",
     "names",
     "privacy",
+    "quiet_logs",
     "regular_files",
     "stopping",
 }

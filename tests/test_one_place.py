@@ -184,3 +184,9 @@ def test_dicom_is_told_by_its_beginning_in_one_place() -> None:
         if isinstance(node, ast.Constant) and node.value == b"DICM"
     }
     assert telling == TELLS_DICOM, "call is_dicom_file or its siblings of monai_vggunet.dicom.headers.dicom_files"
+
+
+def test_pages_have_one_frame_and_so_one_content_policy() -> None:
+    templates = (ROOT / "monai_vggunet" / "report" / "pages" / "templates").glob("*.html")
+    frames = {path.name for path in templates if "Content-Security-Policy" in path.read_text(encoding="utf-8")}
+    assert frames == {"page.html"}, "begin the template with {% extends 'page.html' %}"

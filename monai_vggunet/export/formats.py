@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from monai_vggunet.inference.engines import OnnxEngine, OpenVINOEngine
 from monai_vggunet.inference.engines.export_files import METADATA_KEY, ExportMetadata
 from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
 from monai_vggunet.networks.graph import DYNAMIC_AXES, export_program
+from monai_vggunet.quiet_logs import quiet_logs
 
 if TYPE_CHECKING:
     import openvino
@@ -121,17 +120,6 @@ def _name_axes(model: Any) -> None:
             value.type.tensor_type.shape.dim[axis].dim_param = label
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[None]:
     """Leave out the exporters' own warnings, which a user can do nothing about."""
-    loggers = [logging.getLogger(name) for name in ("torch", "onnx_ir", "onnxscript", "nncf")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)
+    return quiet_logs("torch", "onnx_ir", "onnxscript", "nncf")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from monai.transforms import Compose, Transform
@@ -14,6 +11,7 @@ from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.other_files import OtherFileReader
 from monai_vggunet.data.picture_reader import PictureReader
 from monai_vggunet.data.reader import DicomSeriesReader
+from monai_vggunet.quiet_logs import quiet_logs
 from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.labels import LoadLabeld
 from monai_vggunet.transforms.load_image import LoadImageFiled
@@ -59,7 +57,8 @@ def loading_steps(
     """Return the steps of `loading`, for a longer pipeline: nothing may be nested in it."""
     # The last is asked first. What is nobody's is refused; MONAI's own readers come behind, and see NRRD alone.
     readers = [OtherFileReader(), PictureReader(), NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
-    with _quiet_default_readers():
+    # `LoadImaged` always makes MONAI's default readers, which tell what optional packages they miss.
+    with quiet_logs("monai.data"):
         load_image = LoadImageFiled("image", reader=readers, ensure_channel_first=True)
         load_label = LoadLabeld("label", "image", segments)
     steps: list[Transform] = [
@@ -77,17 +76,3 @@ def loading_steps(
             CheckLabeld("label", n_classes),
         ]
     return steps
-
-
-@contextmanager
-def _quiet_default_readers() -> Iterator[None]:
-    """Keep MONAI's default readers, which `LoadImaged` always makes, from telling which optional ones are missing."""
-    logger = logging.getLogger("monai.data")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

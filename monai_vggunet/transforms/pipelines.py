@@ -70,10 +70,9 @@ def inference_preprocessing(
     Returns:
         An invertible pipeline: `image` `(C, rows, columns, slices)`.
     """
-    channels, classes = spec.preprocessing.image_channels, len(spec.class_names)
     return Compose(
         [
-            *loading_steps(with_label, channels, classes, reader_options, segments),
+            *_loading_for(spec, with_label, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *([KeepClicksd("image", spec.class_names)] if spec.preprocessing.n_guidance else []),
             *_to_network_grid(spec.preprocessing, with_label=False, reslice=is_on(reslice, "reslice")),
@@ -92,10 +91,9 @@ def network_grid_preprocessing(
     For what compares slices rather than masks: calibration and checks of exports. Arguments as of
     `inference_preprocessing`.
     """
-    channels, classes = spec.preprocessing.image_channels, len(spec.class_names)
     return Compose(
         [
-            *loading_steps(with_label, channels, classes, reader_options, segments),
+            *_loading_for(spec, with_label, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *_to_network_grid(spec.preprocessing, with_label),
         ]
@@ -174,7 +172,7 @@ def training_preprocessing(
     ]
     return Compose(
         [
-            *loading_steps(True, prep.image_channels, len(spec.class_names), reader_options, segments),
+            *_loading_for(spec, True, reader_options, segments),
             *_to_network_grid(prep, with_label=True),
             CastToTyped(both, dtype=(torch.float16, torch.uint8)),  # half of float32's bytes in the cache
             ForegroundSlicesd("label"),
@@ -199,6 +197,13 @@ def inference_postprocessing(preprocessing: Compose, *last: Transform, nearest: 
 def slice_channels(preprocessing: Preprocessing) -> SliceChannels:
     """Return how this model's slices become channels; one object serves training and inference."""
     return SliceChannels(preprocessing.channels, preprocessing.windows, preprocessing.n_neighbors)
+
+
+def _loading_for(
+    spec: ModelSpec, with_label: bool, options: Mapping[str, Any] | None, segments: Mapping[str, int] | None
+) -> list[Transform]:
+    """Load what the model takes: images with its number of channels, labels with its classes."""
+    return loading_steps(with_label, spec.preprocessing.image_channels, len(spec.class_names), options, segments)
 
 
 def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = False) -> list[Transform]:
