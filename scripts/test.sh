@@ -13,4 +13,6 @@ make_label_environment beside || echo "MONAI Label could not be installed: its t
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest "$@"
+# A process per core, a module of tests in one of them, each with one thread: the cores are not shared.
+export OMP_NUM_THREADS=1
+.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope "$@"
