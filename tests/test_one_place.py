@@ -186,6 +186,11 @@ def test_dicom_is_told_by_its_beginning_in_one_place() -> None:
     assert telling == TELLS_DICOM, "call is_dicom_file or its siblings of monai_vggunet.dicom.headers.dicom_files"
 
 
+def test_nrrd_is_told_by_its_beginning_in_one_place() -> None:
+    telling = {name_of(path) for path in SOURCES if 'b"NRRD' in path.read_text(encoding="utf-8")}
+    assert telling == {"monai_vggunet/data/nrrd_header.py"}, "call begins_as_nrrd or header_in"
+
+
 def test_pages_have_one_frame_and_so_one_content_policy() -> None:
     templates = (ROOT / "monai_vggunet" / "report" / "pages" / "templates").glob("*.html")
     frames = {path.name for path in templates if "Content-Security-Policy" in path.read_text(encoding="utf-8")}

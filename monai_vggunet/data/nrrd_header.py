@@ -8,12 +8,23 @@ from pathlib import Path
 from monai_vggunet.data.promise import MOST_TIMES_DEFLATED, Promise
 from monai_vggunet.regular_files import open_regular
 
-__all__ = ["doubt_in_nrrd", "nrrd_header", "nrrd_promise"]
+__all__ = [
+    "LONGEST_HEADER",
+    "begins_as_nrrd",
+    "doubt_in_nrrd",
+    "header_in",
+    "names_other_files",
+    "nrrd_header",
+    "nrrd_promise",
+]
 
 LONGEST_HEADER = 1 << 20  # bytes; that of a segmentation by 3D Slicer describes each segment, in some kB
 
 _MAGIC = b"NRRD000"
-_END = re.compile(rb"\r?\n\r?\n")
+_END = re.compile(rb"\n\r?\n")
+# http://teem.sourceforge.net/nrrd/format.html#detached: the voxels lie in other files, which the header names. Readers
+# differ in the blanks they take within the field's name and before its value: all are meant.
+_DETACHED = re.compile(rb"(?:^|[\r\n])\s*data\s*file\s*:", re.IGNORECASE)
 # The names of each type, by the bytes it takes (teem, "Definition of NRRD File Format", section 5).
 _TYPES = {
     1: "signed char|int8|int8_t|uchar|unsigned char|uint8|uint8_t",
@@ -45,12 +56,11 @@ def doubt_in_nrrd(path: Path, may_be_blank: bool) -> str:
         OSError: it cannot be read.
     """
     header = nrrd_header(path)
-    if not header.startswith(_MAGIC):
+    if not header:
         return "is called NRRD and is none, or its header has no end"
-    fields = _fields(header)
-    if "data file" in fields or "datafile" in fields:
+    if names_other_files(header):
         return "names other files for its voxels; expected a file that holds all, as .nrrd does"
-    encoding = fields.get("encoding", "").lower()
+    encoding = _fields(header).get("encoding", "").lower()
     promise = nrrd_promise(header)
     if promise is None or encoding not in _ENCODINGS:
         return "has no type, sizes and encoding that this could read: a damaged header"
@@ -75,9 +85,27 @@ def nrrd_header(path: Path) -> bytes:
         OSError: it cannot be read.
     """
     with open_regular(path) as file:
-        start = file.read(LONGEST_HEADER) or b""
+        return header_in(file.read(LONGEST_HEADER) or b"")
+
+
+def header_in(start: bytes) -> bytes:
+    """Return the header with which a file begins; nothing if it has none, or none that ends.
+
+    Args:
+        start: the file's first bytes, up to `LONGEST_HEADER`.
+    """
     end = _END.search(start)
-    return start[: end.end()] if end and start.startswith(_MAGIC) else b""
+    return start[: end.end()] if end and begins_as_nrrd(start) else b""
+
+
+def begins_as_nrrd(start: bytes) -> bool:
+    """Whether a file that begins so is called NRRD by its own word."""
+    return start.startswith(_MAGIC)
+
+
+def names_other_files(header: bytes) -> bool:
+    """Whether the voxels lie in other files than the header: it may name any on the machine."""
+    return _DETACHED.search(header) is not None
 
 
 def _fields(header: bytes) -> dict[str, str]:

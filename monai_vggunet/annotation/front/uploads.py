@@ -11,17 +11,14 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from monai_vggunet.annotation.front.values import BAD_VALUE, shown
+from monai_vggunet.data.nrrd_header import LONGEST_HEADER, begins_as_nrrd, header_in, names_other_files
 from monai_vggunet.errors import RequestRefusedError
 
 __all__ = ["UPLOADED", "safe_file_name"]
 
 UPLOADED = "upload"  # the name under which MONAI Label gets to know every file
-LONGEST_NRRD_HEADER = 1_000_000  # bytes
 GZIP = b"\x1f\x8b"  # RFC 1952
 NIFTI_HEADER_SIZES = (348, 540)  # NIfTI-1 and NIfTI-2: the first four bytes, in either order of bytes
-# http://teem.sourceforge.net/nrrd/format.html#detached: the voxels lie in another file, whose path the header says
-DETACHED = re.compile(rb"(?:^|[\r\n])\s*data\s*file\s*:", re.IGNORECASE)
-NRRD_HEADER_END = re.compile(rb"\n\r?\n")
 
 
 def safe_file_name(file_name: str | None, content: BinaryIO) -> str:
@@ -59,13 +56,13 @@ def _nifti_fault(content: BinaryIO) -> str:
 
 
 def _nrrd_fault(content: BinaryIO) -> str:
-    start = content.read(LONGEST_NRRD_HEADER)
-    if not start.startswith(b"NRRD000"):
+    start = content.read(LONGEST_HEADER)
+    if not begins_as_nrrd(start):
         return "does not begin as an NRRD file does"
-    end = NRRD_HEADER_END.search(start)
-    if end is None:
+    header = header_in(start)
+    if not header:
         return "its header has no end"
-    return "its voxels lie in another file, which its header names" if DETACHED.search(start[: end.end()]) else ""
+    return "its voxels lie in another file, which its header names" if names_other_files(header) else ""
 
 
 # The longer endings first: one file has several.
