@@ -9,6 +9,7 @@ import pytest
 from label_server import tiny_model
 
 from monai_vggunet.annotation import labeled_cases
+from monai_vggunet.annotation.labeled_cases import study_name
 from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.errors import DatasetError
 
@@ -65,3 +66,11 @@ def test_a_damaged_split_is_refused(spec: ModelSpec, tmp_path: Path) -> None:
     (tmp_path / "validation.json").write_text("[")
     with pytest.raises(DatasetError, match="no list of validation patients"):
         labeled_cases([listed("a", "b")], tmp_path / "validation.json", spec)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [("/s/ct.nii.gz", "ct"), ("/s/a.nii.b.nii", "a.nii.b"), ("/s/ct.NRRD", "ct"), ("/s/1.2.840.5", "1.2.840.5")],
+)
+def test_a_study_is_called_as_its_file_without_the_ending(image: str, expected: str) -> None:
+    assert study_name(image) == expected
