@@ -15,6 +15,7 @@ __all__ = [
     "DicomGeometryError",
     "DicomPixelError",
     "DicomReadError",
+    "DicomRefusedError",
     "EngineUnavailableError",
     "ExportError",
     "GridMismatchError",
@@ -66,19 +67,31 @@ class DatasetError(VGGUNetError, ValueError):
     """A data set's folder or `dataset.json` cannot be turned into cases."""
 
 
-class DicomReadError(VGGUNetError, OSError):
+class DicomRefusedError(Exception):
+    """What the refusals of DICOM have in common.
+
+    Attributes:
+        kind: why, as a word for programs (`dicom.findings.FindingKind`); empty where there is none.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class DicomReadError(DicomRefusedError, VGGUNetError, OSError):
     """A DICOM file or folder cannot be read, or holds no image."""
 
 
-class DicomGeometryError(VGGUNetError, ValueError):
+class DicomGeometryError(DicomRefusedError, VGGUNetError, ValueError):
     """A series' slices do not form the volume that was asked for (gap, duplicate, several stacks, ...)."""
 
 
-class DicomPixelError(VGGUNetError, ValueError):
+class DicomPixelError(DicomRefusedError, VGGUNetError, ValueError):
     """Pixel data that cannot be decoded, or decoded only to a wrong image (color, truncated frame, ...)."""
 
 
-class SeriesSelectionError(VGGUNetError, ValueError):
+class SeriesSelectionError(DicomRefusedError, VGGUNetError, ValueError):
     """A folder holds several series and none is the obvious one; the text lists them."""
 
 

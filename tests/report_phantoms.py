@@ -9,6 +9,7 @@ import numpy as np
 from phantoms import affine_of, ct_array, label_array
 
 from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.dicom.findings import FindingKind, pack_findings, warning
 from monai_vggunet.outputs import study_record, write_mask
 
 CLASSES = ("background", "liver", "spleen")
@@ -25,7 +26,8 @@ def write_result(
     labels = label_array() if labels is None else labels
     affine = affine_of("oblique", (0.7, 0.9, 3.0)) if affine is None else affine
     volume = labels if labels.ndim == 3 else labels[..., None]
-    meta = {"modality": "CT", "study_uid": "1.2.3", "series_uid": "1.2.3.4", "findings": "gantry tilt 5 degrees"}
+    findings = [warning(FindingKind.GANTRY_TILT, "gantry tilt 5 degrees")]
+    meta = {"modality": "CT", "study_uid": "1.2.3", "series_uid": "1.2.3.4", "findings": pack_findings(findings)}
     model = {"weights_sha256": "ab" * 32, "versions": {"torch": "2.14.1"}}
     confidence = {"mean_entropy": 0.123, "mean_disagreement": None, "views": 1}
     record = study_record(folder.name, meta, volume, affine, classes, model, 1.5, confidence)

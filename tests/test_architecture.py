@@ -53,6 +53,7 @@ SELF_CONTAINED = {"networks", "losses", "outputs", "pacs"}
 # and so is how DICOM's coordinates become NIfTI's
 PLAIN_RECORDS = {
     "dicom.affine",
+    "dicom.findings",
     "dicom.referenced_series",
     "dicom.headers.records",
     "dicom.headers.header",

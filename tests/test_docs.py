@@ -19,6 +19,7 @@ import typer
 
 import monai_vggunet
 from monai_vggunet.cli.main import main
+from monai_vggunet.dicom.findings import FindingKind, Severity
 from monai_vggunet.outputs import study_record
 from monai_vggunet.pacs.bounds import MOST_OBJECT_VARIABLE
 from monai_vggunet.pacs.targets import READING, STORING
@@ -217,14 +218,21 @@ def test_the_readme_is_short() -> None:
     assert len(_text(ROOT / "README.md").splitlines()) < README_LINES
 
 
-def test_quoted_findings_are_said_by_the_code() -> None:
-    source = "\n".join(map(_text, PACKAGE.rglob("*.py")))
+def test_every_kind_of_finding_is_listed_and_no_other() -> None:
+    """Under "What is refused", under "Findings", or under both."""
+    for kind in FindingKind:
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind)
+    page = _text(DOCS / "dicom.md")
+    sections = [page.split(f"## {heading}\n")[1].split("\n## ")[0] for heading in ("What is refused", "Findings")]
+    cells = [re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE) for section in sections]
+    listed = [re.findall("`([^`]+)`", " ".join(found)) for found in cells]
+    assert [len(kinds) for kinds in listed] == [len(set(kinds)) for kinds in listed], "each once"
+    assert set().union(*listed) == set(FindingKind)
+
+
+def test_every_severity_is_named() -> None:
     section = _text(DOCS / "dicom.md").split("## Findings")[1]
-    quoted = [
-        text for cell in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE) for text in re.findall("`([^`]+)`", cell)
-    ]
-    assert len(quoted) > 30
-    assert [text for text in quoted if text not in source] == []
+    assert set(Severity) <= set(re.findall("`([^`]+)`", section))
 
 
 def test_the_record_is_described() -> None:

@@ -12,9 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from monai_vggunet.dicom.headers.records import ImageKind
+from monai_vggunet.dicom.findings import Finding, FindingKind, Severity
+from monai_vggunet.dicom.headers.records import ImageKind, SkippedFile
 from monai_vggunet.dicom.survey import CaseSurvey, SeriesSurvey, StackSurvey
-from monai_vggunet.names import MOST_NAMED, listed_by_reason, readable, readable_lines
+from monai_vggunet.names import listed, readable, readable_lines
 from monai_vggunet.privacy import clean_text, clean_uid, redact, shows_phi
 
 __all__ = ["print_survey", "survey_as_json"]
@@ -30,11 +31,18 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     "state": {"width": 10, "no_wrap": True},
 }
 _INDENT = 17  # of what is said about a series: below its description
+_MOST_REASONS = 3  # of one kind in a line
 _STATES = {ImageKind.LOCALIZER: "localizer", ImageKind.SECONDARY_CAPTURE: "screenshot"}
+# Findings that the table tells in another place: each file that is left out by a line of its own, what a series is by
+# the state in its line.
+_SAID_BELOW = {FindingKind.FILES_LEFT_OUT, FindingKind.DAMAGED_FILES}
+_SAID_ELSEWHERE = {FindingKind.LOCALIZER_OR_CAPTURE}
 
 
 def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
     """Return `series`, `findings` and `skipped` of all cases as plain lists, each entry with its case's folder.
+
+    Every text for people has the kind of finding beside it, see `FindingKind`.
 
     Folders are numbered, files have pseudonyms and descriptions are cleaned, unless names are asked for (`--show-phi`).
     Paths are readable, see `names`: what a name holds that is not text is escaped.
@@ -42,11 +50,13 @@ def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
     names = _case_names(cases)
     return {
         "series": [_series_as_json(series, name) for case, name in zip(cases, names) for series in case.series],
-        "findings": [readable(redact(finding)) for case in cases for finding in case.findings],
+        "findings": [
+            {"case": name, **_as_json(finding)} for case, name in zip(cases, names) for finding in case.findings
+        ],
         "skipped": [
-            {"case": name, "file": readable(redact(str(path))), "reason": redact(reason)}
+            {"case": name, "file": readable(redact(str(file.path))), "kind": file.kind, "reason": redact(file.reason)}
             for case, name in zip(cases, names)
-            for path, reason in case.skipped
+            for file in case.skipped
         ],
     }
 
@@ -54,17 +64,17 @@ def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
 def print_survey(cases: list[CaseSurvey], console: Console) -> None:
     """Print a line per series under its case, marked if it would be segmented, and below it what is odd about it.
 
-    What can name a patient is hidden as in `survey_as_json`. Of many files that are left out for one reason the first
-    are named and the others counted; where names are hidden all are counted.
+    What can name a patient is hidden as in `survey_as_json`. Files that are left out are told by kind: the first are
+    named and the others counted; where names are hidden all are counted.
     """
     for case, name in zip(cases, _case_names(cases)):
         console.print(name, style="bold", highlight=False, markup=False)
         if case.series:
             console.print(_lines(case), highlight=False)
         for finding in case.findings:
-            if "skipped" in finding and case.skipped:
-                continue  # the files stand below
-            console.print(f"• {readable(redact(finding))}", highlight=False, markup=False)
+            if finding.kind in _SAID_BELOW and finding.severity is not Severity.REFUSED:
+                continue
+            console.print(f"• {readable(redact(finding.text))}", highlight=False, markup=False)
         for line in _left_out(case):
             console.print(f"left out: {line}", highlight=False, markup=False)
     usable = sum(series.chosen is not None for case in cases for series in case.series)
@@ -78,12 +88,16 @@ def _case_names(cases: list[CaseSurvey]) -> list[str]:
 
 
 def _left_out(case: CaseSurvey) -> list[str]:
-    if shows_phi():
-        return listed_by_reason(case.skipped)
-    counts = list(Counter(readable(redact(reason)) for _, reason in case.skipped).items())
-    rest = [count for _, count in counts[MOST_NAMED:]]
-    lines = [f"{count} file(s): {reason}" for reason, count in counts[:MOST_NAMED]]
-    return [*lines, f"{sum(rest)} more file(s), for {len(rest)} other reasons"] if rest else lines
+    """Return a line for every kind of file that is left out, with the reasons that are given."""
+    by_kind: dict[FindingKind, list[SkippedFile]] = {}
+    for file in case.skipped:
+        by_kind.setdefault(file.kind, []).append(file)
+    lines = []
+    for files in by_kind.values():
+        names = listed(file.path.name for file in files) if shows_phi() else f"{len(files)} file(s)"
+        reasons = dict.fromkeys(redact(file.reason) for file in files)
+        lines.append(f"{names}: {listed(reasons, _MOST_REASONS, '; ')}")
+    return lines
 
 
 def _lines(case: CaseSurvey) -> Table:
@@ -121,7 +135,7 @@ def _cells(series: SeriesSurvey, stack: StackSurvey | None) -> list[str]:
     return ["→" if chosen else "", number, clean_text(series.modality), what, size, spacing, state]
 
 
-def _notes(series: SeriesSurvey, stack: StackSurvey | None, of_case: Collection[str]) -> list[str]:
+def _notes(series: SeriesSurvey, stack: StackSurvey | None, of_case: Collection[Finding]) -> list[str]:
     """Return why a stack is not taken and what is odd about it, each once, but for what is said of the whole case."""
     if stack is None:
         return []
@@ -129,11 +143,23 @@ def _notes(series: SeriesSurvey, stack: StackSurvey | None, of_case: Collection[
     if series.patient and stack.number == 0:
         notes.append("patient: " + " · ".join(filter(None, series.patient.values())))
     if stack.problem:
-        notes.append(stack.problem)
-    elif series.reason and stack.number == 0 and series.reason not in (series.kind, *of_case):
-        notes.append(series.reason)
-    said = Counter([*notes, *stack.findings])
-    return [redact(text) + (f" ({count} times)" if count > 1 else "") for text, count in said.items()]
+        notes.append(stack.problem.text)
+    elif series.reason and stack.number == 0 and series.reason.kind not in _SAID_ELSEWHERE | _kinds(of_case):
+        notes.append(series.reason.text)
+    return [redact(text) for text in [*notes, *_one_per_kind(stack.findings)]]
+
+
+def _kinds(findings: Collection[Finding]) -> set[FindingKind]:
+    return {finding.kind for finding in findings}
+
+
+def _one_per_kind(findings: Collection[Finding]) -> list[str]:
+    """Return the first text of each kind, and how often the kind is found."""
+    counts = Counter(finding.kind for finding in findings)
+    texts: dict[FindingKind, str] = {}
+    for finding in findings:
+        texts.setdefault(finding.kind, finding.text)
+    return [text + (f" ({counts[kind]} times)" if counts[kind] > 1 else "") for kind, text in texts.items()]
 
 
 def _series_as_json(series: SeriesSurvey, case: str) -> dict[str, Any]:
@@ -148,7 +174,8 @@ def _series_as_json(series: SeriesSurvey, case: str) -> dict[str, Any]:
         "files": series.n_files,
         "chosen": series.chosen is not None,
         "chosen_stack": series.chosen,
-        "reason": redact(series.reason),
+        "reason": _text(series.reason),
+        "reason_kind": _kind(series.reason),
         "stacks": [
             {
                 "stack": stack.number,
@@ -156,10 +183,32 @@ def _series_as_json(series: SeriesSurvey, case: str) -> dict[str, Any]:
                 "size": list(stack.size),
                 "spacing_mm": None if stack.spacing_mm is None else [round(edge, 6) for edge in stack.spacing_mm],
                 "gantry_tilt_deg": round(stack.gantry_tilt_deg, 3),
-                "findings": [redact(finding) for finding in stack.findings],
-                "problem": redact(stack.problem),
+                "findings": [_as_json(finding) for finding in stack.findings],
+                "problem": _text(stack.problem),
+                "problem_kind": _kind(stack.problem),
             }
             for stack in series.stacks
         ],
         **({"patient": series.patient} if series.patient else {}),
     }
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    """Return a finding as plain values, without what does not apply to it."""
+    content: dict[str, Any] = {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "text": readable(redact(finding.text)),
+        "count": finding.count,
+        "instances": [clean_uid(uid) for uid in finding.instances],
+        "displaced_mm": round(finding.displaced_mm, 6),
+    }
+    return {name: value for name, value in content.items() if value or name == "text"}
+
+
+def _text(finding: Finding | None) -> str:
+    return redact(finding.text) if finding else ""
+
+
+def _kind(finding: Finding | None) -> str:
+    return finding.kind if finding else ""

@@ -14,6 +14,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from monai_vggunet.data.promise import MOST_TIMES_DEFLATED, Promise
+from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.errors import ImageContentError, ImageReadError
 
 __all__ = ["NiftiFile", "promised_voxels", "read_nifti_file"]
@@ -32,12 +33,12 @@ class NiftiFile:
     Attributes:
         header: nibabel's, little endian, without the file's extensions.
         array: float32, scaled, of the shape that the header says.
-        findings: what a user should know, in plain words.
+        findings: what a user should know.
     """
 
     header: Any
     array: np.ndarray
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
@@ -76,8 +77,9 @@ def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
         raise ImageReadError(
             f"{path} cannot be read as NIfTI ({type(error).__name__}): a truncated or damaged file; restore it"
         ) from error
-    findings = [f"{path.name}: there are more data behind the voxels that the header promises; they are left out"]
-    return NiftiFile(header.as_byteswapped("<"), array, tuple(findings if more else ()))
+    text = f"{path.name}: there are more data behind the voxels that the header promises; they are left out"
+    findings = (warning(FindingKind.DATA_LEFT_OUT, text),) if more else ()
+    return NiftiFile(header.as_byteswapped("<"), array, findings)
 
 
 def promised_voxels(path: Path) -> int:

@@ -14,6 +14,7 @@ from monai.utils import MetaKeys, SpaceKeys
 from nibabel.spatialimages import HeaderDataError
 
 from monai_vggunet.data.nifti_file import read_nifti_file
+from monai_vggunet.dicom.findings import Finding, FindingKind, pack_findings, warning
 from monai_vggunet.errors import ImageContentError, ImageReadError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, ends_with
 
@@ -79,7 +80,7 @@ class NiftiVolumeReader(ImageReader):
         affine, findings = _affine_of(header, img.name, array.shape)
         findings = [*file.findings, *findings]
         for finding in findings:
-            _log.warning("%s", finding)
+            _log.log(finding.log_level, "%s", finding.text)
         meta = {
             MetaKeys.AFFINE: affine,
             MetaKeys.ORIGINAL_AFFINE: affine.copy(),
@@ -87,20 +88,20 @@ class NiftiVolumeReader(ImageReader):
             MetaKeys.SPACE: SpaceKeys.RAS,
             MetaKeys.ORIGINAL_CHANNEL_DIM: "no_channel" if array.ndim <= 3 else -1,
             "dim_info": int(header["dim_info"]),
-            "findings": "\n".join(findings),
+            "findings": pack_findings(findings),
         }
         return array, meta
 
 
-def _affine_of(header: Any, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str]]:
+def _affine_of(header: Any, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, list[Finding]]:
     """Decide which of the header's transforms counts; return it in mm, and what a user should know."""
-    findings = []
+    findings: list[Finding] = []
     sform, scode = header.get_sform(coded=True)
     try:
         qform, qcode = header.get_qform(coded=True)
     except (HeaderDataError, ValueError):  # a quaternion longer than one
         qform, qcode = None, 0
-        findings.append(f"{name}: the qform is damaged and left out")
+        findings.append(warning(FindingKind.QFORM_DAMAGED, f"{name}: the qform is damaged and left out"))
     sform = sform if scode else None
     if sform is not None and not _usable(sform):
         raise ImageContentError(f"{name} has an sform that is no transform ({sform[:3].tolist()}): mend its header")
@@ -115,14 +116,16 @@ def _affine_of(header: Any, name: str, shape: tuple[int, ...]) -> tuple[np.ndarr
                     f"{said}, expected one place for each voxel: nobody can tell which is right; write the file again "
                     "with the right one alone (nibabel: set_qform(None, 0) or set_sform(None, 0))"
                 )
-            findings.append(f"{said}; the sform counts")
+            findings.append(warning(FindingKind.TRANSFORMS_DISAGREE, f"{said}; the sform counts"))
     affine = sform if sform is not None else qform
     if affine is None:
         affine = header.get_base_affine()
-        findings.append(f"{name}: the header gives no orientation; axes are taken as left, anterior, superior")
+        text = f"{name}: the header gives no orientation; axes are taken as left, anterior, superior"
+        findings.append(warning(FindingKind.ORIENTATION_UNKNOWN, text))
     unit = int(header["xyzt_units"]) & 7
     if unit in UNIT_NAMES:
-        findings.append(f"{name}: lengths are in {UNIT_NAMES[unit]}, here turned to mm")
+        text = f"{name}: lengths are in {UNIT_NAMES[unit]}, here turned to mm"
+        findings.append(warning(FindingKind.UNIT_CHANGED, text))
     affine = np.array(affine, dtype=np.float64)
     affine[:3] *= MM_PER_UNIT.get(unit, 1.0)
     return affine, findings

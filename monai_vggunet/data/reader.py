@@ -13,6 +13,7 @@ import torch
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
+from monai_vggunet.dicom.findings import pack_findings, unpack_findings
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
 from monai_vggunet.dicom.headers.dicom_files import is_meant_as_dicom
 from monai_vggunet.dicom.index import scan_files
@@ -25,8 +26,6 @@ from monai_vggunet.errors import ConfigurationError, DicomReadError
 __all__ = ["DicomSeriesReader", "finding_lines", "instance_uids"]
 
 PathLike = str | os.PathLike[str]
-
-_LINE_SEPARATOR = "\n"  # of findings within one meta string: each is one line
 
 _POLICIES = {
     "on_gap": ("error", "keep", "resample"),
@@ -46,7 +45,7 @@ class DicomSeriesReader(ImageReader):
     `original_channel_dim`: `spacing_mm`, `slice_axis`, `gantry_tilt_deg`, `modality`, `series_description`,
     `series_uid`, `study_uid`, `frame_of_reference_uid`, `source_instances` and `findings`. The last two are one string
     each, because lists of different lengths cannot be collated into a batch: `ReferencedSeries.from_meta` and
-    `finding_lines` take them apart. Nothing in the meta data names the patient, unless a path does.
+    `unpack_findings` take them apart. Nothing in the meta data names the patient, unless a path does.
 
     Args:
         series_uid: SeriesInstanceUID, when the folder holds several series.
@@ -162,8 +161,8 @@ def instance_uids(meta: Mapping[str, Any]) -> list[str]:
 
 
 def finding_lines(meta: Mapping[str, Any]) -> list[str]:
-    """Return the findings of reading a volume, one plain sentence each."""
-    return [line for line in str(meta["findings"]).split(_LINE_SEPARATOR) if line]
+    """Return the texts of the findings of a volume; `unpack_findings` gives them whole, with their kinds."""
+    return [finding.text for finding in unpack_findings(meta["findings"])]
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
         "slice_axis": 2,
         "gantry_tilt_deg": geometry.gantry_tilt_deg,
         **source.to_meta(),
-        "findings": _LINE_SEPARATOR.join(volume.findings),
+        "findings": pack_findings(volume.findings),
     }
 
 

@@ -13,24 +13,26 @@ from typing import Literal
 
 import numpy as np
 
-from monai_vggunet.dicom.affine import MOST_POSITION_MM, doubt_in_scale, edges_mm, lps_to_ras
+from monai_vggunet.dicom.affine import doubt_in_scale, edges_mm, lps_to_ras
+from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.dicom.headers.records import FrameRecord, Vector3
-from monai_vggunet.dicom.stacks import SAME_POSITION_MM
+from monai_vggunet.dicom.positions import (
+    DISPLACEMENT_TOLERANCE_MM,
+    group_by_position,
+    in_plane_axes,
+    positions_of,
+)
 from monai_vggunet.errors import DicomGeometryError
 
-__all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "group_by_position", "volume_geometry"]
+__all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "volume_geometry"]
 
 GapPolicy = Literal["error", "keep", "resample"]
 TiltPolicy = Literal["error", "keep", "resample"]
 
-# How far a voxel of any slice may lie from where the affine puts it: what rounding of positions to 0.1 mm can do,
-# and in thin-sliced volumes no more than a tenth of the slice spacing.
-DISPLACEMENT_TOLERANCE_MM = 0.1
+# In thin-sliced volumes a voxel may be displaced by no more than a tenth of the slice spacing.
 DISPLACEMENT_TOLERANCE_OF_SPACING = 0.1
 # Smaller angles between the slice normal and the step from slice to slice come from rounded positions.
 TILT_TOLERANCE_DEG = 0.1
-# Direction cosines may miss unit length and right angle by rounding to three decimals, not by more.
-COSINE_TOLERANCE = 2e-3
 # A step this near to a whole multiple of the expected one, in units of it, is called missing slices.
 WHOLE_STEP_TOLERANCE = 0.1
 # Thickness of a single slice whose header names none: any positive number gives an invertible affine.
@@ -47,7 +49,7 @@ class VolumeGeometry:
         spacing_mm: length of a voxel's edges: between columns, between rows, between slices.
         gantry_tilt_deg: angle between slice normal and slice step; 0 for an orthogonal volume. Positive when the step
             leans to growing rows.
-        findings: what a user should know, in plain words.
+        findings: what a user should know.
         to_resample: `gap`, `tilt` or both where that was asked for and is needed; `resample_volume` then does it.
     """
 
@@ -55,7 +57,7 @@ class VolumeGeometry:
     affine_lps: np.ndarray
     spacing_mm: Vector3
     gantry_tilt_deg: float
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
     to_resample: tuple[str, ...] = ()
 
     @property
@@ -90,19 +92,22 @@ def volume_geometry(
     placed = [group[0] for group in group_by_position(frames)]
     if len(placed) != len(frames):
         raise DicomGeometryError(
-            f"{len(frames)} planes share {len(placed)} position(s), expected one plane per position: not one volume"
+            f"{len(frames)} planes share {len(placed)} position(s), expected one plane per position: not one volume",
+            FindingKind.REPEATED_POSITIONS,
         )
-    axes, normal = _in_plane_axes(placed)
-    positions = _positions(placed)
-    findings: list[str] = []
+    axes, normal = in_plane_axes(placed)
+    positions = positions_of(placed)
+    findings: list[Finding] = []
+    to_resample: tuple[str, ...] = ()
     if len(placed) == 1:
-        step, note = _single_slice_step(placed[0], normal)
+        step, depth = _single_slice_step(placed[0], normal)
         origin = positions[0]
-        findings.append(note)
+        findings.append(depth)
     else:
         origin, step = _fit_line(positions)
-        findings += _judge_steps(placed, positions @ normal, axes, (origin, step), on_gap)
-    to_resample: tuple[str, ...] = ("gap",) if findings and len(placed) > 1 and on_gap == "resample" else ()
+        gaps = _judge_steps(placed, positions @ normal, axes, (origin, step), on_gap)
+        findings += gaps
+        to_resample += ("gap",) if gaps and on_gap == "resample" else ()
     tilt_deg = _tilt_deg(step, normal, axes[1])
     if abs(tilt_deg) > TILT_TOLERANCE_DEG:
         findings.append(_judge_tilt(tilt_deg, placed[0], on_tilt))
@@ -111,92 +116,8 @@ def volume_geometry(
     affine[:3, :3] = np.column_stack([axes[0], axes[1], step])
     affine[:3, 3] = origin
     if doubt := doubt_in_scale(affine):
-        raise DicomGeometryError(f"{placed[0].name} has {doubt}: a damaged header")
+        raise DicomGeometryError(f"{placed[0].name} has {doubt}: a damaged header", FindingKind.UNUSABLE_GEOMETRY)
     return VolumeGeometry(tuple(placed), affine, edges_mm(affine), tilt_deg, tuple(findings), to_resample)
-
-
-def group_by_position(frames: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
-    """Sort planes along the slice normal and put those at one place together.
-
-    Args:
-        frames: planes of one orientation, in any order.
-
-    Returns:
-        Groups along the growing projection; more than one plane in a group means repeated positions.
-
-    Raises:
-        DicomGeometryError: if a plane lacks its position, orientation or spacing, is a mosaic, or lies beside another
-            one instead of behind it.
-    """
-    for frame in frames:
-        _require_geometry(frame)
-    normal = _in_plane_axes(frames)[1]
-    along = _positions(frames) @ normal
-    order = sorted(range(len(frames)), key=lambda index: (along[index], str(frames[index].path), index))
-    groups: list[list[FrameRecord]] = []
-    last = -np.inf
-    for index in order:
-        if along[index] - last > SAME_POSITION_MM:
-            groups.append([])
-        groups[-1].append(frames[index])
-        last = along[index]
-    for group in groups:
-        group.sort(key=_original_first)
-        beside_mm = float(np.ptp(_positions(group), axis=0).max())
-        if beside_mm > DISPLACEMENT_TOLERANCE_MM:
-            raise DicomGeometryError(
-                f"{len(group)} planes lie side by side in one plane, up to {beside_mm:.4g} mm apart, from "
-                f"{group[0].name}; expected one plane per slice: these are several volumes"
-            )
-    return groups
-
-
-def _original_first(frame: FrameRecord) -> tuple[float, str, int]:
-    """Order planes at one position: a copy usually has the higher InstanceNumber."""
-    number = frame.instance_number
-    counts = number.isascii() and number.lstrip("-").isdecimal()
-    return (float(number) if counts else np.inf, str(frame.path), frame.frame_index)
-
-
-def _require_geometry(frame: FrameRecord) -> None:
-    """Refuse a plane of which the place in space is not fully known."""
-    if "MOSAIC" in frame.image_type:
-        raise DicomGeometryError(
-            f"{frame.name} is a Siemens mosaic, many slices tiled in one {frame.columns}x{frame.rows} image; expected "
-            "one slice per image: convert it with dcm2niix and give the NIfTI file"
-        )
-    needed = {
-        "ImagePositionPatient": frame.position_lps_mm,
-        "ImageOrientationPatient": frame.orientation_lps,
-        "PixelSpacing": frame.pixel_spacing_mm,
-    }
-    for keyword, value in needed.items():
-        if value is None or not all(abs(number) <= MOST_POSITION_MM for number in value):  # NaN is not either
-            raise DicomGeometryError(
-                f"{frame.name} has no usable {keyword}; expected it for every plane of a volume: this is a projection "
-                "image, an object whose frames share no known geometry, or a damaged header"
-            )
-    if frame.pixel_spacing_mm is not None and min(frame.pixel_spacing_mm) <= 0:
-        raise DicomGeometryError(f"{frame.name} has PixelSpacing {frame.pixel_spacing_mm} mm, expected above 0")
-
-
-def _in_plane_axes(frames: Sequence[FrameRecord]) -> tuple[np.ndarray, np.ndarray]:
-    """Return ((step of a column index, step of a row index) in mm in LPS, unit normal), averaged over the planes."""
-    cosines = np.array([frame.orientation_lps for frame in frames], dtype=float).mean(axis=0).reshape(2, 3)
-    spacing = np.array([frame.pixel_spacing_mm for frame in frames], dtype=float).mean(axis=0)
-    lengths = np.linalg.norm(cosines, axis=1)
-    if np.abs(lengths - 1).max() > COSINE_TOLERANCE or abs(float(np.dot(*cosines))) > COSINE_TOLERANCE:
-        raise DicomGeometryError(
-            f"ImageOrientationPatient {cosines.ravel().tolist()} of {frames[0].name} is no pair of perpendicular unit "
-            "vectors: a damaged header"
-        )
-    cosines = cosines / lengths[:, None]
-    normal = np.cross(*cosines)
-    return cosines * spacing[::-1, None], normal / np.linalg.norm(normal)
-
-
-def _positions(frames: Sequence[FrameRecord]) -> np.ndarray:
-    return np.array([frame.position_lps_mm for frame in frames], dtype=float)
 
 
 def _fit_line(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +133,7 @@ def _judge_steps(
     axes: np.ndarray,
     line: tuple[np.ndarray, np.ndarray],
     on_gap: GapPolicy,
-) -> list[str]:
+) -> list[Finding]:
     """Refuse slices that the affine would displace; return findings for what is kept on request."""
     displacement = _displacement_mm(frames, axes, line)
     steps = np.diff(along)
@@ -226,32 +147,37 @@ def _judge_steps(
     if uneven_mm <= tolerance / 2 and np.ptp(steps) <= tolerance:
         raise DicomGeometryError(
             f"slice {int(displacement.argmax())} of {len(frames)}, {frames[int(displacement.argmax())].name}, is "
-            f"shifted or turned by {worst:.3g} mm against the others; expected slices in line within {tolerance:.2g} mm"
+            f"shifted or turned by {worst:.3g} mm against the others; expected slices in line within "
+            f"{tolerance:.2g} mm",
+            FindingKind.SHIFTED_SLICES,
         )
     where = int(np.abs(steps - expected).argmax())
-    problem = _name_step(float(steps[where]), expected, frames[where])
+    kind, problem = _name_step(float(steps[where]), expected, frames[where])
     if on_gap == "error":
         raise DicomGeometryError(
             f"{problem}; restore the missing or misplaced file, or pass on_gap='resample' to interpolate at even "
-            "steps, or on_gap='keep' to take the slices as they are"
+            "steps, or on_gap='keep' to take the slices as they are",
+            kind,
         )
-    done = "interpolated at even steps" if on_gap == "resample" else "kept"
-    cost = "" if on_gap == "resample" else f": the affine displaces slices by up to {worst:.3g} mm"
-    return [f"{problem}; {done} on request{cost}"]
+    ends = (frames[where].sop_instance_uid, frames[where + 1].sop_instance_uid)
+    if on_gap == "resample":
+        return [warning(kind, f"{problem}; interpolated at even steps on request", ends)]
+    text = f"{problem}; kept on request: the affine displaces slices by up to {worst:.3g} mm"
+    return [warning(kind, text, ends, displaced_mm=worst)]
 
 
 def _centered(count: int) -> np.ndarray:
     return np.arange(count) - (count - 1) / 2
 
 
-def _name_step(step_mm: float, expected_mm: float, frame: FrameRecord) -> str:
-    """Say where a step is wrong, and how it looks."""
+def _name_step(step_mm: float, expected_mm: float, frame: FrameRecord) -> tuple[FindingKind, str]:
+    """Say how a wrong step looks, and where it is."""
     multiple = step_mm / expected_mm
     missing = round(multiple) - 1
     where = f"after {frame.name}, expected {expected_mm:.4g} mm"
     if missing >= 1 and abs(multiple - round(multiple)) < WHOLE_STEP_TOLERANCE * (missing + 1):
-        return f"slice gap of {step_mm:.4g} mm {where}: {missing} slice(s) missing"
-    return f"uneven slice spacing: {step_mm:.4g} mm {where}"
+        return FindingKind.MISSING_SLICES, f"slice gap of {step_mm:.4g} mm {where}: {missing} slice(s) missing"
+    return FindingKind.UNEVEN_SLICES, f"uneven slice spacing: {step_mm:.4g} mm {where}"
 
 
 def _displacement_mm(frames: list[FrameRecord], axes: np.ndarray, line: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -262,9 +188,9 @@ def _displacement_mm(frames: list[FrameRecord], axes: np.ndarray, line: tuple[np
     for k, frame in enumerate(frames):
         key = (frame.orientation_lps, frame.pixel_spacing_mm)
         if key not in known:
-            known[key] = _in_plane_axes([frame])[0]
+            known[key] = in_plane_axes([frame])[0]
         own_axes[k] = known[key]
-    own = _positions(frames)[:, None] + corners @ own_axes
+    own = positions_of(frames)[:, None] + corners @ own_axes
     placed = line[0] + np.arange(len(frames))[:, None] * line[1]
     return np.linalg.norm(placed[:, None] + corners @ axes - own, axis=2).max(axis=1)
 
@@ -276,23 +202,26 @@ def _tilt_deg(step: np.ndarray, normal: np.ndarray, row_step: np.ndarray) -> flo
     return -angle if across @ row_step < 0 else angle
 
 
-def _judge_tilt(tilt_deg: float, frame: FrameRecord, on_tilt: TiltPolicy) -> str:
+def _judge_tilt(tilt_deg: float, frame: FrameRecord, on_tilt: TiltPolicy) -> Finding:
     problem = f"slices are stacked {abs(tilt_deg):.3g} degrees off their normal (a tilted gantry)"
     if on_tilt == "error":
         raise DicomGeometryError(
             f"{problem}, from {frame.name}; pass on_tilt='keep' for the exact, sheared affine, or on_tilt='resample' "
-            "for an orthogonal volume"
+            "for an orthogonal volume",
+            FindingKind.GANTRY_TILT,
         )
-    return f"{problem}: " + ("resampled on request" if on_tilt == "resample" else "the affine is exact and sheared")
+    done = "resampled on request" if on_tilt == "resample" else "the affine is exact and sheared"
+    return warning(FindingKind.GANTRY_TILT, f"{problem}: {done}")
 
 
-def _single_slice_step(frame: FrameRecord, normal: np.ndarray) -> tuple[np.ndarray, str]:
+def _single_slice_step(frame: FrameRecord, normal: np.ndarray) -> tuple[np.ndarray, Finding]:
     """Give a single slice a depth, from its header where that has one."""
     for keyword, value in (
         ("SpacingBetweenSlices", frame.slice_spacing_mm),
         ("SliceThickness", frame.slice_thickness_mm),
     ):
         if value is not None and np.isfinite(value) and value > 0:
-            return normal * value, f"single slice: its depth of {value:.4g} mm is {keyword}"
-    note = f"single slice without SpacingBetweenSlices and SliceThickness: depth set to {UNKNOWN_THICKNESS_MM} mm"
-    return normal * UNKNOWN_THICKNESS_MM, note
+            text = f"single slice: its depth of {value:.4g} mm is {keyword}"
+            return normal * value, warning(FindingKind.SINGLE_SLICE, text)
+    text = f"single slice without SpacingBetweenSlices and SliceThickness: depth set to {UNKNOWN_THICKNESS_MM} mm"
+    return normal * UNKNOWN_THICKNESS_MM, warning(FindingKind.DEPTH_ASSUMED, text)

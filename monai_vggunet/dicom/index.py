@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.header import hash_identifier, read_header
 from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord, Series, SkippedFile
 from monai_vggunet.dicom.parallel.spread import spread
@@ -124,7 +125,8 @@ def patient_key(path: str | os.PathLike[str]) -> str:
     if len(keys) > 1:
         raise SeriesSelectionError(
             f"{path} holds files of {len(keys)} patients (or, without PatientID, studies); expected one: "
-            "give each patient a folder"
+            "give each patient a folder",
+            FindingKind.SEVERAL_PATIENTS,
         )
     return keys.pop()
 
@@ -187,4 +189,5 @@ def _listing_order(series: Series) -> tuple[int, str]:
 
 
 def _unlisted(error: OSError) -> SkippedFile:
-    return SkippedFile(Path(error.filename or "."), f"folder cannot be listed: {error.strerror}")
+    reason = f"folder cannot be listed: {error.strerror}"
+    return SkippedFile(Path(error.filename or "."), FindingKind.FOLDER_NOT_LISTED, reason)

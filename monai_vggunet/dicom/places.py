@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom, read_file_meta
 from monai_vggunet.dicom.headers.dicom_files import opens_as_dicom
 from monai_vggunet.dicom.headers.records import SkippedFile
@@ -81,7 +82,7 @@ def files_of_dicomdir(path: Path) -> tuple[list[Path], list[SkippedFile]]:
         file = _resolve(path.parent, parts, listings)
         if file is None:
             reason = "listed in the DICOMDIR, but not there"
-            missing.append(SkippedFile(path.parent.joinpath(*parts), reason, damaged=True))
+            missing.append(SkippedFile(path.parent.joinpath(*parts), FindingKind.LISTED_NOT_THERE, reason))
         else:
             found.append(file)
     know_names([*found, *(file.path for file in missing)])

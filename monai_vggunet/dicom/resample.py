@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from monai_vggunet.dicom.affine import edges_mm
+from monai_vggunet.dicom.findings import FindingKind, warning
 from monai_vggunet.dicom.geometry import VolumeGeometry
 from monai_vggunet.errors import DicomGeometryError
 from monai_vggunet.memory import lack_of_memory
@@ -79,14 +80,14 @@ def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.nda
     affine[:3, 2] = (ends[1] - ends[0]) / (len(target) - 1)
     affine[:3, 3] = ends[0]
     edges = edges_mm(affine)
-    finding = f"resampled to {size[0]} x {size[1]} x {len(target)} voxels, {edges[2]:.4g} mm between slices"
+    text = f"resampled to {size[0]} x {size[1]} x {len(target)} voxels, {edges[2]:.4g} mm between slices"
     return result.transpose(2, 1, 0), replace(
         geometry,
         frames=(),
         affine_lps=affine,
         spacing_mm=edges,
         gantry_tilt_deg=0.0 if "tilt" in geometry.to_resample else geometry.gantry_tilt_deg,
-        findings=(*geometry.findings, finding),
+        findings=(*geometry.findings, warning(FindingKind.RESAMPLED, text)),
         to_resample=(),
     )
 
@@ -97,11 +98,12 @@ def _require_one_volume(shape: tuple[int, ...], size: np.ndarray, count: int) ->
     if (size > MOST_TIMES_WIDER * np.array(shape[:2])).any():
         raise DicomGeometryError(
             f"{described}: they lie too far aside of each other for a tilted gantry; pass on_tilt='keep', or give the "
-            "parts one by one"
+            "parts one by one",
+            FindingKind.MOSTLY_INTERPOLATED,
         )
     lacking = lack_of_memory(VOXEL_BYTES * int(size[0]) * int(size[1]) * count)
     if lacking:
-        raise DicomGeometryError(f"{described}: {lacking}")
+        raise DicomGeometryError(f"{described}: {lacking}", FindingKind.TOO_LARGE)
 
 
 def _even_steps(along: np.ndarray) -> np.ndarray:
@@ -112,7 +114,8 @@ def _even_steps(along: np.ndarray) -> np.ndarray:
     if count * LEAST_SHARE_MEASURED > len(along):
         raise DicomGeometryError(
             f"resampling {len(along)} slices at even steps of {step:.4g} mm would make {count} slices, most of them "
-            "without a measured one: this is not one volume; give its parts one by one"
+            "without a measured one: this is not one volume; give its parts one by one",
+            FindingKind.MOSTLY_INTERPOLATED,
         )
     return along[0] + step * np.arange(count)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
 from monai_vggunet.dicom.headers.records import ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions, slice_normal
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
-from monai_vggunet.names import MOST_NAMED, listed, listed_by_reason, readable
+from monai_vggunet.names import listed, listed_by_reason, readable
 from monai_vggunet.privacy import clean_text, clean_uid
 
 __all__ = ["Selection", "describe_series", "select"]
@@ -23,11 +24,11 @@ _MOST_LISTED = 40
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The chosen stack of a series, and in plain words what was left out beside it."""
+    """The chosen stack of a series, and what was left out beside it."""
 
     series: Series
     stack: Stack
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def select(
@@ -40,11 +41,13 @@ def select(
 ) -> Selection:
     """Choose one stack; see `DicomIndex.choose_series`."""
     if not any(series.stacks for series in all_series):
-        raise DicomReadError(_nothing_found(all_series, skipped))
+        raise DicomReadError(_nothing_found(all_series, skipped), FindingKind.NO_IMAGE)
     fitting = _fitting(all_series, series_uid, description, modality)
     asked = _asked(series_uid, description, modality, stack)
     if not fitting:
-        raise SeriesSelectionError(f"no image series has {asked}; found:\n{describe_series(all_series)}")
+        raise SeriesSelectionError(
+            f"no image series has {asked}; found:\n{describe_series(all_series)}", FindingKind.NOTHING_FITS
+        )
     candidates = [
         (series, part, number)
         for series in fitting
@@ -55,10 +58,10 @@ def select(
     if chosen is None:
         remedy = "choose with series_uid, description, modality or stack"
         volumes = describe_series(fitting)
-        reason = f"several image volumes{' have ' + asked if asked else ''}, none is the obvious one"
         if not candidates:
-            reason = f"no stack has {asked}"
-        raise SeriesSelectionError(f"{reason}; {remedy}:\n{volumes}")
+            raise SeriesSelectionError(f"no stack has {asked}; {remedy}:\n{volumes}", FindingKind.NOTHING_FITS)
+        reason = f"several image volumes{' have ' + asked if asked else ''}, none is the obvious one"
+        raise SeriesSelectionError(f"{reason}; {remedy}:\n{volumes}", FindingKind.SEVERAL_VOLUMES)
     series, part, _ = chosen
     _refuse_damaged(series, skipped)
     return Selection(series, part, _left_out(series, part, all_series, skipped))
@@ -158,13 +161,14 @@ def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
         raise DicomReadError(
             f"{len(damaged)} file(s) of series {clean_uid(series.series_uid)} cannot be used: "
             f"{readable(damaged[0].path.name)}: {damaged[0].reason}; expected every file of the "
-            "series: restore or remove it"
+            "series: restore or remove it",
+            FindingKind.DAMAGED_FILES,
         )
 
 
 def _left_out(
     series: Series, stack: Stack, all_series: Sequence[Series], skipped: Sequence[SkippedFile]
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """Say what lies beside the chosen stack."""
     findings = [*stack.findings]
     derived = sum(
@@ -173,35 +177,47 @@ def _left_out(
         for other in one.stacks
     )
     if derived and not stack.is_derived:
-        findings.append(f"chosen as original: {derived} derived stack(s) left out")
+        text = f"chosen as original: {derived} derived stack(s) left out"
+        findings.append(note(FindingKind.DERIVED_LEFT_OUT, text, count=derived))
     siblings = [other.label for other in series.stacks if other is not stack]
-    findings += [f"left out of the same series: {label}" for label in siblings[:MOST_NAMED]]
-    if len(siblings) > MOST_NAMED:
-        findings.append(f"left out of the same series: {len(siblings) - MOST_NAMED} more stacks")
+    if siblings:
+        text = f"left out of the same series: {listed(siblings, separator='; ')}"
+        findings.append(note(FindingKind.STACKS_LEFT_OUT, text, count=len(siblings)))
     objects = [instance for instance in series.instances if not instance.frames]
     if objects:
         kinds = [f"{clean_text(one.modality) or 'no modality'}, no image" for one in objects]
         reasons = listed_by_reason((one.path.name, kind) for one, kind in zip(objects, kinds))
-        findings.append(f"{len(objects)} file(s) left out of the same series: {'; '.join(reasons)}")
+        text = f"{len(objects)} file(s) left out of the same series: {'; '.join(reasons)}"
+        instances = [one.sop_instance_uid for one in objects]
+        findings.append(note(FindingKind.OBJECTS_LEFT_OUT, text, instances, len(objects)))
     others = [other for other in all_series if other is not series]
     if others:
         names = (
             f"{clean_text(o.modality) or '?'} {clean_text(o.description) or clean_uid(o.series_uid)} ({o.kind})"
             for o in others
         )
-        findings.append(f"{len(others)} other series left out: {listed(names, separator='; ')}")
-    for damaged, what in ((True, "damaged file(s) skipped, of which series is unknown"), (False, "file(s) skipped")):
-        files = [file for file in skipped if file.damaged is damaged]
-        if files:
-            reasons = listed_by_reason((file.path.name, file.reason) for file in files)
-            findings.append(f"{len(files)} {what}: {'; '.join(reasons)}")
+        text = f"{len(others)} other series left out: {listed(names, separator='; ')}"
+        findings.append(note(FindingKind.SERIES_LEFT_OUT, text, count=len(others)))
+    damaged = [file for file in skipped if file.damaged]
+    if damaged:
+        text = f"{len(damaged)} damaged file(s) skipped, of which series is unknown: {_reasons(damaged)}"
+        findings.append(warning(FindingKind.DAMAGED_FILES, text, count=len(damaged)))
+    unused = [file for file in skipped if not file.damaged]
+    if unused:
+        text = f"{len(unused)} file(s) skipped: {_reasons(unused)}"
+        findings.append(note(FindingKind.FILES_LEFT_OUT, text, count=len(unused)))
     patients = {other.patient_hash for other in all_series} - {""}
     if len(patients) > 1:
-        findings.append(f"the folder holds series of {len(patients)} patients")
+        text = f"the folder holds series of {len(patients)} patients"
+        findings.append(warning(FindingKind.SEVERAL_PATIENTS, text, count=len(patients)))
     return tuple(findings)
+
+
+def _reasons(files: Sequence[SkippedFile]) -> str:
+    return "; ".join(listed_by_reason((file.path.name, file.reason) for file in files))
 
 
 def _nothing_found(all_series: Sequence[Series], skipped: Sequence[SkippedFile]) -> str:
     what = f"{len(all_series)} series without an image" if all_series else "no DICOM series"
-    reasons = "; ".join(listed_by_reason((file.path.name, file.reason) for file in skipped))
-    return f"no DICOM image found: {what}" + (f"; {len(skipped)} file(s) skipped: {reasons}" if skipped else "")
+    left_out = f"; {len(skipped)} file(s) skipped: {_reasons(skipped)}" if skipped else ""
+    return f"no DICOM image found: {what}{left_out}"

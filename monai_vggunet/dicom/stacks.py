@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, Stack
 from monai_vggunet.names import readable
 from monai_vggunet.privacy import clean_text
@@ -174,20 +175,23 @@ def _describe(frames: list[FrameRecord]) -> str:
     return f"{size} {'oblique ' if oblique else ''}{plane}{kind}{derived}"
 
 
-def _findings(frames: list[FrameRecord]) -> tuple[str, ...]:
+def _findings(frames: list[FrameRecord]) -> tuple[Finding, ...]:
     """Say what a stack's headers tell about its values, beyond what its geometry does."""
-    findings = []
+    findings: list[Finding] = []
     types = sorted({clean_text("\\".join(frame.image_type)) for frame in frames})
     if all(frame.is_derived for frame in frames):
         projected = _PROJECTIONS.intersection(frames[0].image_type)
         what = "projections of a volume" if projected else "computed from others, or exported as if they were"
-        findings.append(f"derived images (ImageType {types[0]}): {what}")
+        findings.append(note(FindingKind.DERIVED_IMAGES, f"derived images (ImageType {types[0]}): {what}"))
     if len(types) > 1:
-        findings.append(f"{len(types)} image types in one stack: {', '.join(kind or 'none' for kind in types)}")
+        text = f"{len(types)} image types in one stack: {', '.join(kind or 'none' for kind in types)}"
+        findings.append(note(FindingKind.MIXED_IMAGE_TYPES, text, count=len(types)))
     without = [frame for frame in frames if not frame.has_rescale]
     if 0 < len(without) < len(frames):
-        findings.append(
+        text = (
             f"{len(without)} of {len(frames)} planes have no rescale, as {readable(without[0].path.name)}, the others "
             "have one: perhaps damaged headers; these planes are taken as stored"
         )
+        instances = [frame.sop_instance_uid for frame in without]
+        findings.append(warning(FindingKind.RESCALE_MISSING, text, instances, len(without)))
     return tuple(findings)

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_vggunet.dicom.geometry import group_by_position, volume_geometry
+from monai_vggunet.dicom.findings import Finding, FindingKind, note, refused
+from monai_vggunet.dicom.geometry import volume_geometry
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
-from monai_vggunet.dicom.headers.records import ImageKind, Series, Stack
+from monai_vggunet.dicom.headers.records import ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.index import DicomIndex
 from monai_vggunet.dicom.places import case_folders, scan_path
+from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
 from monai_vggunet.names import readable
@@ -33,7 +35,7 @@ class StackSurvey:
         spacing_mm: between columns, rows, slices; None where the planes form no volume.
         gantry_tilt_deg: see `VolumeGeometry`.
         findings: what a user should know about its geometry.
-        problem: why it cannot be read as a volume; empty if it can.
+        problem: why it cannot be read as a volume; None if it can.
     """
 
     number: int
@@ -41,8 +43,8 @@ class StackSurvey:
     size: tuple[int, int, int]
     spacing_mm: tuple[float, float, float] | None
     gantry_tilt_deg: float
-    findings: tuple[str, ...]
-    problem: str
+    findings: tuple[Finding, ...]
+    problem: Finding | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class SeriesSurvey:
     n_files: int
     stacks: tuple[StackSurvey, ...]
     chosen: int | None
-    reason: str
+    reason: Finding | None
     patient: dict[str, str] = field(default_factory=dict)
 
 
@@ -73,13 +75,13 @@ class CaseSurvey:
         folder: where it lies.
         series: all series, in the order of their numbers.
         findings: what the choice of the series left out; if nothing is chosen, why.
-        skipped: files left out of the index, with their reasons.
+        skipped: files left out of the index.
     """
 
     folder: Path
     series: tuple[SeriesSurvey, ...]
-    findings: tuple[str, ...]
-    skipped: tuple[tuple[Path, str], ...]
+    findings: tuple[Finding, ...]
+    skipped: tuple[SkippedFile, ...]
 
 
 def survey(
@@ -105,18 +107,18 @@ def survey(
 
 
 def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], show_phi: bool) -> CaseSurvey:
-    selection, refusal = None, ""
+    selection, refusal = None, None
     try:
         selection = index.choose_series(**choice)  # type: ignore[arg-type]
         findings = selection.findings
     except (SeriesSelectionError, DicomReadError) as error:
-        refusal = str(error).splitlines()[0].rstrip(":")
+        refusal = refused(error.kind, str(error).splitlines()[0].rstrip(":"))  # the list below it stands here anyhow
         findings = (refusal,)
     series = tuple(_series(one, selection, refusal, show_phi) for one in index.series)
-    return CaseSurvey(folder, series, findings, tuple((file.path, file.reason) for file in index.skipped))
+    return CaseSurvey(folder, series, findings, index.skipped)
 
 
-def _series(series: Series, selection: Selection | None, refusal: str, show_phi: bool) -> SeriesSurvey:
+def _series(series: Series, selection: Selection | None, refusal: Finding | None, show_phi: bool) -> SeriesSurvey:
     stacks = tuple(_stack(number, stack) for number, stack in enumerate(series.stacks))
     chosen = None
     if selection is not None and selection.series is series:
@@ -131,24 +133,26 @@ def _series(series: Series, selection: Selection | None, refusal: str, show_phi:
         kind=series.kind,
         n_files=len(series.instances),
         stacks=stacks,
-        chosen=None if reason else chosen,
+        chosen=chosen if reason is None else None,
         reason=reason,
         patient=_patient_of(series) if show_phi else {},
     )
 
 
-def _reason(series: Series, stacks: tuple[StackSurvey, ...], chosen: int | None, refusal: str) -> str:
-    """Say why a series would not be segmented; empty if it would."""
+def _reason(
+    series: Series, stacks: tuple[StackSurvey, ...], chosen: int | None, refusal: Finding | None
+) -> Finding | None:
+    """Say why a series would not be segmented; None if it would."""
     if chosen is not None:
         return stacks[chosen].problem
     if not series.stacks:
-        return f"holds no image ({clean_text(series.modality) or 'no modality'})"
+        return note(FindingKind.NO_IMAGE, f"holds no image ({clean_text(series.modality) or 'no modality'})")
     if series.kind != ImageKind.IMAGE:
-        return series.kind
+        return note(FindingKind.LOCALIZER_OR_CAPTURE, series.kind)
     problems = [stack.problem for stack in stacks]
-    if all(problems):
+    if problems[0] is not None and all(problems):
         return problems[0]
-    return refusal or "another series is the obvious one"
+    return refusal or note(FindingKind.NOT_THE_OBVIOUS_ONE, "another series is the obvious one")
 
 
 def _stack(number: int, stack: Stack) -> StackSurvey:
@@ -159,16 +163,17 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
         copies = len(stack.frames) - len(groups)
         geometry = volume_geometry([group[0] for group in groups])
     except DicomGeometryError as error:
-        return StackSurvey(number, stack.label, size, None, 0.0, (), str(error))
-    findings, problem = geometry.findings, ""
+        return StackSurvey(number, stack.label, size, None, 0.0, (), refused(error.kind, str(error)))
+    findings, problem = geometry.findings, None
     if copies and any(len(group) > 2 for group in groups):
-        problem = (
-            f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
-        )
+        text = f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
+        problem = refused(FindingKind.SEVERAL_VOLUMES_IN_ONE, text)
     elif cut := [readable(frame.path.name) for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
-        problem = f"pixels of {cut[0]} end early ({len(cut)} truncated file(s)): restore or remove them"
+        text = f"pixels of {cut[0]} end early ({len(cut)} truncated file(s)): restore or remove them"
+        problem = refused(FindingKind.TRUNCATED_PIXELS, text)
     elif copies:
-        findings = (*findings, f"{copies} plane(s) repeat a position: copies are left out, others refused when read")
+        text = f"{copies} plane(s) repeat a position: copies are left out, others refused when read"
+        findings = (*findings, note(FindingKind.REPEATED_POSITIONS, text, count=copies))
     size = (size[0], size[1], len(groups))
     return StackSurvey(number, stack.label, size, geometry.spacing_mm, geometry.gantry_tilt_deg, findings, problem)
 

@@ -8,13 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy, VolumeGeometry, group_by_position, volume_geometry
+from monai_vggunet.dicom.findings import Finding, FindingKind, warning
+from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy, VolumeGeometry, volume_geometry
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.pixels import planes as pixels
+from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError
-from monai_vggunet.names import MOST_NAMED
+from monai_vggunet.names import listed
 from monai_vggunet.privacy import clean_text, clean_uid
 
 __all__ = ["DicomVolume", "DuplicatePolicy", "read_volume"]
@@ -32,13 +34,13 @@ class DicomVolume:
         array: (columns, rows, slices), float32, rescaled values.
         geometry: where its voxels lie, and its planes in order.
         selection: the series and stack that it is.
-        findings: all that a user should know, in plain words.
+        findings: all that a user should know.
     """
 
     array: np.ndarray
     geometry: VolumeGeometry
     selection: Selection
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def read_volume(
@@ -74,46 +76,50 @@ def read_volume(
         array, geometry = resample_volume(array, geometry)
     about_image = [*duplicates, *geometry.findings]
     if inverted:
-        about_image.append("MONOCHROME1: values are as measured, low ones are meant to be shown bright")
+        text = "MONOCHROME1: values are as measured, low ones are meant to be shown bright"
+        about_image.append(warning(FindingKind.LOW_VALUES_BRIGHT, text))
     for finding in selection.findings:
-        logger.log(logging.WARNING if "damaged" in finding else logging.INFO, "%s", finding)
+        logger.log(finding.log_level, "%s", finding.text)
     for finding in about_image:
-        logger.warning("series %s: %s", uid, finding)
+        logger.log(finding.log_level, "series %s: %s", uid, finding.text)
     return DicomVolume(array, geometry, selection, (*selection.findings, *about_image))
 
 
 def _unique_planes(
     frames: tuple[FrameRecord, ...], on_duplicate: DuplicatePolicy, num_workers: int
-) -> tuple[list[FrameRecord], list[str]]:
+) -> tuple[list[FrameRecord], list[Finding]]:
     """Keep one plane per position; what is dropped is an identical copy."""
     groups = group_by_position(frames)
     repeated = [group for group in groups if len(group) > 1]
-    if not repeated:
-        return [group[0] for group in groups], []
-    findings: list[str] = []
-    n_copies = len(frames) - len(groups)
     for group in repeated:
         values = pixels.read_pixels(group, num_workers)
         if np.ptp(values, axis=2).any():
-            raise DicomGeometryError(_contradiction(group, groups, len(frames)))
+            raise _contradiction(group, groups, len(frames))
         if on_duplicate == "error":
             raise DicomGeometryError(
                 f"{len(group)} identical planes at one position: {group[1].name} repeats {group[0].name}; remove the "
-                "copy, or pass on_duplicate='drop'"
+                "copy, or pass on_duplicate='drop'",
+                FindingKind.REPEATED_POSITIONS,
             )
-        told = group[1 : 1 + MOST_NAMED - len(findings)]
-        findings += [f"identical copy left out: {copy.name} repeats {group[0].name}" for copy in told]
-    if n_copies > len(findings):
-        findings.append(f"identical copies left out: {n_copies - len(findings)} more")
-    return [group[0] for group in groups], findings
+    copies = [(copy, group[0]) for group in repeated for copy in group[1:]]
+    return [group[0] for group in groups], [_left_out(copies)] if copies else []
 
 
-def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], count: int) -> str:
+def _left_out(copies: list[tuple[FrameRecord, FrameRecord]]) -> Finding:
+    """Say which planes are copies, and of what."""
+    names = listed((f"{copy.name} repeats {original.name}" for copy, original in copies), separator="; ")
+    what = "1 identical copy" if len(copies) == 1 else f"{len(copies)} identical copies"
+    instances = [copy.sop_instance_uid for copy, _ in copies]
+    return warning(FindingKind.COPIES_LEFT_OUT, f"{what} left out: {names}", instances, len(copies))
+
+
+def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], count: int) -> DicomGeometryError:
     """Say which planes at one position differ, and what in their headers may tell them apart."""
     if len(groups) == 1:
-        return (
+        return DicomGeometryError(
             f"all {count} planes lie at one position, from {group[0].name}; expected slices one behind the other: this "
-            "is a time series at one place, not a volume"
+            "is a time series at one place, not a volume",
+            FindingKind.ONE_PLACE,
         )
     counts = {len(other) for other in groups}
     whole = len(counts) == 1
@@ -125,7 +131,8 @@ def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], co
     values = [dict(frame.discriminators) for frame in group]
     differing = [keyword for keyword in values[0] if len({value[keyword] for value in values}) > 1]
     hint = f"their {', '.join(differing)} differ" if differing else "no header attribute tells them apart"
-    return (
+    return DicomGeometryError(
         f"{what}, as {group[0].name} and {group[1].name}; expected one plane per position; {hint}: give one volume's "
-        "files alone, or remove the wrong plane"
+        "files alone, or remove the wrong plane",
+        FindingKind.SEVERAL_VOLUMES_IN_ONE if whole else FindingKind.DIFFERING_PLANES,
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from monai_vggunet.atomic_files import sha256_of_file
+from monai_vggunet.dicom.findings import unpack_findings
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import RECORD, walk_inputs
 from monai_vggunet.names import readable_lines
@@ -57,7 +58,6 @@ def study_record(
     counts = np.bincount(labels.ravel(), minlength=len(class_names))
     volumes = {name: round(float(count) * voxel_ml, 4) for name, count in zip(class_names[1:], counts[1:])}
     spacing = [round(float(s), 6) for s in np.linalg.norm(affine[:3, :3], axis=0)]
-    findings = str(meta.get("findings", "") or "")
     return {
         "case": shown_case(case),
         "names_hidden": not shows_phi(),
@@ -68,7 +68,7 @@ def study_record(
             "series_uid": clean_uid(str(meta.get("series_uid", ""))),
             "shape": list(labels.shape),
             "spacing_mm": spacing,
-            "findings": [redact(line) for line in findings.split("\n") if line],
+            "findings": [redact(finding.text) for finding in unpack_findings(meta.get("findings") or "")],
         },
         "volumes_ml": volumes,
         "confidence": dict(confidence or {}),

@@ -84,11 +84,12 @@ def _pictures(
     known, segments = _known_cases(folder, datasets)
     worst = worst_first(per_case)[:N_WORST]
     modality = str(model.get("preprocessing", {}).get("modality", ""))
-    pictures, reasons = {}, {}
+    pictures, reasons, n_unknown = {}, {}, 0
     for name in worst:
         mask, case = folder / real[name] / "mask.nii.gz", known.get(real[name])
         if case is None or not mask.is_file():
             reasons[name] = "its image is not known here" if case is None else "its mask was not saved"
+            n_unknown += case is None
             continue
         try:
             labels, affine = read_mask(mask)
@@ -107,7 +108,7 @@ def _pictures(
     notes = [f"No picture of {name}: {reason}." for name, reason in list(reasons.items())[:3]]
     if len(reasons) > len(notes):
         notes.append(f"No picture of {len(reasons) - len(notes)} more of the {len(worst)} worst cases.")
-    if any("not known" in reason for reason in reasons.values()):
+    if n_unknown:
         notes.append("Pass --images with the data set that was judged to see them.")
     return pictures, notes
 

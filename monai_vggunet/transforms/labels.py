@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from monai_vggunet.data.picture_reader import PictureReader
 from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.annotations.annotation import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid
+from monai_vggunet.dicom.findings import unpack_findings
 from monai_vggunet.dicom.headers.dicom_files import is_meant_as_dicom
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, ends_with
@@ -31,9 +31,8 @@ from monai_vggunet.transforms.volume import source_name
 
 __all__ = ["LoadLabeld"]
 
-# What `volume_geometry` says of slices with gaps that are kept on request. From half a slice on, the affine puts a
-# slice nearer to another one's place than to its own: geometry cannot tell which a contour or frame means.
-_DISPLACED = re.compile(r"affine displaces slices by up to (\S+) mm")
+# Of slices with gaps that are kept on request. From half a slice on, the affine puts a slice nearer to another one's
+# place than to its own: geometry cannot tell which a contour or frame means.
 _AMBIGUOUS_SLICES = 0.5
 _FEW_VOXELS = 1 << 24  # whatever holds no more is read; where the grids differ is said then, in mm
 
@@ -129,12 +128,13 @@ def _grid_of(image: MetaTensor) -> ImageGrid:
     said = {name: str(image.meta.get(name) or "") for name in ("frame_of_reference_uid", "study_uid", "series_uid")}
     affine = ras_to_lps(np.asarray(image.affine, dtype=np.float64))
     step_mm = float(np.linalg.norm(affine[:3, 2]))
-    for displaced_mm in map(float, _DISPLACED.findall(str(image.meta.get("findings") or ""))):
-        if displaced_mm > _AMBIGUOUS_SLICES * step_mm:
-            raise GridMismatchError(
-                f"the slices of {source_name(image)} were kept with gaps, up to {displaced_mm:.3g} mm off their mean "
-                f"step of {step_mm:.3g} mm: a DICOM label has no certain slice there; restore the missing slices"
-            )
+    findings = unpack_findings(image.meta.get("findings") or "")
+    displaced_mm = max((finding.displaced_mm for finding in findings), default=0.0)
+    if displaced_mm > _AMBIGUOUS_SLICES * step_mm:
+        raise GridMismatchError(
+            f"the slices of {source_name(image)} were kept with gaps, up to {displaced_mm:.3g} mm off their mean "
+            f"step of {step_mm:.3g} mm: a DICOM label has no certain slice there; restore the missing slices"
+        )
     return ImageGrid(affine, (columns, rows, slices), source_name(image), **said)
 
 

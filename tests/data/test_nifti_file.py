@@ -12,6 +12,7 @@ from bombs import MEMBER_BYTES, extension, nifti_bomb, nifti_header, zeros_in_gz
 
 from monai_vggunet.data import nifti_file, promise
 from monai_vggunet.data.nifti_file import read_nifti_file
+from monai_vggunet.dicom import FindingKind
 from monai_vggunet.errors import ImageContentError, ImageReadError
 
 GIB = 1 << 30
@@ -80,9 +81,9 @@ def test_no_more_is_inflated_than_the_header_promises(tmp_path: Path, inflated: 
     bomb = nifti_bomb(tmp_path / "bomb.nii.gz", (100, 100, 100), GIB)
     read = read_nifti_file(bomb)
     assert read.array.shape == (100, 100, 100)
-    assert read.findings == (
-        "bomb.nii.gz: there are more data behind the voxels that the header promises; they are left out",
-    )
+    (finding,) = read.findings
+    assert finding.kind is FindingKind.DATA_LEFT_OUT
+    assert finding.text.startswith("bomb.nii.gz: there are more data behind the voxels that the header promises")
     assert sum(inflated) < 3_000_000
 
 
@@ -90,7 +91,7 @@ def test_data_behind_the_voxels_of_an_uncompressed_file_are_said(tmp_path: Path)
     (tmp_path / "a.nii").write_bytes(nifti_header((3, 3, 3)) + bytes(54))
     assert not read_nifti_file(tmp_path / "a.nii").findings
     (tmp_path / "a.nii").write_bytes(nifti_header((3, 3, 3)) + bytes(55))
-    assert "more data behind" in read_nifti_file(tmp_path / "a.nii").findings[0]
+    assert "more data behind" in read_nifti_file(tmp_path / "a.nii").findings[0].text
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

@@ -55,7 +55,7 @@ def test_tilted_gantry_gives_an_exact_sheared_affine_and_is_reported(tmp_path: P
     geometry = volume_geometry(frames_in(tmp_path))
     np.testing.assert_allclose(geometry.affine_lps[:3, 2], [0, shear_mm, 2.5], atol=1e-6)
     assert geometry.gantry_tilt_deg == pytest.approx(np.degrees(np.arctan2(shear_mm, 2.5)), abs=1e-4)
-    assert "17.7 degrees off their normal" in geometry.findings[0]
+    assert "17.7 degrees off their normal" in geometry.findings[0].text
 
 
 def test_tilted_gantry_is_refused_on_request(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_missing_slice_is_kept_on_request_and_its_cost_is_said(tmp_path: Path) -
     write_series(tmp_path, offsets_mm=[0, 2.5, 5, 10])
     geometry = volume_geometry(frames_in(tmp_path), on_gap="keep")
     assert len(geometry.frames) == 4
-    assert "displaces slices by up to" in geometry.findings[0]
+    assert "displaces slices by up to" in geometry.findings[0].text
 
 
 def test_missing_slice_is_found_in_a_long_stack(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_single_slice_takes_its_depth_from_the_header(
     write_series(tmp_path, stored_values(slices=1), **attributes)
     geometry = volume_geometry(frames_in(tmp_path))
     assert geometry.spacing_mm == pytest.approx((0.6, 0.8, depth_mm))
-    assert said in geometry.findings[0]
+    assert said in geometry.findings[0].text
 
 
 @pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])

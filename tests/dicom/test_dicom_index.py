@@ -24,7 +24,7 @@ from dicom_phantoms import (
 from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from monai_vggunet.dicom import describe_series, patient_key, scan_folder
+from monai_vggunet.dicom import FindingKind, describe_series, patient_key, scan_folder
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 
 
@@ -48,7 +48,7 @@ def test_every_skipped_file_has_a_reason(tmp_path: Path) -> None:
     assert "AppleDouble" in reasons["._IM_1"]
     assert set(reasons) == {"empty", "notes.txt", "._IM_1", "garbage", "half"}
     assert all(reasons.values())
-    findings = " ".join(index.choose_series().findings)
+    findings = " ".join(map(str, index.choose_series().findings))
     assert all(name in findings for name in reasons)
 
 
@@ -78,10 +78,10 @@ def test_volume_is_chosen_beside_localizer_capture_and_objects(tmp_path: Path) -
     write_object(tmp_path / "seg", SEGMENTATION_CLASS, "SEG")
     selection = scan_folder(tmp_path).choose_series()
     assert selection.series.series_uid == "1.2.1"
-    assert "4 other series left out" in selection.findings[0]
-    assert "(localizer)" in selection.findings[0]
-    assert "(secondary capture)" in selection.findings[0]
-    assert "(object)" in selection.findings[0]
+    assert "4 other series left out" in selection.findings[0].text
+    assert "(localizer)" in selection.findings[0].text
+    assert "(secondary capture)" in selection.findings[0].text
+    assert "(object)" in selection.findings[0].text
 
 
 def test_several_localizers_do_not_compete_with_a_volume(tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_derived_volume_steps_back_behind_the_original_one(tmp_path: Path, where
     write_series(tmp_path, series_uid=uid, orientation=CORONAL, prefix="M", ImageType=MPR, SeriesDescription="MPR cor")
     selection = scan_folder(tmp_path).choose_series()
     assert selection.stack.label == "4 x 5 x 6 axial"
-    assert "chosen as original: 1 derived stack(s) left out" in selection.findings
-    text = " ".join(selection.findings)
+    assert FindingKind.DERIVED_LEFT_OUT in {finding.kind for finding in selection.findings}
+    text = " ".join(map(str, selection.findings))
     assert "4 x 5 x 6 coronal, derived" in text if where == "same series" else "MPR cor" in text
 
 
@@ -161,12 +161,12 @@ def test_derived_volume_alone_is_chosen_and_said_to_be_derived(tmp_path: Path) -
     write_series(tmp_path, ImageType=["DERIVED", "SECONDARY", "AXIAL"])
     selection = scan_folder(tmp_path).choose_series()
     assert selection.stack.is_derived
-    assert any(r"derived images (ImageType DERIVED\SECONDARY\AXIAL)" in text for text in selection.findings)
+    assert any(r"derived images (ImageType DERIVED\SECONDARY\AXIAL)" in found.text for found in selection.findings)
 
 
 def test_projection_is_said_to_be_one(tmp_path: Path) -> None:
     write_series(tmp_path, ImageType=["DERIVED", "SECONDARY", "PROJECTION IMAGE"])
-    assert "projections of a volume" in " ".join(scan_folder(tmp_path).choose_series().findings)
+    assert "projections of a volume" in " ".join(map(str, scan_folder(tmp_path).choose_series().findings))
 
 
 @pytest.mark.parametrize(
@@ -236,14 +236,14 @@ def test_planes_without_the_rescale_of_the_others_are_reported(tmp_path: Path) -
     lost = {"RescaleSlope": None, "RescaleIntercept": None}
     write_series(tmp_path, RescaleIntercept="-1024", per_slice=[lost if k == 2 else {} for k in range(4)])
     selection = scan_folder(tmp_path).choose_series()
-    assert "1 of 4 planes have no rescale, as IM_97" in " ".join(selection.findings)
+    assert "1 of 4 planes have no rescale, as IM_97" in " ".join(map(str, selection.findings))
     assert selection.findings[0] in selection.stack.findings
 
 
 def test_mixed_image_types_in_one_stack_are_reported(tmp_path: Path) -> None:
     write_series(tmp_path, per_slice=[{"ImageType": MPR} if k == 2 else {} for k in range(4)])
     selection = scan_folder(tmp_path).choose_series()
-    assert "2 image types in one stack" in " ".join(selection.findings)
+    assert "2 image types in one stack" in " ".join(map(str, selection.findings))
     assert not selection.stack.is_derived
 
 
@@ -251,7 +251,7 @@ def test_object_in_the_chosen_series_is_named(tmp_path: Path) -> None:
     write_series(tmp_path, series_uid="1.2.9", per_slice=[{"SOPClassUID": SEGMENTATION_CLASS}, {}, {}, {}])
     selection = scan_folder(tmp_path).choose_series()
     assert len(selection.stack.frames) == 3
-    assert "1 file(s) left out of the same series: IM_99: CT, no image" in selection.findings
+    assert "1 file(s) left out of the same series: IM_99: CT, no image" in map(str, selection.findings)
 
 
 def test_pipe_in_the_folder_is_no_image_and_no_wait(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_localizer_inside_a_series_is_left_out_and_reported(tmp_path: Path) -> N
     write_series(tmp_path, stored_values(slices=1), series_uid="1.2.9", prefix="L", ImageType=localizer)
     selection = scan_folder(tmp_path).choose_series()
     assert len(selection.stack.frames) == 4
-    assert "left out of the same series: 1 x 5 x 6 axial localizer" in selection.findings
+    assert "left out of the same series: 1 x 5 x 6 axial localizer" in map(str, selection.findings)
 
 
 def test_single_image_of_another_orientation_is_left_out(tmp_path: Path) -> None:

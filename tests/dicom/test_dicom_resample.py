@@ -53,8 +53,8 @@ def test_missing_slices_are_interpolated_at_even_steps(tmp_path: Path, orientati
     assert worst_error(volume.array, volume.geometry.affine_lps) < 0.02
     kept = read_volume(selection, on_gap="keep").array
     np.testing.assert_array_equal(volume.array[..., [0, 1, 2, 4, 5]], kept)  # measured slices stay as they were
-    assert any("interpolated" in finding for finding in volume.findings)
-    assert any("resampled to 10 x 12 x 6" in finding for finding in volume.findings)
+    assert any("interpolated" in finding.text for finding in volume.findings)
+    assert any("resampled to 10 x 12 x 6" in finding.text for finding in volume.findings)
 
 
 @pytest.mark.parametrize("shear", [0.27, -0.33])

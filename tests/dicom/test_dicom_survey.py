@@ -38,7 +38,7 @@ def study(tmp_path: Path) -> Path:
 
 def test_the_obvious_series_is_chosen_and_the_others_have_reasons(study: Path) -> None:
     (case,) = survey(study)
-    reasons = {series.description or series.modality: series.reason for series in case.series}
+    reasons = {series.description or series.modality: str(series.reason or "") for series in case.series}
     assert reasons["Abdomen"] == ""
     assert reasons["Scout"] == "localizer"
     assert reasons["Shot"] == "secondary capture"
@@ -46,7 +46,7 @@ def test_the_obvious_series_is_chosen_and_the_others_have_reasons(study: Path) -
     chosen = next(series for series in case.series if series.chosen is not None)
     assert chosen.stacks[0].size == (5, 6, 4)
     assert chosen.stacks[0].spacing_mm == pytest.approx((0.6, 0.8, 2.5))
-    assert [path.name for path, _ in case.skipped] == ["notes.txt"]
+    assert [file.path.name for file in case.skipped] == ["notes.txt"]
 
 
 def test_the_choice_can_be_overruled(study: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_gap_is_a_reason_not_to_segment(tmp_path: Path) -> None:
     write_series(tmp_path, offsets_mm=[0.0, 2.5, 7.5, 10.0])
     (case,) = survey(tmp_path)
     assert case.series[0].chosen is None
-    assert "1 slice(s) missing" in case.series[0].reason
+    assert "1 slice(s) missing" in case.series[0].reason.text
 
 
 def test_a_truncated_file_is_a_reason_not_to_segment(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_truncated_file_is_a_reason_not_to_segment(tmp_path: Path) -> None:
     files[2].write_bytes(content[:-1])
     (case,) = survey(tmp_path)
     assert case.series[0].chosen is None
-    assert case.series[0].reason.startswith(f"pixels of {files[2].name} end early (1 truncated file(s))")
+    assert case.series[0].reason.text.startswith(f"pixels of {files[2].name} end early (1 truncated file(s))")
     files[2].write_bytes(content)
     assert survey(tmp_path)[0].series[0].chosen == 0
 
@@ -76,14 +76,14 @@ def test_tilt_is_a_finding(tmp_path: Path) -> None:
     write_series(tmp_path, shear_mm=0.5)
     (case,) = survey(tmp_path)
     assert case.series[0].chosen == 0
-    assert "tilted gantry" in case.series[0].stacks[0].findings[0]
+    assert "tilted gantry" in case.series[0].stacks[0].findings[0].text
 
 
 def test_several_volumes_without_an_obvious_one(tmp_path: Path) -> None:
     write_series(tmp_path / "a", SeriesDescription="one", prefix="A_")
     write_series(tmp_path / "a", SeriesDescription="two", prefix="B_")
     (case,) = survey(tmp_path)
-    assert all("none is the obvious one" in series.reason for series in case.series)
+    assert all("none is the obvious one" in series.reason.text for series in case.series)
 
 
 def test_every_study_of_an_archive_is_a_case(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_folder_without_dicom(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     (case,) = survey(tmp_path)
     assert not case.series
-    assert "no DICOM image found" in case.findings[0]
+    assert "no DICOM image found" in case.findings[0].text
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])

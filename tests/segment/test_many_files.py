@@ -104,11 +104,11 @@ def test_very_many_copies_and_objects_of_one_series_are_counted(tmp_path: Path) 
         (tmp_path / f"copy_{number}").write_bytes(files[0].read_bytes())
         write_object(tmp_path / f"object_{number}", SR_CLASS, "SR")
     volume = read_volume(scan_folder(tmp_path).choose_series())
-    told = "\n".join(volume.findings)
-    assert "identical copies left out: 20 more" in told
+    told = "\n".join(map(str, volume.findings))
+    assert "30 identical copies left out: " in told
     assert len(re.findall(r"copy_\d+", told)) == MOST_NAMED
     assert "30 other series left out: " in told
-    assert "... and 20 more" in told
+    assert told.count("... and 20 more") == 2
 
 
 def test_very_many_folders_of_other_things_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -24,6 +24,7 @@ from monai_vggunet.dicom.annotations.structure_set import (
     structure_frames_of_reference,
     structures_of,
 )
+from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
 from monai_vggunet.errors import (
@@ -69,12 +70,12 @@ class Annotation:
     Attributes:
         array: (columns, rows, slices), uint8 class numbers on the image's grid; 0 is background.
         path: of the object.
-        findings: what a user should know, in plain words.
+        findings: what a user should know.
     """
 
     array: np.ndarray
     path: Path
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def read_annotation(
@@ -114,33 +115,29 @@ def read_annotation(
     dataset = _read(file)
     canvas = LabelCanvas(grid)
     try:
-        notes, findings = _drawn(dataset, file, canvas, class_map)
+        findings = _drawn(dataset, file, canvas, class_map)
     except VGGUNetError:
         raise
     except _DAMAGE as error:
         raise DicomReadError(f"{file} has unreadable content ({type(error).__name__}): a damaged object") from error
     findings += _overlap(canvas, file, on_overlap)
     if not canvas.array.any():
-        findings.append("no voxel belongs to a class")
-    for note in notes:
-        logger.info("%s: %s", file.name, note)
+        findings.append(warning(FindingKind.EMPTY_LABEL, "no voxel belongs to a class"))
     for finding in findings:
-        logger.warning("%s: %s", file.name, finding)
-    return Annotation(canvas.array, file, (*notes, *findings))
+        logger.log(finding.log_level, "%s: %s", file.name, finding.text)
+    return Annotation(canvas.array, file, tuple(findings))
 
 
-def _drawn(
-    dataset: Dataset, file: Path, canvas: LabelCanvas, class_map: Mapping[str, int] | None
-) -> tuple[list[str], list[str]]:
-    """Draw an object onto the canvas; return notes and findings."""
+def _drawn(dataset: Dataset, file: Path, canvas: LabelCanvas, class_map: Mapping[str, int] | None) -> list[Finding]:
+    """Draw an object onto the canvas; return findings."""
     structures = _sop_class(dataset) == RTSTRUCT_CLASS
     segments = structures_of(dataset, file) if structures else segments_of(dataset, file)
     classes, notes = assign_classes(segments, class_map, str(file))
-    findings = _require_same_world(dataset, file, canvas.grid, set(classes))
+    findings = notes + _require_same_world(dataset, file, canvas.grid, set(classes))
     if structures:
-        return notes, findings + paint_structures(dataset, file, canvas, classes)
+        return findings + paint_structures(dataset, file, canvas, classes)
     paint_segments(dataset, file, canvas, classes)
-    return notes, findings
+    return findings
 
 
 def annotation_file(path: str | os.PathLike[str]) -> Path:
@@ -227,7 +224,7 @@ def _kind_name(dataset: Dataset) -> str:
     return (clean_uid(uid) if uid.name == uid else uid.name) or "unknown"
 
 
-def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: set[int]) -> list[str]:
+def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: set[int]) -> list[Finding]:
     """Refuse an annotation of another frame of reference or study; say what cannot be checked."""
     studies, series = _references(dataset)
     if _sop_class(dataset) == RTSTRUCT_CLASS:
@@ -251,11 +248,13 @@ def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: 
         unknown.append(f"FrameOfReferenceUID ({'the image' if frames else 'the annotation'} states none)")
     if not (studies and grid.study_uid):
         unknown.append(f"study ({'the image' if studies else 'the annotation'} states none)")
-    findings = []
+    findings: list[Finding] = []
     if unknown:
-        findings.append(f"placed by geometry alone, without comparing {' and '.join(unknown)}")
+        text = f"placed by geometry alone, without comparing {' and '.join(unknown)}"
+        findings.append(warning(FindingKind.PLACED_BY_GEOMETRY, text))
     if series and grid.series_uid and not same_series:
-        findings.append("it was drawn on another series of the study; its geometry fits this one")
+        text = "it was drawn on another series of the study; its geometry fits this one"
+        findings.append(warning(FindingKind.DRAWN_ON_ANOTHER_SERIES, text))
     return findings
 
 
@@ -277,11 +276,12 @@ def _references(dataset: Dataset) -> tuple[set[str], set[str]]:
     return studies - {""}, series - {""}
 
 
-def _overlap(canvas: LabelCanvas, file: Path, policy: OverlapPolicy) -> list[str]:
+def _overlap(canvas: LabelCanvas, file: Path, policy: OverlapPolicy) -> list[Finding]:
     if not canvas.n_contested:
         return []
     classes = ", ".join(map(str, sorted(canvas.contested_classes)))
     text = f"{canvas.n_contested} voxels belong to several of the classes {classes}"
     if policy == "error":
         raise LabelContentError(f"{text} in {file}; expected one class each: mend it, or pass on_overlap='higher'")
-    return [f"{text}: the higher class number wins"]
+    wins = f"{text}: the higher class number wins"
+    return [warning(FindingKind.CLASSES_OVERLAP, wins, count=canvas.n_contested)]

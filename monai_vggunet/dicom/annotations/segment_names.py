@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from monai_vggunet.dicom.findings import Finding, FindingKind, note
 from monai_vggunet.errors import ConfigurationError, LabelContentError
 from monai_vggunet.privacy import clean_text
 
@@ -31,7 +32,7 @@ class Segment:
 
 def assign_classes(
     segments: Sequence[Segment], class_map: Mapping[str, int] | None, source: str
-) -> tuple[dict[int, int], list[str]]:
+) -> tuple[dict[int, int], list[Finding]]:
     """Return the class of each segment that has one, and what is to be said of the others.
 
     A key of the map is a segment's name, without regard to case and outer blanks, or, where no segment is so named,
@@ -43,15 +44,16 @@ def assign_classes(
         source: the file, for messages.
 
     Returns:
-        `(classes, notes)`: segment number -> class number from 1, and notes in plain words.
+        `(classes, notes)`: segment number -> class number from 1, and notes.
 
     Raises:
         LabelContentError: no segment is in the map, or there are several and no map; lists them.
         ConfigurationError: a class number that is none.
 
     Example:
-        >>> assign_classes([Segment(1, "Liver"), Segment(2, "Table")], {"liver": 1}, "seg.dcm")
-        ({1: 1}, ['background, as the class map does not name them: 2 \\'Table\\''])
+        >>> classes, notes = assign_classes([Segment(1, "Liver"), Segment(2, "Table")], {"liver": 1}, "seg.dcm")
+        >>> classes, notes[0].text
+        ({1: 1}, "background, as the class map does not name them: 2 'Table'")
     """
     if not class_map:
         return _classes_without_map(segments, source), []
@@ -75,13 +77,15 @@ def assign_classes(
             f"{source} holds none of the segments that the class map names ({_listed(list(class_map))}); it holds "
             f"{_listed(segments)}: mend 'segments' in dataset.json, as in {_suggestion(segments)}"
         )
-    notes = []
+    notes: list[Finding] = []
     unnamed = [segment for segment in segments if segment.number not in found]
     if unnamed:
-        notes.append(f"background, as the class map does not name them: {_listed(unnamed)}")
+        text = f"background, as the class map does not name them: {_listed(unnamed)}"
+        notes.append(note(FindingKind.SEGMENTS_LEFT_OUT, text, count=len(unnamed)))
     absent = [name for name, value in class_map.items() if value > 0 and same_name(str(name)) not in used]
     if absent:
-        notes.append(f"not in this object: {_listed(absent)}")
+        text = f"not in this object: {_listed(absent)}"
+        notes.append(note(FindingKind.CLASSES_ABSENT, text, count=len(absent)))
     return classes, notes
 
 

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from monai_vggunet.dicom.annotations.contours import combine_even_odd, fill_contour, in_conflict
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid, LabelCanvas
 from monai_vggunet.dicom.annotations.segment_names import Segment
+from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.errors import DicomReadError, GridMismatchError
 from monai_vggunet.privacy import clean_text
 
@@ -64,7 +65,7 @@ def structure_frames_of_reference(dataset: Dataset, numbers: set[int]) -> set[st
     return own or (general if len(general) == 1 else set()) or {str(dataset.get("FrameOfReferenceUID") or "")} - {""}
 
 
-def paint_structures(dataset: Dataset, path: Path, canvas: LabelCanvas, classes: Mapping[int, int]) -> list[str]:
+def paint_structures(dataset: Dataset, path: Path, canvas: LabelCanvas, classes: Mapping[int, int]) -> list[Finding]:
     """Draw the structures that have a class onto the image's grid.
 
     A voxel belongs to a structure when its center lies inside an odd number of its contours in that slice; for
@@ -78,13 +79,13 @@ def paint_structures(dataset: Dataset, path: Path, canvas: LabelCanvas, classes:
         classes: ROINumber -> class number.
 
     Returns:
-        Findings, in plain words.
+        Findings.
 
     Raises:
         DicomReadError: contour data that are damaged.
         GridMismatchError: a contour in another plane than the slices, between two of them, or outside of the image.
     """
-    findings: list[str] = []
+    findings: list[Finding] = []
     items = _contour_items(dataset)
     names = {roi.number: str(roi) for roi in structures_of(dataset, path)}
     for number, value in classes.items():
@@ -193,24 +194,27 @@ def _require_drawn(contours: list[np.ndarray], slice_pixels: int, what: str) -> 
             )
 
 
-def _findings(name: str, items: list[Dataset], slices: list[int], conflicts: int) -> list[str]:
+def _findings(name: str, items: list[Dataset], slices: list[int], conflicts: int) -> list[Finding]:
     """Say what of a structure could not be drawn as it may have been meant."""
-    findings = []
+    findings: list[Finding] = []
     ignored = [clean_text(str(item.get("ContourGeometricType") or "no type")) for item in items if not _is_closed(item)]
     if ignored:
         kinds = ", ".join(sorted(set(ignored)))
-        findings.append(f"structure {name}: {len(ignored)} contours enclose nothing and are left out ({kinds})")
+        text = f"structure {name}: {len(ignored)} contours enclose nothing and are left out ({kinds})"
+        findings.append(warning(FindingKind.OPEN_CONTOURS, text, count=len(ignored)))
     span = slices[-1] - slices[0] + 1
     if len(slices) < span:
-        findings.append(
+        text = (
             f"structure {name}: {span - len(slices)} of the {span} slices from its first to its last have no "
             "contour and stay empty; nothing is interpolated"
         )
+        findings.append(warning(FindingKind.SLICES_WITHOUT_CONTOUR, text, count=span - len(slices)))
     if conflicts:
-        findings.append(
+        text = (
             f"structure {name}: in {conflicts} slices contours cross, and count as outside where they overlap, or are "
             "there twice, and count once"
         )
+        findings.append(warning(FindingKind.CONTOURS_CROSS, text, count=conflicts))
     return findings
 
 

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
@@ -94,26 +95,29 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return SkippedFile(path, IRREGULAR)
+            return SkippedFile(path, FindingKind.IRREGULAR_FILE, IRREGULAR)
         if status.st_size == 0:
-            return SkippedFile(path, "empty file (0 bytes)", damaged=True)
+            return SkippedFile(path, FindingKind.EMPTY_FILE, "empty file (0 bytes)")
         if path.name.startswith("._"):
-            return SkippedFile(path, "AppleDouble companion file of macOS")
+            return SkippedFile(path, FindingKind.APPLE_DOUBLE, "AppleDouble companion file of macOS")
         plain = read_plain_header(path, _PLAIN_TAGS)
         if plain is None and not is_dicom_file(path):
             kind = archive_kind(path)
-            return SkippedFile(path, f"a {kind} archive: unpack it" if kind else "not a DICOM file")
+            if kind:
+                return SkippedFile(path, FindingKind.ARCHIVE, f"a {kind} archive: unpack it")
+            return SkippedFile(path, FindingKind.NOT_DICOM, "not a DICOM file")
         header = plain.elements if plain else read_dicom(path, before_pixels=True, tags=_TAGS)
         series_uid = _text(header, "SeriesInstanceUID")
     except TooLargeError as error:
-        return SkippedFile(path, f"unreadable: {error}", damaged=True)
+        return SkippedFile(path, FindingKind.UNREADABLE_FILE, f"unreadable: {error}")
     except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
-        return SkippedFile(path, f"unreadable: {type(error).__name__}", damaged=True)
+        return SkippedFile(path, FindingKind.UNREADABLE_FILE, f"unreadable: {type(error).__name__}")
     try:
         stored = StoredPixels(status.st_size, layout_in(plain)) if plain else None
         return _record_of(path, header, status.st_size, stored)
     except Exception as error:  # as above; its text is left out, it may quote an identifier
-        return SkippedFile(path, f"damaged DICOM header: {type(error).__name__}", series_uid, damaged=True)
+        reason = f"damaged DICOM header: {type(error).__name__}"
+        return SkippedFile(path, FindingKind.DAMAGED_HEADER, reason, series_uid)
 
 
 def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | None) -> InstanceRecord | SkippedFile:
@@ -121,15 +125,16 @@ def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | 
     meta = getattr(header, "file_meta", Dataset())
     sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
     if sop_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header:
-        return SkippedFile(path, "DICOMDIR: a directory of other files")
+        return SkippedFile(path, FindingKind.DICOMDIR, "DICOMDIR: a directory of other files")
     series_uid, modality = _text(header, "SeriesInstanceUID"), _text(header, "Modality")
     # De-identified images may have lost their SeriesInstanceUID; together they are one series without a name.
     is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
     if not is_object and not (header.get("Rows") and header.get("Columns")):
-        return SkippedFile(path, "no Rows and Columns: cut short, or no image", series_uid, damaged=True)
+        reason = "no Rows and Columns: cut short, or no image"
+        return SkippedFile(path, FindingKind.NO_ROWS_AND_COLUMNS, reason, series_uid)
     frames = () if is_object else frames_of(path, header, sop_class, file_bytes, stored)
     if isinstance(frames, str):
-        return SkippedFile(path, frames, series_uid, damaged=True)
+        return SkippedFile(path, FindingKind.DAMAGED_HEADER, frames, series_uid)
     return InstanceRecord(
         path=path,
         study_uid=_text(header, "StudyInstanceUID"),

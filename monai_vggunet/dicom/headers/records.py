@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from monai_vggunet.dicom.findings import DAMAGE, Finding, FindingKind
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 from monai_vggunet.names import readable
 from monai_vggunet.privacy import clean_uid
@@ -112,15 +113,20 @@ class InstanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file left out of the index, and why.
+    """A file left out of the index, and why: the kind for programs, the reason for people.
 
-    `damaged` marks what may once have been an image; `series_uid` is known when such a file still names its series.
+    `series_uid` is known when a damaged file still names its series.
     """
 
     path: Path
+    kind: FindingKind
     reason: str
     series_uid: str = ""
-    damaged: bool = False
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it may once have been an image."""
+        return self.kind in DAMAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,7 @@ class Stack:
     frames: tuple[FrameRecord, ...]
     kind: ImageKind
     label: str
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_derived(self) -> bool:

@@ -19,6 +19,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.parallel.spread import HelperCrashError, spread_contained
@@ -27,7 +28,7 @@ from monai_vggunet.dicom.pixels.native_pixels import without_unused_bits
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.privacy import clean_quotations
 
-__all__ = ["codec_reason", "decode_all", "decode_planes"]
+__all__ = ["codec_reason", "decode_all", "decode_planes", "unreadable_file"]
 
 # Frames of one file that are decoded in one call: enough that opening it costs little, few enough to hold.
 _FRAMES_PER_CALL = 16
@@ -85,7 +86,8 @@ def decode_all(
         name = parts[error.index][2][0].name
         raise DicomPixelError(
             f"pixels of {name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
-            "or remove it"
+            "or remove it",
+            FindingKind.UNREADABLE_PIXELS,
         ) from error
 
 
@@ -112,7 +114,7 @@ def decode_planes(frames: list[FrameRecord]) -> list[np.ndarray]:
     try:
         status = path.stat()
     except OSError as error:
-        raise DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it") from error
+        raise unreadable_file(path, error) from error
     dataset = _open_pixels(path, status.st_size, status.st_mtime_ns)
     return [_decode_plane(dataset, frame) for frame in frames]
 
@@ -123,13 +125,19 @@ def _open_pixels(path: Path, size: int, time_ns: int) -> Dataset:
     try:
         dataset = read_dicom(path)
     except TooLargeError as error:
-        raise DicomPixelError(f"{path.name} cannot be read: {error}; a damaged file; restore or remove it") from error
+        raise DicomPixelError(
+            f"{path.name} cannot be read: {error}; a damaged file; restore or remove it", FindingKind.UNREADABLE_PIXELS
+        ) from error
     except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
-        raise DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it") from error
+        raise unreadable_file(path, error) from error
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise DicomPixelError(f"{path.name} holds no pixel data: cut short; restore or remove it")
+        raise DicomPixelError(
+            f"{path.name} holds no pixel data: cut short; restore or remove it", FindingKind.TRUNCATED_PIXELS
+        )
     if "PixelData" not in dataset:
-        raise DicomPixelError(f"{path.name} holds floating-point pixels, expected integers in PixelData")
+        raise DicomPixelError(
+            f"{path.name} holds floating-point pixels, expected integers in PixelData", FindingKind.FLOATING_POINT
+        )
     if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: as it was found to be encoded
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -150,7 +158,8 @@ def _decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
         raise DicomPixelError(
             f"pixels of {frame.name} cannot be decoded: {codec_reason(error, frame.photometric)}; expected "
-            f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed"
+            f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed",
+            FindingKind.UNREADABLE_PIXELS,
         ) from error
     return stored
 
@@ -202,6 +211,13 @@ def _require_fit(stored: np.ndarray, used: int) -> None:
     above = stored >> used if used < stored.dtype.itemsize * 8 else np.zeros(1, dtype=stored.dtype)
     if bool(((above != 0) & (above != -1 if stored.dtype.kind == "i" else True)).any()):
         raise ValueError(f"decoded values from {stored.min()} to {stored.max()} do not fit into BitsStored {used}")
+
+
+def unreadable_file(path: Path, error: Exception) -> DicomPixelError:
+    """Return the refusal of a file that cannot be opened or parsed; what the error says may quote the header."""
+    return DicomPixelError(
+        f"{path.name} cannot be read: {type(error).__name__}; restore or remove it", FindingKind.UNREADABLE_PIXELS
+    )
 
 
 def codec_reason(error: Exception, photometric: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.records import FrameRecord
-from monai_vggunet.dicom.pixels.decoding import decode_all
+from monai_vggunet.dicom.pixels.decoding import decode_all, unreadable_file
 from monai_vggunet.dicom.pixels.native_pixels import native_layout, read_native, rescale_into
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.memory import lack_of_memory
@@ -76,7 +77,8 @@ def _require_gray(frame: FrameRecord) -> None:
         raise DicomPixelError(
             f"{frame.name} has {frame.samples_per_pixel} sample(s) per pixel, "
             f"{clean_text(frame.photometric) or 'no photometric'}; expected one sample of MONOCHROME1 or MONOCHROME2: "
-            "color images are no volume of measured values"
+            "color images are no volume of measured values",
+            FindingKind.COLOR,
         )
 
 
@@ -90,12 +92,15 @@ def _require_plausible(files: list[_Places]) -> None:
     if claimed > max(_HARMLESS_PIXELS, held * _MOST_PIXELS_PER_BYTE):
         raise DicomPixelError(
             f"{len(files)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({pixels} a plane); "
-            f"expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header"
+            f"expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header",
+            FindingKind.IMPLAUSIBLE_SIZE,
         )
     lacking = lack_of_memory(_VOXEL_BYTES * claimed + _DECODED_PIXEL_BYTES * first.rows * first.columns)
     if lacking:
         raise DicomPixelError(
-            f"{planes} planes of {pixels} pixels, from {first.name}: {lacking}; expected a volume that fits into memory"
+            f"{planes} planes of {pixels} pixels, from {first.name}: {lacking}; expected a volume that fits into "
+            "memory",
+            FindingKind.TOO_LARGE,
         )
     if is_large and native_layout(first.path, [first]) is None:
         decode_all([[first]], lambda *_: None, 1)  # refuses a plane that is not of the size claimed
@@ -105,7 +110,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_file(path, error) from error
 
 
 def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
@@ -114,7 +119,8 @@ def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
         return np.empty(shape, dtype=np.float32)
     except (MemoryError, ValueError) as error:  # others may have taken it meanwhile
         raise DicomPixelError(
-            f"{shape[0]} planes of {shape[2]}x{shape[1]} pixels, from {frames[0].name}, do not fit into memory"
+            f"{shape[0]} planes of {shape[2]}x{shape[1]} pixels, from {frames[0].name}, do not fit into memory",
+            FindingKind.TOO_LARGE,
         ) from error
 
 
@@ -136,7 +142,7 @@ def _read_native(files: list[_Places], volume: np.ndarray, num_workers: int) -> 
                 if not read_native(frame.path, layout, volume, places, scratch):
                     raise _truncated(frame)
             except OSError as error:
-                raise _unreadable(frame.path, error) from error
+                raise unreadable_file(frame.path, error) from error
         return others
 
     size = max(1, min(_FILES_PER_TASK, -(-len(files) // num_workers)))
@@ -154,12 +160,9 @@ def _read_native(files: list[_Places], volume: np.ndarray, num_workers: int) -> 
 def _truncated(frame: FrameRecord) -> DicomPixelError:
     return DicomPixelError(
         f"pixels of {frame.name} end early; expected {frame.columns}x{frame.rows} pixels: a truncated file; restore or "
-        "remove it"
+        "remove it",
+        FindingKind.TRUNCATED_PIXELS,
     )
-
-
-def _unreadable(path: Path, error: OSError) -> DicomPixelError:
-    return DicomPixelError(f"{path.name} cannot be read: {type(error).__name__}; restore or remove it")
 
 
 def _decode_general(general: list[_Places], volume: np.ndarray, num_workers: int) -> None:

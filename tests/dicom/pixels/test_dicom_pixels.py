@@ -93,7 +93,7 @@ def test_monochrome1_changes_no_value_and_is_reported(tmp_path: Path) -> None:
     write_series(tmp_path, PhotometricInterpretation="MONOCHROME1")
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array, as_volume(stored_values()))
-    assert "MONOCHROME1" in volume.findings[-1]
+    assert "MONOCHROME1" in volume.findings[-1].text
 
 
 def test_modality_lut_is_applied(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_identical_copy_is_dropped_and_reported(tmp_path: Path) -> None:
     write_series(tmp_path, stored[:1], series_uid="1.2.9", prefix="COPY_", InstanceNumber="500")
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array, as_volume(stored))
-    assert "identical copy left out: COPY_99" in volume.findings[0]
+    assert "1 identical copy left out: COPY_99" in volume.findings[0].text
 
 
 def test_identical_copy_is_refused_on_request(tmp_path: Path) -> None:
