@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.case_record import is_record
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.names import readable
@@ -47,7 +48,6 @@ _RESULTS = (
     SHEET,
 )
 _PAGE_ENDINGS = (".html", ".png")
-_STATUSES = ("done", "failed")
 _OnError = Callable[[OSError], object] | None
 _Place = tuple[Path, list[str], list[str]]
 
@@ -102,11 +102,11 @@ def results_among(folder: Path, names: Collection[str], folders: Iterable[str] =
         folders: names of its folders: beside those with records lie `index.html` and the folder of pages.
     """
     results: set[str] = set()
-    if (RECORD in names and _is_record(_content(folder / RECORD))) or (
+    if (RECORD in names and is_record(_content(folder / RECORD))) or (
         SIDECAR in names and _is_sidecar(_content(folder / SIDECAR))
     ):
         results = {name for name in names if any(fnmatchcase(name, pattern) for pattern in _RESULTS)}
-    if INDEX in names and any(_is_record(_content(folder / name / RECORD)) for name in folders):
+    if INDEX in names and any(is_record(_content(folder / name / RECORD)) for name in folders):
         results.add(INDEX)
         if PAGES in folders and _holds_pages_alone(folder / PAGES):
             results.add(PAGES)
@@ -136,7 +136,7 @@ def holds_results_alone(folder: Path) -> bool:
         folders[:] = [name for name in folders if not name.startswith(".")]
         if any(not name.startswith(".") for name in names):
             return False
-        found = found or _is_record(_content(place / RECORD)) or _is_sidecar(_content(place / SIDECAR))
+        found = found or is_record(_content(place / RECORD)) or _is_sidecar(_content(place / SIDECAR))
     return found
 
 
@@ -205,10 +205,6 @@ def _content(file: Path) -> Any:
         return read_json(file)
     except (OSError, ValueError):
         return None
-
-
-def _is_record(content: Any) -> bool:
-    return isinstance(content, dict) and isinstance(content.get("case"), str) and content.get("status") in _STATUSES
 
 
 def _is_sidecar(content: Any) -> bool:

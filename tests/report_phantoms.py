@@ -9,6 +9,7 @@ import numpy as np
 from phantoms import affine_of, ct_array, label_array
 
 from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.dicom.findings import FindingKind, pack_findings, warning
 from monai_vggunet.outputs import study_record, write_mask
 
@@ -21,7 +22,7 @@ def write_result(
     affine: np.ndarray | None = None,
     classes: tuple[str, ...] = CLASSES,
     **changes: Any,
-) -> dict[str, Any]:
+) -> CaseRecord:
     """Write `mask.nii.gz` and `record.json` of a CT, and return the record; `changes` replaces parts of it."""
     labels = label_array() if labels is None else labels
     affine = affine_of("oblique", (0.7, 0.9, 3.0)) if affine is None else affine
@@ -32,10 +33,10 @@ def write_result(
     confidence = {"mean_entropy": 0.123, "mean_disagreement": None, "views": 1}
     record = study_record(folder.name, meta, volume, affine, classes, model, 1.5, confidence)
     write_mask(folder / "mask.nii.gz", labels, affine)
-    record |= {"identity": {"settings": {"tta": "none", "reader": {}}}, **changes}
-    record.setdefault("files", {"mask.nii.gz": sha256_of_file(folder / "mask.nii.gz")})
-    write_json(folder / "record.json", record)
-    return record
+    files = {"mask.nii.gz": sha256_of_file(folder / "mask.nii.gz")}
+    content = {**record.to_json(), "identity": {"settings": {"tta": "none", "reader": {}}}, "files": files, **changes}
+    write_json(folder / "record.json", content)
+    return CaseRecord.from_json(content)
 
 
 def ct_image(labels: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ GROUND = {
     "_version",
     "errors",
     "atomic_files",
+    "case_record",
     "file_kinds",
     "json_files",
     "json_rules",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monai.data.image_writer import SUPPORTED_WRITERS, init, register_writer
 
+from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.outputs.case_files import CaseOutputs, set_aside
 from monai_vggunet.outputs.case_mask import CaseMask, Classes
 from monai_vggunet.outputs.dicom.rtstruct import write_rtstruct
@@ -28,6 +29,7 @@ __all__ = [
     "CaseFolderLayout",
     "CaseMask",
     "CaseOutputs",
+    "CaseRecord",
     "Classes",
     "DicomSegWriter",
     "NiftiMaskWriter",

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from monai_vggunet.atomic_files import sha256_of_file
+from monai_vggunet.case_record import DONE, FAILED, CaseRecord, CaseSource, RecordedFinding
 from monai_vggunet.dicom.findings import unpack_findings
-from monai_vggunet.json_files import read_json
+from monai_vggunet.errors import DatasetError, DicomRefusedError
 from monai_vggunet.layout import RECORD, walk_inputs
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy import TEXT, book, clean_text, clean_uid, redact, shown_case, shows_phi
@@ -39,7 +40,7 @@ def study_record(
     confidence: Mapping[str, Any] | None = None,
     fingerprint: Mapping[str, Any] | None = None,
     foreground_median: float | None = None,
-) -> dict[str, Any]:
+) -> CaseRecord:
     """Return the record of one case; it names no patient and no path, unless `--show-phi` asks for names.
 
     Args:
@@ -58,36 +59,42 @@ def study_record(
     counts = np.bincount(labels.ravel(), minlength=len(class_names))
     volumes = {name: round(float(count) * voxel_ml, 4) for name, count in zip(class_names[1:], counts[1:])}
     spacing = [round(float(s), 6) for s in np.linalg.norm(affine[:3, :3], axis=0)]
-    return {
-        "case": shown_case(case),
-        "names_hidden": not shows_phi(),
-        "status": "done",
-        "source": {
-            "modality": clean_text(str(meta.get("modality", ""))),
-            "study_uid": clean_uid(str(meta.get("study_uid", ""))),
-            "series_uid": clean_uid(str(meta.get("series_uid", ""))),
-            "shape": list(labels.shape),
-            "spacing_mm": spacing,
-            "findings": [redact(finding.text) for finding in unpack_findings(meta.get("findings") or "")],
-        },
-        "volumes_ml": volumes,
-        "confidence": dict(confidence or {}),
-        "flags": study_flags(volumes, spacing, fingerprint or {}, foreground_median),
-        "model": dict(model),
-        "seconds": round(seconds, 2),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
+    findings = [
+        RecordedFinding(redact(finding.text), finding.kind.value, finding.severity.value, finding.count)
+        for finding in unpack_findings(meta.get("findings") or "")
+    ]
+    source = CaseSource(
+        modality=clean_text(str(meta.get("modality", ""))),
+        study_uid=clean_uid(str(meta.get("study_uid", ""))),
+        series_uid=clean_uid(str(meta.get("series_uid", ""))),
+        shape=labels.shape,
+        spacing_mm=tuple(spacing),
+        findings=tuple(findings),
+    )
+    return CaseRecord(
+        case=shown_case(case),
+        status=DONE,
+        names_hidden=not shows_phi(),
+        source=source,
+        volumes_ml=volumes,
+        confidence=dict(confidence or {}),
+        flags=tuple(study_flags(volumes, spacing, fingerprint or {}, foreground_median)),
+        model=dict(model),
+        seconds=round(seconds, 2),
+        finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    )
 
 
-def failure_record(case: str, error: Exception) -> dict[str, Any]:
+def failure_record(case: str, error: Exception) -> CaseRecord:
     """Return the record of a case that failed; it names things as `study_record` does."""
-    return {
-        "case": shown_case(case),
-        "names_hidden": not shows_phi(),
-        "status": "failed",
-        "kind": type(error).__name__,
-        "error": readable_lines(redact(str(error))),
-    }
+    return CaseRecord(
+        case=shown_case(case),
+        status=FAILED,
+        names_hidden=not shows_phi(),
+        kind=type(error).__name__,
+        error=readable_lines(redact(str(error))),
+        refusal=str(error.kind) if isinstance(error, DicomRefusedError) else "",
+    )
 
 
 def study_identity(path: str | os.PathLike[str], weights_sha256: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,12 +183,10 @@ def is_done(folder: str | os.PathLike[str], identity: Mapping[str, Any], outputs
     Returns:
         True if the record says so and every file it lists is there with the content it had.
     """
-    record_file = Path(folder) / RECORD
     try:
-        record = read_json(record_file)
-        files = dict(record["files"])
-        same = record["status"] == "done" and record["identity"] == json.loads(json.dumps(identity))
-        same = same and set(outputs) <= set(record.get("outputs", []))
-        return same and all(sha256_of_file(Path(folder) / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, KeyError, TypeError):
+        record = CaseRecord.read(Path(folder) / RECORD)
+        same = record.status == DONE and record.identity == json.loads(json.dumps(identity))
+        same = same and bool(record.files) and set(outputs) <= set(record.outputs)
+        return same and all(sha256_of_file(Path(folder) / name) == digest for name, digest in record.files.items())
+    except (OSError, DatasetError):
         return False

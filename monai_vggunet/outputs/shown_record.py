@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
+from monai_vggunet.case_record import CaseRecord, RecordedFinding
 from monai_vggunet.privacy import has_form_of_pseudonym, reveal, shown_case, shows_phi
 
 __all__ = ["fit_to_show"]
@@ -12,25 +12,20 @@ __all__ = ["fit_to_show"]
 WITHHELD = "withheld: this record names files (it is of an earlier version, or was written with --show-phi)"
 
 
-def fit_to_show(record: Mapping[str, Any], folder_name: str) -> dict[str, Any]:
+def fit_to_show(record: CaseRecord, folder_name: str) -> CaseRecord:
     """Return a record whose `case`, `findings` and `error` a page may show.
 
     Args:
-        record: see `study_record`.
+        record: as it was read.
         folder_name: of the study's results, which is the case's own name.
     """
-    source = dict(record.get("source") or {})
-    findings = [str(finding) for finding in source.get("findings") or []]
-    error = str(record.get("error") or "")
-    case = str(record.get("case", ""))
+    findings = record.source.findings
     if shows_phi():
-        case, error, findings = folder_name, reveal(error), [reveal(finding) for finding in findings]
-    elif not (record.get("names_hidden") and has_form_of_pseudonym(case)):
-        case = shown_case(folder_name)
-        error, findings = WITHHELD if error else "", [WITHHELD] if findings else []
-    shown = {**record, "case": case}
-    if "error" in record:
-        shown["error"] = error
-    if source:
-        shown["source"] = {**source, "findings": findings}
-    return shown
+        case, error = folder_name, reveal(record.error)
+        findings = tuple(replace(finding, text=reveal(finding.text)) for finding in findings)
+    elif record.names_hidden and has_form_of_pseudonym(record.case):
+        return record
+    else:
+        case, error = shown_case(folder_name), WITHHELD if record.error else ""
+        findings = (RecordedFinding(WITHHELD),) if findings else ()
+    return replace(record, case=case, error=error, source=replace(record.source, findings=findings))

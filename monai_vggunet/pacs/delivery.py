@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
 
-from monai_vggunet.atomic_files import write_json
+from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.errors import PacsError
+from monai_vggunet.layout import RECORD
 from monai_vggunet.pacs.store import StoreTarget
 
 __all__ = ["Delivery"]
@@ -47,18 +48,21 @@ class Delivery:
             What went wrong, with the file that still has to be stored; empty when all is stored.
 
         Raises:
+            DatasetError: there is no record, or it is damaged.
             OutputWriteError: the record cannot be written.
         """
-        path, record_file = Path(folder) / self.file_name, Path(folder) / "record.json"
+        path, record_file = Path(folder) / self.file_name, Path(folder) / RECORD
         if not path.is_file():
             return f"nothing to store: {path} is missing"
-        record = json.loads(record_file.read_text(encoding="utf-8"))
+        record = CaseRecord.read(record_file)
         uid = str(dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
-        before = {entry["to"]: entry for entry in record.get("stored", []) if entry["sop_instance_uid"] == uid}
+        before: dict[str, Mapping[str, Any]] = {
+            entry["to"]: entry for entry in record.stored if entry["sop_instance_uid"] == uid
+        }
         for target in self.targets:
             if before.get(target.name, {}).get("status") != STORED:
                 before[target.name] = _attempt(target, path, uid)
-        write_json(record_file, {**record, "stored": list(before.values())})
+        replace(record, stored=tuple(before.values())).write(record_file)
         failures = [before[target.name] for target in self.targets if before[target.name]["status"] == FAILED]
         return "; ".join(f"not stored: {entry['error']}. The result lies in {path}" for entry in failures)
 

@@ -10,25 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.atomic_files import sha256_of_file
+from monai_vggunet.case_record import DONE, FAILED, CaseRecord
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError
-from monai_vggunet.json_files import read_json
-from monai_vggunet.layout import REPORT
+from monai_vggunet.layout import RECORD, REPORT
 from monai_vggunet.outputs.shown_record import fit_to_show
 from monai_vggunet.privacy import NAMES, keep_names, know_cases, shown_case
 from monai_vggunet.report.pages.display_view import display_view
 from monai_vggunet.report.pages.embedded_volume import LIMIT_MB
 from monai_vggunet.report.pages.index import write_report_index
 from monai_vggunet.report.pages.study import write_failure_report, write_study_report
-from monai_vggunet.report.record_form import require_record
 from monai_vggunet.report.sources import ImageFinder, read_case, read_mask
 from monai_vggunet.report.training_run import is_training_run, report_training
 
 __all__ = ["ReportResult", "StudyReporter", "report", "report_study", "write_index"]
 
-MASK, RECORD = "mask.nii.gz", "record.json"
+MASK = "mask.nii.gz"
 
-_DAMAGED = "its record.json is damaged: segment the study anew"
+_DAMAGED = f"its {RECORD} is damaged: segment the study anew"
 
 _log = logging.getLogger(__name__)
 
@@ -99,17 +98,16 @@ def report_study(
         OutputWriteError: the folder cannot be written.
     """
     record = _record(Path(folder))
-    if record.get("status") != "done":
+    if record.status != DONE:
         return write_failure_report(folder, record)
     labels, affine = read_mask(Path(folder) / MASK)
     notes = []
-    if record.get("files", {}).get(MASK) not in (None, sha256_of_file(Path(folder) / MASK)):
+    if record.files.get(MASK) not in (None, sha256_of_file(Path(folder) / MASK)):
         notes.append(
             "The mask was changed after it was written: its checksum is not the record's, nor are its volumes."
         )
     read = read_case({"image": case["image"], "case": case["case"]}, reader_options) if case else {}
-    modality = str(record.get("source", {}).get("modality", ""))
-    view = display_view(labels, affine, read.get("image"), read.get("affine"), modality)
+    view = display_view(labels, affine, read.get("image"), read.get("affine"), record.source.modality)
     return write_study_report(folder, record, view, notes, limit_mb)
 
 
@@ -127,7 +125,7 @@ def write_index(output_dir: str | os.PathLike[str]) -> Path:
         try:
             records[folder.name] = _record(folder)
         except DatasetError:  # of one study: the others are listed all the same
-            records[folder.name] = {"case": shown_case(folder.name), "status": "failed", "error": _DAMAGED}
+            records[folder.name] = CaseRecord(shown_case(folder.name), FAILED, error=_DAMAGED)
     return write_report_index(output_dir, records)
 
 
@@ -183,15 +181,5 @@ def _studies(path: Path) -> list[Path]:
     return found
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    file = folder / RECORD
-    try:
-        record = read_json(file)
-        require_record(record)
-    except FileNotFoundError:
-        raise DatasetError(f"{folder} has no {RECORD}: expected a folder that `monai-vggunet segment` wrote") from None
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{file} is no record as `monai-vggunet segment` writes it ({error}): segment the study anew"
-        ) from error
-    return fit_to_show({**record, "status": str(record.get("status", ""))}, folder.resolve().name)
+def _record(folder: Path) -> CaseRecord:
+    return fit_to_show(CaseRecord.read(folder / RECORD), folder.resolve().name)

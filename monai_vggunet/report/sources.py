@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.data import image_cases
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.datalist import Case
@@ -91,17 +92,16 @@ class ImageFinder:
         self._digests: dict[str, str] = {}
         self._series: dict[str, set[str]] = {}
 
-    def find(self, record: Mapping[str, Any]) -> tuple[Case, dict[str, Any]] | None:
+    def find(self, record: CaseRecord) -> tuple[Case, dict[str, Any]] | None:
         """Return the source's case and how it was read; None when no image here is the one.
 
         A series is known by its UID, whatever lies beside it today; anything else by its content. Images of the
         record's own name are looked at first.
         """
-        identity = record.get("identity", {})
-        read_so = dict(identity.get("settings", {}).get("reader", {}))
+        read_so = dict(record.identity.get("settings", {}).get("reader", {}))
         options = {key: reveal(value) if isinstance(value, str) else value for key, value in read_so.items()}
-        uid, digest = record.get("source", {}).get("series_uid"), identity.get("input_sha256")
-        name = reveal(str(record.get("case", "")))
+        uid, digest = record.source.series_uid, record.identity.get("input_sha256")
+        name = reveal(record.case)
         ordered = sorted(self._cases, key=lambda case: case["case"] != name)
         for case in ordered:
             if uid and Path(case["image"]).is_dir() and uid in self._series_in(case["image"]):

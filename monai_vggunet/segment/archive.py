@@ -16,7 +16,7 @@ from monai.data import decollate_batch
 from torch import distributed
 from tqdm import tqdm
 
-from monai_vggunet.atomic_files import sha256_of_file, write_json
+from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.data import image_cases
 from monai_vggunet.data.case_names import Case, distinct_cases
 from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError, as_refusal
@@ -204,8 +204,9 @@ class _Task:
         for name in self.outputs.write(self.folder, mask):
             self.written.append(name)
         set_aside(self.folder, self.written)
-        done = {"identity": self.identity, "outputs": self.outputs.names, "files": _hashes(self.folder, self.written)}
-        write_json(self.folder / RECORD, record | done)
+        files = _hashes(self.folder, self.written)
+        record = replace(record, identity=self.identity, outputs=tuple(self.outputs.names), files=files)
+        record.write(self.folder / RECORD)
 
 
 def _one_ahead(reader: ThreadPoolExecutor, tasks: Sequence[_Task]) -> Iterator[_Task]:
@@ -257,7 +258,7 @@ def failed_case(case: str, folder: Path, error: VGGUNetError, written: Sequence[
     """Record a failure; what could be written stays, what is of an earlier run is renamed: nothing is lost."""
     try:
         set_aside(folder, written)
-        write_json(folder / RECORD, failure_record(case, error) | {"files": _hashes(folder, written)})
+        replace(failure_record(case, error), files=_hashes(folder, written)).write(folder / RECORD)
     except Exception as unwritten:  # a full disk: the summary still tells
         with suppress(OSError):
             (folder / RECORD).unlink(missing_ok=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from monai_vggunet.errors import ConfigurationError, VGGUNetError, as_refusal
-from monai_vggunet.json_files import read_json
+from monai_vggunet.case_record import DONE, CaseRecord
+from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError, as_refusal
 from monai_vggunet.layout import RECORD
 from monai_vggunet.pacs import DicomWebServer, download_study
 from monai_vggunet.privacy import shown_case
@@ -125,10 +125,10 @@ class _Bring:
 def _not_brought(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
     """Record a study that could not be downloaded; a whole result of an earlier run says nothing wrong, and stays."""
     try:
-        earlier = read_json(folder / RECORD)["status"]
-    except (OSError, ValueError, KeyError, TypeError):
+        earlier = CaseRecord.read(folder / RECORD).status
+    except DatasetError:
         earlier = ""
-    if earlier != "done":
+    if earlier != DONE:
         return failed_case(case, folder, error)
     _log.warning("%s: %s; its earlier result stays", shown_case(case), error)
     return CaseResult(case, folder, str(error))

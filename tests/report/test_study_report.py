@@ -12,6 +12,7 @@ from phantoms import affine_of, label_array
 from PIL import Image
 from report_phantoms import CLASSES, ct_image, write_result
 
+from monai_vggunet.case_record import FAILED, CaseRecord
 from monai_vggunet.errors import OutputWriteError
 from monai_vggunet.outputs import study_flags
 from monai_vggunet.outputs.class_colors import class_color
@@ -88,7 +89,7 @@ def test_a_failed_study_has_a_page_that_says_why_without_paths(tmp_path: Path) -
     sheet = tmp_path / "sheet.png"
     sheet.write_bytes(b"of an earlier run")
     error = "slice gap 5.0 mm in /data/Doe John/ct/IM_1: a slice is missing"
-    record = {"case": "case_1", "status": "failed", "kind": "DicomGeometryError", "error": error}
+    record = CaseRecord("case_1", FAILED, kind="DicomGeometryError", error=error)
     text = write_failure_report(tmp_path, record).read_text()
     assert "DicomGeometryError" in text
     assert "slice gap 5.0 mm in …/IM_1: a slice is missing" in text
@@ -131,7 +132,7 @@ def test_sheets_of_odd_shapes_are_pictures(tmp_path: Path, shape: tuple[int, int
 def test_the_index_lists_failures_then_flags_then_the_rest(tmp_path: Path) -> None:
     records = {name: write_result(tmp_path / name) for name in ("a", "b")}
     records["b"] = write_result(tmp_path / "b", flags=[NASTY])
-    records["c & d"] = {"case": "c & d", "status": "failed", "error": "no slice\nmore"}
+    records["c & d"] = CaseRecord("c & d", FAILED, error="no slice\nmore")
     write_failure_report(tmp_path / "c & d", records["c & d"])
     text = write_report_index(tmp_path, records).read_text()
     rows = re.findall(r"<tr><td class=\"thumb\">.*?</tr>", text, re.S)

@@ -16,6 +16,7 @@ from dicom_phantoms import PATIENT_ID, PATIENT_NAME, oblique, write_series
 from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
+from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.cli.main import app, main
 from monai_vggunet.errors import DatasetError, ModelMismatchError
 from monai_vggunet.privacy import shown_case
@@ -179,7 +180,7 @@ def test_a_run_that_is_stopped_between_mask_and_record_leaves_no_record(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("monai_vggunet.segment.archive.write_json", stopped)
+    monkeypatch.setattr(CaseRecord, "write", stopped)
     with pytest.raises(KeyboardInterrupt):
         segment([archive / "patient_a" / "ct"], tmp_path / "out" / "x" / "..", segmenter, show_progress=False)
     assert not (tmp_path / "out" / "ct" / "record.json").exists()

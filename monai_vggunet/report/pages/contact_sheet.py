@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_vggunet.atomic_files import atomic_path
+from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.outputs.class_colors import class_color
 from monai_vggunet.report.pages.display_view import DisplayView, paint, resized
 
@@ -21,12 +21,12 @@ BACKGROUND, INK, PALE, ALARM = (16, 18, 22), (235, 235, 235), (150, 155, 165), (
 MOST_TEXT = 110  # characters that fit on a line
 
 
-def contact_sheet(view: DisplayView, record: Mapping[str, Any]) -> Image.Image:
+def contact_sheet(view: DisplayView, record: CaseRecord) -> Image.Image:
     """Return the sheet of one study: its name, flags, classes with volumes, and slices through the mask.
 
     Args:
         view: image and mask.
-        record: see `study_record`.
+        record: of the study.
     """
     chosen = sheet_slices(view.labels, view.axis)
     columns = min(N_COLUMNS, len(chosen))
@@ -47,7 +47,7 @@ def contact_sheet(view: DisplayView, record: Mapping[str, Any]) -> Image.Image:
     return page
 
 
-def write_sheet(path: str | os.PathLike[str], view: DisplayView, record: Mapping[str, Any]) -> None:
+def write_sheet(path: str | os.PathLike[str], view: DisplayView, record: CaseRecord) -> None:
     """Write the sheet as PNG, whole or not at all.
 
     Raises:
@@ -84,22 +84,18 @@ def _tile(view: DisplayView, index: int, size: tuple[int, int]) -> Image.Image:
     return tile
 
 
-def _headline(record: Mapping[str, Any], view: DisplayView) -> list[tuple[str, tuple[int, int, int]]]:
-    source = record.get("source", {})
-    parts = [str(record.get("case", "")), str(source.get("modality", ""))]
-    parts += ["x".join(str(n) for n in source.get("shape", [])), "" if view.is_picture else view.plane]
+def _headline(record: CaseRecord, view: DisplayView) -> list[tuple[str, tuple[int, int, int]]]:
+    parts = [record.case, record.source.modality]
+    parts += ["x".join(str(n) for n in record.source.shape), "" if view.is_picture else view.plane]
     lines = [("   ".join(part for part in parts if part), INK)]
     if view.image is None:
         lines.append(("the mask alone: its image was not at hand", ALARM))
-    flags: Sequence[str] = record.get("flags", [])
-    return lines + [(f"! {flag}"[:MOST_TEXT], ALARM) for flag in flags]
+    return lines + [(f"! {flag}"[:MOST_TEXT], ALARM) for flag in record.flags]
 
 
-def _legend(
-    draw: ImageDraw.ImageDraw, font: Any, record: Mapping[str, Any], at: tuple[int, int], page_width: int
-) -> None:
+def _legend(draw: ImageDraw.ImageDraw, font: Any, record: CaseRecord, at: tuple[int, int], page_width: int) -> None:
     left, top = at
-    for number, (name, volume) in enumerate(record.get("volumes_ml", {}).items(), start=1):
+    for number, (name, volume) in enumerate(record.volumes_ml.items(), start=1):
         text = f"{name} {volume:.4g} mL"
         needed = 24 + round(draw.textlength(text, font=font))
         if left + needed > page_width:  # the page beside it lists them all

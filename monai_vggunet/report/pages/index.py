@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from monai_vggunet.case_record import DONE, CaseRecord
 from monai_vggunet.layout import REPORT, SHEET
 from monai_vggunet.outputs.class_colors import hex_color
 from monai_vggunet.privacy import has_form_of_pseudonym, shown_case, shows_phi
@@ -17,7 +18,7 @@ from monai_vggunet.report.pages.page import without_folders, write_page
 __all__ = ["write_report_index"]
 
 
-def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str, CaseRecord]) -> Path:
     """Write `index.html` beside the studies' folders, and links to their pages under their pseudonyms in `reports`.
 
     The folders bear the cases' names, which no page shows; a link takes no room (where a disk has none it is a copy).
@@ -40,28 +41,27 @@ def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str,
     return root / "index.html"
 
 
-def _row(root: Path, name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+def _row(root: Path, name: str, record: CaseRecord) -> dict[str, Any]:
     pages = [file for file in (REPORT, SHEET) if (root / name / file).is_file()]
     own = Path(quote(name))
     there = {file: (own / file if shows_phi() else linked_page(_case(record, name), file)).as_posix() for file in pages}
-    source, entropy = record.get("source", {}), record.get("confidence", {}).get("mean_entropy")
-    failed = record.get("status") != "done"
+    entropy, failed = record.confidence.get("mean_entropy"), record.status != DONE
     return {
         "case": _case(record, name),
         "page": there.get(REPORT, ""),
         "sheet": there.get(SHEET, ""),
-        "modality": source.get("modality", ""),
-        "error": without_folders(str(record.get("error") or "no reason is recorded")).splitlines()[0] if failed else "",
-        "flags": list(record.get("flags", [])),
-        "findings": list(source.get("findings", [])),
+        "modality": record.source.modality,
+        "error": without_folders(record.error or "no reason is recorded").splitlines()[0] if failed else "",
+        "flags": list(record.flags),
+        "findings": [finding.text for finding in record.source.findings],
         "volumes": [
             (number, one, f"{volume:,.1f}", hex_color(number))
-            for number, (one, volume) in enumerate(record.get("volumes_ml", {}).items(), start=1)
+            for number, (one, volume) in enumerate(record.volumes_ml.items(), start=1)
         ],
         "entropy": "" if entropy is None else f"{entropy:.3f}",
     }
 
 
-def _case(record: Mapping[str, Any], name: str) -> str:
-    case = str(record.get("case", name))
-    return case if record.get("names_hidden") and has_form_of_pseudonym(case) else shown_case(case)
+def _case(record: CaseRecord, name: str) -> str:
+    case = record.case or name
+    return case if record.names_hidden and has_form_of_pseudonym(case) else shown_case(case)

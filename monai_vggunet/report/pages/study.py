@@ -6,6 +6,7 @@ import base64
 import io
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from monai_vggunet.atomic_files import atomic_path
+from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.layout import REPORT, SHEET
 from monai_vggunet.outputs.class_colors import class_color, hex_color
 from monai_vggunet.privacy import redact
@@ -28,12 +30,11 @@ NO_NIIVUE = (
     "This is the plain viewer, without oblique slices: NiiVue was not at hand when the page was written. "
     "`monai-vggunet report --fetch-viewer` brings it, through npm."
 )
-_EMPTY: dict[str, Any] = {"flags": [], "kind": "", "error": ""}  # what the page looks for in a record
 
 
 def write_study_report(
     folder: str | os.PathLike[str],
-    record: Mapping[str, Any],
+    record: CaseRecord,
     view: DisplayView,
     notes: Sequence[str] = (),
     limit_mb: float = LIMIT_MB,
@@ -44,7 +45,7 @@ def write_study_report(
 
     Args:
         folder: of the study's results.
-        record: see `study_record`.
+        record: of the study.
         view: image and mask.
         notes: what a reader of the page should know.
         limit_mb: megabytes the compressed image may take in the page; above, it is shown at fewer voxels.
@@ -82,51 +83,50 @@ def write_study_report(
     return Path(folder) / REPORT
 
 
-def write_failure_report(folder: str | os.PathLike[str], record: Mapping[str, Any]) -> Path:
+def write_failure_report(folder: str | os.PathLike[str], record: CaseRecord) -> Path:
     """Write `report.html` of a study that was not segmented: it says why.
 
     Raises:
         OutputWriteError: the folder cannot be written, or the disk is full.
     """
     (Path(folder) / SHEET).unlink(missing_ok=True)  # of an earlier result
-    shown = {**_EMPTY, **record, "error": without_folders(redact(str(record.get("error", ""))))}
+    shown = replace(record, error=without_folders(redact(record.error)))
     write_page(
         Path(folder) / REPORT, "study.html", record=shown, headline="no mask", notes=[], volumes=None, niivue=None
     )
     return Path(folder) / REPORT
 
 
-def _texts(record: Mapping[str, Any], view: DisplayView) -> dict[str, Any]:
-    source, model = record.get("source", {}), record.get("model", {})
-    settings = record.get("identity", {}).get("settings", {})
+def _texts(record: CaseRecord, view: DisplayView) -> dict[str, Any]:
+    source, model, settings = record.source, record.model, record.identity.get("settings", {})
     versions = ", ".join(f"{name} {version}" for name, version in dict(model.get("versions", {})).items())
-    shape = " × ".join(str(n) for n in source.get("shape", []))
-    spacing = " × ".join(f"{s:.4g}" for s in source.get("spacing_mm", []))
+    shape = " × ".join(str(n) for n in source.shape)
+    spacing = " × ".join(f"{s:.4g}" for s in source.spacing_mm)
     kind = "picture" if view.is_picture else f"{view.plane} slices"
-    finished = str(record.get("finished", "")).replace("T", " ")[:16]
+    finished = record.finished.replace("T", " ")[:16]
     rows = {
-        "modality": source.get("modality"),
+        "modality": source.modality,
         "size": shape,
         "spacing": "" if view.is_picture or not spacing else f"{spacing} mm",
-        "study UID": source.get("study_uid"),
-        "series UID": source.get("series_uid"),
+        "study UID": source.study_uid,
+        "series UID": source.series_uid,
     }
     made = {
         "finished": finished,
-        "time": f"{record['seconds']:.1f} s" if "seconds" in record else "",
+        "time": "" if record.seconds is None else f"{record.seconds:.1f} s",
         "weights": model.get("weights_sha256"),
         "engine": model.get("engine"),
         "versions": versions,
         "test-time views": settings.get("tta"),
         "precision": settings.get("precision"),
         "reading": ", ".join(f"{name} {value}" for name, value in settings.get("reader", {}).items()),
-        "input": record.get("identity", {}).get("input_sha256"),
+        "input": record.identity.get("input_sha256"),
     }
     return {
-        "record": {**_EMPTY, **record},
-        "headline": " · ".join(part for part in (str(source.get("modality", "")), kind, finished) if part),
-        "findings": source.get("findings", []),
-        "confidence": _confidence(record.get("confidence", {})),
+        "record": record,
+        "headline": " · ".join(part for part in (source.modality, kind, finished) if part),
+        "findings": [finding.text for finding in source.findings],
+        "confidence": _confidence(record.confidence),
         "source": [(name, value) for name, value in rows.items() if value],
         "made": [(name, value) for name, value in made.items() if value],
     }
@@ -142,9 +142,9 @@ def _confidence(stated: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, f"{value:.3g}" if isinstance(value, float) else str(value)) for name, value in rows]
 
 
-def _classes(record: Mapping[str, Any], view: DisplayView) -> list[dict[str, Any]]:
+def _classes(record: CaseRecord, view: DisplayView) -> list[dict[str, Any]]:
     counts = np.bincount(view.labels.ravel(), minlength=256)
-    named = dict(enumerate(record.get("volumes_ml", {}).items(), start=1))
+    named = dict(enumerate(record.volumes_ml.items(), start=1))
     unnamed = {n: (f"class {n} (not in the record)", None) for n in np.flatnonzero(counts[1:]) + 1 if n not in named}
     return [
         {
@@ -177,15 +177,14 @@ def _notes(view: DisplayView, volumes: EmbeddedStudy, limit_mb: float) -> list[s
 
 
 def _for_the_viewer(
-    record: Mapping[str, Any], view: DisplayView, volumes: EmbeddedStudy, classes: Sequence[Mapping[str, Any]]
+    record: CaseRecord, view: DisplayView, volumes: EmbeddedStudy, classes: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    modality = record.get("source", {}).get("modality", "")
     single = 1 in view.labels.shape
     return {
         "classes": [{key: one[key] for key in ("number", "name", "rgb")} for one in classes],
         "highest": max([1, *(one["number"] for one in classes)]),
         "window": list(view.window),
-        "unit": "HU" if modality == "CT" else "",
+        "unit": "HU" if record.source.modality == "CT" else "",
         "has_image": view.image is not None,
         "picture": view.is_picture,
         "layout": view.plane if single else "three planes",

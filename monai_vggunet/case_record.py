@@ -1,0 +1,276 @@
+"""The record of one case: the one form in which it is made, written, read and checked, for whoever needs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from monai_vggunet._version import __version__
+from monai_vggunet.atomic_files import write_json
+from monai_vggunet.errors import DatasetError
+from monai_vggunet.json_files import read_json
+from monai_vggunet.json_rules import FLAG, Rule, mapping, number, optional, require_object, several, whole
+
+__all__ = ["DONE", "FAILED", "CaseRecord", "CaseSource", "RecordedFinding", "is_record"]
+
+DONE, FAILED = "done", "failed"
+
+_FORMAT_VERSION = "format_version"
+_FORMAT = 2  # 1, without a version in the file, had findings without kinds
+# What stands in a file even where it is empty: whoever reads it finds it there.
+_STATED = {
+    DONE: {"source", "volumes_ml", "confidence", "flags", "model", "identity", "outputs", "files"},
+    FAILED: {"kind", "error", "files"},
+}
+
+LONGEST_TEXT = 100_000  # characters; an error may list what lies in a folder
+MOST_ENTRIES = 10_000  # findings, flags, files
+LARGEST = 1e12
+_TEXT = Rule(f"text of up to {LONGEST_TEXT:,} characters", lambda v: isinstance(v, str) and len(v) <= LONGEST_TEXT)
+_TEXTS = several(_TEXT, 0, MOST_ENTRIES)
+_NUMBER = number(-LARGEST, LARGEST)
+_OBJECT: tuple[dict[str, Any], tuple[str, ...]] = ({}, ())
+
+
+def _of_texts(*names: str) -> Rule:
+    """An object with these texts; it may hold more."""
+    return Rule(
+        f"an object with {', '.join(names)}",
+        lambda value: isinstance(value, Mapping) and all(_TEXT.holds(value.get(name)) for name in names),
+    )
+
+
+_FINDING = _of_texts("kind", "severity", "text")
+_FINDINGS = Rule(
+    f"text, or {_FINDING.expected}",  # text alone in the first form
+    lambda value: _TEXT.holds(value) or (_FINDING.holds(value) and optional(whole(0)).holds(value.get("count"))),
+)
+_FIELDS: dict[str, Any] = {
+    _FORMAT_VERSION: whole(1, _FORMAT),
+    "case": _TEXT,
+    "status": _TEXT,
+    "names_hidden": FLAG,
+    "kind": _TEXT,
+    "error": _TEXT,
+    "refusal": _TEXT,
+    "source": (
+        {
+            "modality": _TEXT,
+            "study_uid": _TEXT,
+            "series_uid": _TEXT,
+            "shape": several(whole(0), 0, 8),
+            "spacing_mm": several(_NUMBER, 0, 3),
+            "findings": several(_FINDINGS, 0, MOST_ENTRIES),
+        },
+        (),
+    ),
+    "volumes_ml": mapping(_NUMBER, MOST_ENTRIES),
+    "confidence": mapping(optional(_NUMBER), MOST_ENTRIES),
+    "flags": _TEXTS,
+    "model": ({"weights_sha256": _TEXT, "engine": _TEXT, "versions": mapping(_TEXT, MOST_ENTRIES)}, ()),
+    "seconds": _NUMBER,
+    "finished": _TEXT,
+    "identity": ({"input_sha256": _TEXT, "settings": ({"reader": _OBJECT}, ())}, ()),
+    "outputs": _TEXTS,
+    "files": mapping(_TEXT, MOST_ENTRIES),
+    "stored": several(_of_texts("to", "sop_instance_uid", "status"), 0, MOST_ENTRIES),
+}
+
+
+@dataclass(frozen=True)
+class RecordedFinding:
+    """A finding as a record states it: kind and severity are words that a later version may know better.
+
+    Attributes:
+        text: for people.
+        kind: as `dicom.findings.FindingKind` has it; empty in a record of the first form.
+        severity: as `dicom.findings.Severity` has it; empty in a record of the first form.
+        count: how many things it concerns; None where that says nothing.
+    """
+
+    text: str
+    kind: str = ""
+    severity: str = ""
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """What was segmented.
+
+    Attributes:
+        modality: of DICOM; empty for other files, as the UIDs are.
+        study_uid: StudyInstanceUID.
+        series_uid: SeriesInstanceUID.
+        shape: voxels along the source's axes.
+        spacing_mm: of the source, along its axes.
+        findings: what a user should know of it.
+        further: entries that this version does not know.
+    """
+
+    modality: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    shape: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+    findings: tuple[RecordedFinding, ...] = ()
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What was read, with what it was segmented, what came out; or why nothing did.
+
+    Attributes:
+        case: its pseudonym, or its name if names are shown.
+        status: `DONE` or `FAILED`.
+        names_hidden: whether pseudonyms stand for names.
+        kind: of a failed case the class of the error.
+        error: of a failed case why.
+        refusal: of a refused series why, as `dicom.findings.FindingKind` has it.
+        source: what was segmented.
+        volumes_ml: per class.
+        confidence: mean entropy over the foreground and, with several views, their mean disagreement.
+        flags: reasons to look before the mask is trusted.
+        model: hash of the weights, versions, engine.
+        seconds: from reading to writing.
+        finished: when, as ISO 8601 has it.
+        identity: what makes this result this one.
+        outputs: what was asked for.
+        files: name -> SHA-256.
+        stored: where the result was stored in a PACS, and whether that worked.
+        further: entries that this version does not know: they stay when a record is altered.
+        FORMAT: version of what the file's entries are and mean.
+    """
+
+    case: str = ""
+    status: str = ""
+    names_hidden: bool = False
+    kind: str = ""
+    error: str = ""
+    refusal: str = ""
+    source: CaseSource = field(default_factory=CaseSource)
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, float | None] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    finished: str = ""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    stored: tuple[Mapping[str, Any], ...] = ()
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+    FORMAT: ClassVar[int] = _FORMAT
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> CaseRecord:
+        """Read a record; it may come from anyone.
+
+        Raises:
+            DatasetError: there is none, or it is none.
+        """
+        file = Path(path)
+        try:
+            return cls.from_json(read_json(file))
+        except FileNotFoundError:
+            raise DatasetError(
+                f"{file.parent} has no {file.name}: expected a folder that `monai-vggunet segment` wrote"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{file} is no record as `monai-vggunet segment` writes it ({error}): segment the study anew"
+            ) from error
+
+    @classmethod
+    def from_json(cls, content: Any) -> CaseRecord:
+        """Return the record that JSON holds, of this version or an earlier one.
+
+        Args:
+            content: as JSON gives it. Fields may be missing, and further ones may be there.
+
+        Raises:
+            ValueError: names the field, what kind of value it has and what was expected; it quotes nothing.
+        """
+        _require_known_version(content)
+        require_object(content, _FIELDS, open_end=True, quoting=False)
+        known = {name: content[name] for name in _names(cls) if name in content}
+        if "source" in known:
+            known["source"] = _source_of(known["source"])
+        for name in ("flags", "outputs", "stored"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known, further={name: content[name] for name in content if name not in _FIELDS})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is written: of what does not apply to the case nothing."""
+        own = {name: getattr(self, name) for name in _names(type(self))}
+        stated = _STATED.get(self.status, set())
+        empty = CaseRecord()
+        content = {
+            name: _plain(value)
+            for name, value in own.items()
+            if name in ("case", "status", "names_hidden") or name in stated or value != getattr(empty, name)
+        }
+        if "source" in content:
+            content["source"] = _source_as_json(self.source)
+        return {_FORMAT_VERSION: self.FORMAT, **content, **self.further}
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the record, whole or not at all.
+
+        Raises:
+            OutputWriteError: the file cannot be written.
+        """
+        write_json(path, self.to_json())
+
+
+def is_record(content: Any) -> bool:
+    """Whether JSON is meant as a record, be it damaged or of a later version: it lies among results then."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("case"), str):
+        return False
+    return content.get("status") in (DONE, FAILED)
+
+
+def _require_known_version(content: Any) -> None:
+    version = content.get(_FORMAT_VERSION) if isinstance(content, Mapping) else None
+    if isinstance(version, int) and version > _FORMAT:
+        raise ValueError(
+            f"{_FORMAT_VERSION} is {version}; monai-vggunet {__version__} reads versions up to {_FORMAT}, and a later "
+            "one wrote this"
+        )
+
+
+def _names(kind: type[CaseRecord] | type[CaseSource]) -> list[str]:
+    return [each.name for each in dataclasses.fields(kind) if each.name != "further"]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _source_of(content: Mapping[str, Any]) -> CaseSource:
+    known = {name: content[name] for name in _names(CaseSource) if name in content}
+    known |= {name: tuple(known.get(name, ())) for name in ("shape", "spacing_mm")}
+    known["findings"] = tuple(map(_finding_of, content.get("findings", ())))
+    return CaseSource(**known, further={name: value for name, value in content.items() if name not in known})
+
+
+def _finding_of(content: str | Mapping[str, Any]) -> RecordedFinding:
+    if isinstance(content, str):
+        return RecordedFinding(content)
+    return RecordedFinding(content["text"], content["kind"], content["severity"], content.get("count"))
+
+
+def _source_as_json(source: CaseSource) -> dict[str, Any]:
+    content = {name: _plain(getattr(source, name)) for name in _names(CaseSource)}
+    return {**content, "findings": [_finding_as_json(finding) for finding in source.findings], **source.further}
+
+
+def _finding_as_json(finding: RecordedFinding) -> dict[str, Any]:
+    content = dataclasses.asdict(finding)
+    return {name: value for name, value in content.items() if value is not None}
