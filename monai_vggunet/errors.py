@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from monai_vggunet.stopping import Stopped
 
@@ -61,6 +62,13 @@ _HEADER_CODE = tuple(
 
 class VGGUNetError(Exception):
     """Base of every refusal by this package; its text says what was got, what was expected and what to do."""
+
+    def reworded(self, text: str) -> Self:
+        """Return the same refusal in other words: of its class, with whatever else it carries."""
+        other = type(self).__new__(type(self))  # without `__init__`, which may want more than a text
+        other.args = (text,)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class DatasetError(VGGUNetError, ValueError):

@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from monai_vggunet.errors import DatasetError, VGGUNetError, reason_behind, refusal_behind
+import pytest
+
+from monai_vggunet.errors import (
+    DatasetError,
+    DicomReadError,
+    ImageReadError,
+    PacsError,
+    RequestRefusedError,
+    VGGUNetError,
+    reason_behind,
+    refusal_behind,
+)
 
 
 def _wrapped(inner: Exception) -> RuntimeError:
@@ -34,6 +45,24 @@ def test_the_reason_is_what_failed_not_what_wrapped_it() -> None:
     assert reason_behind(ValueError("\n  below\n")) == "below"
     assert reason_behind(ValueError("plain")) == "plain"
     assert reason_behind(RuntimeError("applying transform <x>")) == "applying transform <x>"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        DatasetError("no labels"),
+        DicomReadError("cut short", "damaged-files"),
+        ImageReadError("cut short"),
+        PacsError("not found", 404),
+        RequestRefusedError("too long", 413, {"Retry-After": "1"}),
+    ],
+)
+def test_a_refusal_in_other_words_is_the_same_refusal(refusal: VGGUNetError) -> None:
+    other = refusal.reworded("case a: it fails")
+    assert type(other) is type(refusal)
+    assert str(other) == "case a: it fails"
+    assert vars(other) == vars(refusal)
+    assert str(refusal) != str(other)
 
 
 def test_every_refusal_is_also_the_kind_it_refines() -> None:

@@ -60,7 +60,8 @@ def fitted_label(
     try:
         loaded = load_case(loading(n_classes=n_numbers), {"image": str(image), "label": str(label)})
     except VGGUNetError as error:  # the files' names are the server's own, and tell its user nothing
-        raise type(error)(str(error).replace(str(label), "the label").replace(str(image), "the study")) from error
+        text = str(error).replace(str(label), "the label").replace(str(image), "the study")
+        raise error.reworded(text) from error
     array = by_class_number(loaded["label"].as_tensor()[0].numpy(), described, class_names)
     return array, np.asarray(loaded["image"].affine, dtype=np.float64)
 

@@ -37,5 +37,5 @@ def load_case(pipeline: Callable[[Any], Any], case: Case, named: bool = True) ->
         if refusal is None:
             raise DatasetError(f"{name} cannot be read: {reason_behind(error)}") from error
         if named and "case" in case:
-            raise type(refusal)(f"{name}: {refusal}") from error
+            raise refusal.reworded(f"{name}: {refusal}") from error
         raise refusal from None

@@ -48,7 +48,7 @@ def test_an_archive_is_segmented_and_a_bad_study_does_not_stop_the_others(
     assert record["status"] == "done"
     assert set(record["volumes_ml"]) == {"liver", "spleen"}
     assert failed["status"] == "failed"
-    assert failed["kind"] == "DicomGeometryError"
+    assert (failed["kind"], failed["refusal"]) == ("DicomGeometryError", "missing-slices")
     assert not (tmp_path / "out" / "patient_b_ct" / "mask.nii.gz").exists()
 
 
