@@ -92,9 +92,9 @@ class StowServer:
 
     def _judge(self, dataset: Dataset, answer: StowAnswer) -> None:
         uid = str(dataset.SOPInstanceUID)
-        for failed, reason in answer.failed:
-            if failed in ("", uid) and reason != DUPLICATE:
-                raise PacsStoreError(f"{self.server.host} did not store it: {status_in_words(reason)}")
+        for failed, code in answer.failed:
+            if failed in ("", uid) and code != DUPLICATE:
+                raise PacsStoreError(f"{self.server.host} did not store it: {status_in_words(code)}")
         if uid not in answer.named and not self._holds(dataset):
             raise PacsStoreError(f"{self.server.host} accepted it without a word, and does not hold it")
 
