@@ -14,42 +14,91 @@ from monai_vggunet.json_files import read_json
 from monai_vggunet.names import readable
 
 __all__ = [
+    "CONFIGS",
+    "DATALIST",
+    "DISAGREEMENT",
+    "EARLIER",
+    "HISTORY",
     "INDEX",
+    "INFERENCE_CONFIG",
+    "LABEL_HISTORY",
+    "LAST",
     "MAKER",
+    "MASK",
+    "MASK_PER_CLASS",
+    "METADATA",
+    "METRICS",
+    "MODEL",
+    "MODELS",
+    "MODEL_SPEC",
     "NAMES",
     "PAGES",
+    "PREVIOUS",
     "RECORD",
     "REPORT",
+    "RETRAININGS",
+    "RTSTRUCT",
+    "SEG",
     "SHEET",
     "SIDECAR",
+    "TENSORBOARD",
+    "TRAINING",
+    "TRAIN_CONFIG",
     "holds_results_alone",
     "place_within",
     "require_output_apart",
     "require_sources_kept",
     "results_among",
+    "spec_beside",
     "walk",
     "walk_inputs",
 ]
 
-RECORD, SIDECAR, REPORT, SHEET, INDEX = "record.json", "mask.json", "report.html", "sheet.png", "index.html"
-NAMES = "names.json"  # what pseudonyms stand for
+# Of a case, in a folder of its own.
+MASK = "mask.nii.gz"
+SIDECAR = "mask.json"  # names of the mask's numbers
+MASK_PER_CLASS = "mask_class_{number}_{name}.nii.gz"
+DISAGREEMENT = "disagreement.nii.gz"  # of test-time views
+SEG = "seg.dcm"
+RTSTRUCT = "rtstruct.dcm"
+RECORD = "record.json"
+REPORT = "report.html"
+SHEET = "sheet.png"
+EARLIER = "_of_earlier_run"  # ends the stem of a result that this run did not make
+# Of all cases, beside their folders.
+INDEX = "index.html"
 PAGES = "reports"  # the pages of all cases, under their pseudonyms
-_NAMES_ON_THE_WAY = ".names-*.json"  # as `atomic_path` calls it
+NAMES = "names.json"  # what pseudonyms stand for
+# Of a training run.
+MODEL = "model.pt"
+MODEL_SPEC = "model.json"  # what belongs to it, see `spec_beside`
+LAST = "last.pt"  # the whole state of a run, to go on from
+DATALIST = "datalist.json"
+HISTORY = "history.json"  # what each epoch came to
+PREVIOUS = "previous"  # files of former runs
+TENSORBOARD = "tensorboard"
+METRICS = "metrics.json"  # of judged cases
+# Of a model that annotators train further.
+RETRAININGS = "retrainings.json"
+LABEL_HISTORY = "label_history"  # every version of each label, listed in a file that is called as `HISTORY` is
+# Of a bundle.
+MODELS = "models"
+TRAINING = "training"  # where MONAI Label's runs lie
+CONFIGS = "configs"
+TRAIN_CONFIG, INFERENCE_CONFIG, METADATA = "train.json", "inference.json", "metadata.json"
+
 MAKER = "monai-vggunet"  # as the sidecar of a mask names us
-_RESULTS = (
-    RECORD,
-    SIDECAR,
-    "mask*.nii.gz",
-    "disagreement.nii.gz",
-    "seg.dcm",
-    "rtstruct.dcm",
-    "*_of_earlier_run.*",
-    REPORT,
-    SHEET,
-)
+
+_NAMES_ON_THE_WAY = ".names-*.json"  # as `atomic_path` calls it
+_RESULTS = ("mask*.nii.gz", SIDECAR, DISAGREEMENT, SEG, RTSTRUCT, RECORD, REPORT, SHEET, f"*{EARLIER}.*")
 _PAGE_ENDINGS = (".html", ".png")
 _OnError = Callable[[OSError], object] | None
 _Place = tuple[Path, list[str], list[str]]
+
+
+def spec_beside(model: str | os.PathLike[str]) -> Path:
+    """Return where the description of a model lies: `model.json` beside `model.pt`."""
+    return Path(model).with_suffix(".json")
 
 
 def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:

@@ -10,6 +10,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.layout import CONFIGS, TRAIN_CONFIG
 
 __all__ = ["TrainingWorkflow", "bundle_folder"]
 
@@ -41,7 +42,7 @@ class TrainingWorkflow(ConfigWorkflow):
         root = Path(bundle_root).resolve()
         if "#" in str(root):
             raise ConfigurationError(f"the path {root} holds a '#', which MONAI's config language rewrites: rename it")
-        default = str(bundle_folder() / "configs" / "train.json")
+        default = str(bundle_folder() / CONFIGS / TRAIN_CONFIG)
         super().__init__(
             config_file=config_file or default, workflow_type=workflow_type, bundle_root=str(root), **override
         )
@@ -55,6 +56,6 @@ def bundle_folder() -> Path:
     """
     here = Path(__file__).resolve().parent
     for folder in (here / "bundle", here.parent / "bundle"):
-        if (folder / "configs" / "train.json").is_file():
+        if (folder / CONFIGS / TRAIN_CONFIG).is_file():
             return folder
     raise ConfigurationError(f"the bundle's configs are neither in {here} nor beside it: install the package again")

@@ -12,9 +12,12 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from monai_vggunet import layout
 
 PACKAGE = Path(__file__).parents[1] / "monai_vggunet"
 NAME = "monai_vggunet"
@@ -61,6 +64,12 @@ PLAIN_RECORDS = {
     "dicom.headers.bounded_reading",
 }
 MAX_LINES = 300
+# The name of a file: what a text is, or ends in after its last slash, or holds in quotes, as MONAI's expressions do.
+FILE_NAME = re.compile(
+    r"""(?:^|[/'"])([\w.*{}-]*\w\.(?:bin|conf|csv|dcm|gz|html|json|md|npz|onnx|png|pt|ts|txt|xml))(?=$|['"])"""
+)
+FOLDERS = {layout.CONFIGS, layout.LABEL_HISTORY, layout.PAGES, layout.PREVIOUS, layout.TENSORBOARD}
+LAID_OUT = {value for name in layout.__all__ if isinstance(value := getattr(layout, name), str)}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -167,6 +176,49 @@ def test_everything_offered_exists_and_is_documented(path):
         thing = getattr(module, name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
             assert thing.__doc__, name
+
+
+def names_of_files(path: Path) -> set[str]:
+    """Every name of a file that a module writes out, and our folders; docstrings and prose about files are none."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told
+    ]
+    found = {name for text in texts for name in FILE_NAME.findall(text)}
+    return found | {folder for folder in FOLDERS if any(folder in re.split("[/'\"]", text) for text in texts)}
+
+
+def test_names_of_files_that_several_modules_know_stand_in_the_layout_alone():
+    names = {path: names_of_files(path) for path in MODULES if path.name != "layout.py"}
+    assert not {path: found for path, known in names.items() if (found := known & LAID_OUT)}
+    counted = Counter(name for known in names.values() for name in known if not name.startswith((".", "_")))
+    assert not [name for name, count in counted.items() if count > 1], "give it its place in layout.py"
+
+
+def test_the_reading_of_names_sees_every_form(tmp_path):
+    """The test above must not pass because it sees nothing."""
+    module = tmp_path / "module.py"
+    module.write_text(
+        '"""Writes model.pt."""\nA = "a.json"\nB = folder / "b.nii.gz"\n'
+        'C = f"{folder}/c.pt"\nD = "$@root + \'/d.json\'"\n'
+        'E = Path("models/e.pt")\nF = folder / "tensorboard"\ndef f():\n    """Of f.json."""\n'
+        '    print("g.json is missing")\nH = ("h.dcm", "mask*.i.html")\n'
+    )
+    assert names_of_files(module) == {
+        *("a.json", "b.nii.gz", "c.pt", "d.json", "e.pt", "tensorboard", "h.dcm", "mask*.i.html")
+    }
+
+
+def test_configs_call_files_as_the_layout_does(repository):
+    others = {"model_trt.ts"}  # as the user calls it who exports it by MONAI's `trt_export`
+    places = {"data", "eval"}  # where a bundle looks for images and writes results unless told otherwise
+    for config in (repository / "bundle" / "configs").glob("*.json"):
+        text = config.read_text(encoding="utf-8") if config.name != layout.METADATA else ""
+        names = {*FILE_NAME.findall(text), *re.findall(r"'/([^'/]+)'", text)}
+        assert names - others - places <= LAID_OUT, config
 
 
 def test_every_name_of_ours_in_the_bundle_exists(repository):

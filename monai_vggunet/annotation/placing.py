@@ -17,13 +17,25 @@ from monai_vggunet.atomic_files import atomic_path, write_json
 from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.engines.export_files import engine_files
+from monai_vggunet.layout import (
+    CONFIGS,
+    INFERENCE_CONFIG,
+    METADATA,
+    MODEL,
+    MODEL_SPEC,
+    MODELS,
+    TRAIN_CONFIG,
+    TRAINING,
+    spec_beside,
+)
 from monai_vggunet.workflow import bundle_folder
 
 __all__ = ["place_app", "place_bundle"]
 
 DEFAULT_NAME = "vggunet"
 STOCK_APP = "monaibundle"
-CONFIGS = ("inference.json", "logging.conf", "metadata.json", "train.json")
+LOGGING = "logging.conf"
+PLACED_CONFIGS = (INFERENCE_CONFIG, LOGGING, METADATA, TRAIN_CONFIG)
 PROGRAMS = ("itkimage2segimage", "segimage2itkimage")  # of dcmqi, which MONAI Label would download otherwise
 # MONAI Label calls a model with two sizes two-dimensional and then wants a picture, not a volume.
 VOLUME_SHAPE = ["16*n", "16*n", "n"]
@@ -90,28 +102,28 @@ def place_bundle(model_dir: str | os.PathLike[str], model: str | os.PathLike[str
     if not is_name(name) or "#" in str(Path(model_dir).resolve() / name):
         raise ConfigurationError(f"a model called {name!r} makes no folder in {model_dir}: choose a plain word")
     bundle, source = Path(model_dir) / name, Path(model)
-    spec = load_model_spec(source.with_suffix(".json"))
+    spec = load_model_spec(spec_beside(source))
     spec.require_weights(source)
-    placed = bundle / "models" / "model.pt"
+    placed = bundle / MODELS / MODEL
     if placed.is_file():
-        spec = load_model_spec(placed.with_suffix(".json"))
+        spec = load_model_spec(spec_beside(placed))
         spec.require_weights(placed)
         _log.info("%s holds a model already, which is kept; remove the folder to place another", bundle)
     else:
-        _copy(source.with_suffix(".json"), placed.with_suffix(".json"))
+        _copy(spec_beside(source), spec_beside(placed))
         _copy(source, placed)
         # The fastest serves. Once a training has replaced the model, exports no longer fit it, and are passed over.
         for export in engine_files(source):
             _copy(export, placed.with_name(placed.stem + export.name.removeprefix(source.stem)))
     ours = bundle_folder()
-    for file in ("LICENSE", "docs/README.md", "configs/logging.conf"):
+    for file in ("LICENSE", "docs/README.md", f"{CONFIGS}/{LOGGING}"):
         _copy(ours / file, bundle / file)
-    write_json(bundle / "configs" / "metadata.json", _metadata(_read(ours / "configs" / "metadata.json"), spec))
+    write_json(bundle / CONFIGS / METADATA, _metadata(_read(ours / CONFIGS / METADATA), spec))
     # MONAI Label names the image itself; it drops what saves masks, but only after the list of cases was made
-    write_json(bundle / "configs" / "inference.json", _read(ours / "configs" / "inference.json") | {"datalist": []})
-    write_json(bundle / "configs" / "train.json", _retraining(_read(ours / "configs" / "train.json")))
-    for config in CONFIGS:  # in MONAI's language, in which a text may be code
-        (bundle / "configs" / config).chmod(READ_ONLY)
+    write_json(bundle / CONFIGS / INFERENCE_CONFIG, _read(ours / CONFIGS / INFERENCE_CONFIG) | {"datalist": []})
+    write_json(bundle / CONFIGS / TRAIN_CONFIG, _retraining(_read(ours / CONFIGS / TRAIN_CONFIG)))
+    for config in PLACED_CONFIGS:  # in MONAI's language, in which a text may be code
+        (bundle / CONFIGS / config).chmod(READ_ONLY)
     return bundle
 
 
@@ -139,9 +151,9 @@ def _retraining(train: dict[str, Any]) -> dict[str, Any]:
     `data`. The model that is served stays in place until `keep_better` replaces it.
     """
     train |= {
-        "model_dir": "$@bundle_root + '/models'",
-        "ckpt_dir": "$@bundle_root + '/training'",
-        "output_dir": "$@bundle_root + '/training'",
+        "model_dir": f"$@bundle_root + '/{MODELS}'",
+        "ckpt_dir": f"$@bundle_root + '/{TRAINING}'",
+        "output_dir": f"$@bundle_root + '/{TRAINING}'",
         "resume": False,
         "show_bar": False,
         "pretrained": "scratch",
@@ -156,8 +168,8 @@ def _retraining(train: dict[str, Any]) -> dict[str, Any]:
             "spec": "@model_spec",
             "val_fraction": "@val_fraction",
         },
-        "model_spec": {"_target_": "monai_vggunet.data.load_model_spec", "path": "$@model_dir + '/model.json'"},
-        "network": "$monai_vggunet.training.load_weights(@network_def, @model_dir + '/model.pt', @device)",
+        "model_spec": {"_target_": "monai_vggunet.data.load_model_spec", "path": f"$@model_dir + '/{MODEL_SPEC}'"},
+        "network": f"$monai_vggunet.training.load_weights(@network_def, @model_dir + '/{MODEL}', @device)",
         "retraining": {
             "_target_": "monai_vggunet.annotation.Retraining",
             "model_dir": "@model_dir",

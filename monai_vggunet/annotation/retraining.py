@@ -16,13 +16,13 @@ from monai_vggunet.atomic_files import PRIVATE, sha256_of_file, write_json
 from monai_vggunet.data import Datalist, load_model_spec
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.json_files import read_json
+from monai_vggunet.layout import DATALIST, HISTORY, LAST, MODEL, MODEL_SPEC, RETRAININGS
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import RunCheckpoint, load_weights, save_model
 
 __all__ = ["Retraining"]
 
-MODEL, SPEC = "model.pt", "model.json"
-LEFT_BEHIND = (MODEL, SPEC, "last.pt", "history.json", "datalist.json")
+LEFT_BEHIND = (MODEL, MODEL_SPEC, LAST, HISTORY, DATALIST)
 METRIC = "val_mean_dice"
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Retraining:
         if improved:
             entry["archive"] = _replace(self.model_dir, checkpoint.folder)
         entry["model_sha256"] = sha256_of_file(self.model_dir / MODEL)
-        history = self.model_dir / "retrainings.json"
+        history = self.model_dir / RETRAININGS
         write_json(history, [*_entries(history), entry], PRIVATE)  # it lists studies
         if improved:
             _log.info("the retrained model is better (%.4f): it is in use from now on", state.best_metric)
@@ -96,11 +96,11 @@ class Retraining:
 
 def _replace(model_dir: Path, trained: Path) -> str:
     """Archive the model in use and put the trained one in its place; return the archive's name."""
-    spec = load_model_spec(trained / SPEC)
+    spec = load_model_spec(trained / MODEL_SPEC)
     spec.require_weights(trained / MODEL)
     archive = model_dir / "archive" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     archive.mkdir(parents=True, exist_ok=True)
-    for name in (SPEC, MODEL):
+    for name in (MODEL_SPEC, MODEL):
         shutil.copy2(model_dir / name, archive / name)
     save_model(load_weights(VGG16UNet(**spec.network), trained / MODEL), spec, model_dir)
     return archive.relative_to(model_dir).as_posix()

@@ -23,13 +23,13 @@ from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.json_files import read_json
+from monai_vggunet.layout import MASK
 from monai_vggunet.outputs import CaseMask, Classes, write_dicom_seg, write_mask
 from monai_vggunet.privacy import know_names, private_text, protect_output, tell
 from monai_vggunet.transforms import loading
 
 __all__ = ["label_to_seg", "main", "seg_to_label"]
 
-MASK = "mask.nii.gz"
 # MONAI Label gives every structure this one code, whatever it is called: as good as none, and wrong.
 CODE_OF_ANYTHING = "78961009"
 

@@ -17,12 +17,12 @@ from monai_vggunet.data.nrrd_header import doubt_in_nrrd, nrrd_header
 from monai_vggunet.errors import LabelContentError, VGGUNetError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING, ends_with
 from monai_vggunet.json_files import read_json
+from monai_vggunet.layout import HISTORY
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.transforms import loading
 
-__all__ = ["HISTORY", "fitted_label", "keep_version"]
+__all__ = ["fitted_label", "keep_version"]
 
-HISTORY = "label_history"
 ENDINGS = (*NIFTI_ENDINGS, NRRD_ENDING)
 MOST_NUMBERS = 256  # a client may number its segments as it likes
 
@@ -93,7 +93,7 @@ def keep_version(
         OutputWriteError: the folder cannot be written; the history is as it was.
     """
     root = Path(folder) / study
-    entries = _entries(root / "history.json")
+    entries = _entries(root / HISTORY)
     number = 1 + max((entry["version"] for entry in entries), default=0)
     file = root / f"{number:04d}.nii.gz"
     write_mask(file, labels, affine)
@@ -107,7 +107,7 @@ def keep_version(
         "changed_voxels": _changed(root / entries[-1]["file"], labels) if entries else None,
         **note,
     }
-    write_json(root / "history.json", [*entries, entry])
+    write_json(root / HISTORY, [*entries, entry])
     return entry
 
 

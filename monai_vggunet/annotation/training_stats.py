@@ -8,17 +8,18 @@ from typing import Any
 
 from monai_vggunet.atomic_files import write_json
 from monai_vggunet.json_files import read_json
+from monai_vggunet.layout import HISTORY, RETRAININGS
 
 __all__ = ["note_start", "training_stats"]
 
 METRIC = "val_mean_dice"
-START, CURVE = "start.json", "history.json"
+START = "start.json"
 LARGEST = 1e9  # epochs or seconds
 
 
 def note_start(ckpt_dir: str | os.PathLike[str], total_epochs: int) -> None:
     """Write down that a training begins in this process, for `training_stats`; an earlier run's curve is removed."""
-    (Path(ckpt_dir) / CURVE).unlink(missing_ok=True)
+    (Path(ckpt_dir) / HISTORY).unlink(missing_ok=True)
     write_json(Path(ckpt_dir) / START, {"process": os.getpid(), "total_epochs": total_epochs})
 
 
@@ -38,7 +39,7 @@ def training_stats(
         of nothing. What a damaged file lacks counts as missing: figures to look at are no reason to answer nothing.
     """
     start = _read(Path(ckpt_dir) / START, dict) or {}
-    rows = _rows(Path(ckpt_dir) / CURVE)
+    rows = _rows(Path(ckpt_dir) / HISTORY)
     if process is not None and start.get("process") != process:  # it has not come to its first line yet
         start, rows = {}, []
     last = rows[-1] if rows else {}
@@ -47,7 +48,7 @@ def training_stats(
     if process is not None and rows:
         known = [row.get(METRIC) for row in rows]
     else:
-        run = (_rows(Path(model_dir) / "retrainings.json") or [{}])[-1]
+        run = (_rows(Path(model_dir) / RETRAININGS) or [{}])[-1]
         known = [run.get("mean_dice_before"), run.get("mean_dice_after")]
     best = max(_number(value, -1.0) for value in known)
     if best >= 0.0:

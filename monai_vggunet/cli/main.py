@@ -13,7 +13,7 @@ from monai_vggunet import privacy
 from monai_vggunet._version import __version__
 from monai_vggunet.cli.endings import SOME_FAILED, first_line, run_to_its_end, start_logging
 from monai_vggunet.cli.survey_table import print_survey, survey_as_json
-from monai_vggunet.layout import require_output_apart
+from monai_vggunet.layout import MODEL, MODELS, require_output_apart
 from monai_vggunet.privacy import keep_names, know_input, protect_output, shown_case, tell
 
 __all__ = ["main"]
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
+DEFAULT_MODEL = Path(MODELS, MODEL)
 OUTPUT_HELP = "of nifti, nifti_per_class, dicom_seg, rtstruct; nifti, and dicom_seg where that is stored, if not given"
 STORE_HELP = "also store DICOM SEG: HOST:PORT:AET or a DICOMweb URL; with --dicomweb: instead of storing it back there"
 PLAIN_HELP = "send credentials to another machine unencrypted"
@@ -66,9 +66,9 @@ def inspect(
 def segment(
     output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results", rich_help_panel=RESULTS)],
     inputs: Annotated[list[Path] | None, typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")] = None,
-    model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it", rich_help_panel=HOW)] = Path(
-        "models/model.pt"
-    ),
+    model: Annotated[
+        Path, typer.Option(help="model.pt with its model.json beside it", rich_help_panel=HOW)
+    ] = DEFAULT_MODEL,
     engine: Annotated[str, typer.Option(help="auto, torch, openvino or onnx", rich_help_panel=HOW)] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8", rich_help_panel=HOW)] = "auto",
     kinds: Annotated[str, typer.Option("--output", help=OUTPUT_HELP, show_default=False, rich_help_panel=RESULTS)] = "",
@@ -191,7 +191,7 @@ def report(
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = Path("models/model.pt"),
+    model: Annotated[Path, typer.Option(help="model.pt with its model.json beside it")] = DEFAULT_MODEL,
     data: Annotated[
         Path | None, typer.Option(help="cases to compare on; by default the validation cases of the training run")
     ] = None,

@@ -8,10 +8,9 @@ from pathlib import Path
 from monai_vggunet.data import Datalist, annotated_cases, image_cases, load_datalist, read_datalist
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
+from monai_vggunet.layout import DATALIST
 
 __all__ = ["cases_to_check", "cases_to_judge"]
-
-DATALIST = "datalist.json"
 
 
 def cases_to_check(model_file: str | os.PathLike[str], dataset_dir: str | os.PathLike[str] | None = None) -> list[Case]:

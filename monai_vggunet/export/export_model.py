@@ -19,6 +19,7 @@ from monai_vggunet.export.sample_slices import sample_slices
 from monai_vggunet.inference.engines.engine import pad_to_smallest
 from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.parity import TOLERANCES, compare_labels
+from monai_vggunet.layout import spec_beside
 from monai_vggunet.names import is_utf_8
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
@@ -66,7 +67,7 @@ def export_model(
         raise ConfigurationError(
             f"the path {weights} is not UTF-8, and libraries write to no other: rename or move the folder"
         )
-    spec = load_model_spec(weights.with_suffix(".json"))
+    spec = load_model_spec(spec_beside(weights))
     spec.require_weights(weights)
     network = load_weights(VGG16UNet(**spec.network), weights, torch.device("cpu")).eval()
     few = cases[:CHECKED_SLICES]

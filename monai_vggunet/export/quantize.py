@@ -22,6 +22,7 @@ from monai_vggunet.export.sample_slices import SampledSlice, sample_slices
 from monai_vggunet.inference.engines import OpenVINOEngine
 from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
+from monai_vggunet.layout import spec_beside
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
 
@@ -68,7 +69,7 @@ def quantize_model(
     """
     nncf = import_nncf()
     weights = Path(model_file)
-    spec = load_model_spec(weights.with_suffix(".json"))
+    spec = load_model_spec(spec_beside(weights))
     spec.require_weights(weights)
     network = load_weights(VGG16UNet(**spec.network), weights, torch.device("cpu")).eval()
     calibration, validation = _slices(datalist, spec, reader_options)

@@ -11,20 +11,17 @@ from typing import Any
 import numpy as np
 
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.layout import REPORT, SHEET
+from monai_vggunet.layout import DISAGREEMENT, EARLIER, MASK, MASK_PER_CLASS, REPORT, RTSTRUCT, SEG, SHEET, SIDECAR
 from monai_vggunet.outputs.case_mask import CaseMask
 from monai_vggunet.outputs.dicom.rtstruct import write_rtstruct
 from monai_vggunet.outputs.dicom.seg import SEG_TYPES, write_dicom_seg
 from monai_vggunet.outputs.dicom.source_series import require_source_series
 from monai_vggunet.outputs.label_names import write_label_names
-from monai_vggunet.outputs.nifti import MASK_NAME, write_mask
+from monai_vggunet.outputs.nifti import write_mask
 
 __all__ = ["CaseOutputs", "set_aside"]
 
-SIDECAR, DISAGREEMENT, SEG, RTSTRUCT = "mask.json", "disagreement.nii.gz", "seg.dcm", "rtstruct.dcm"
-PER_CLASS = "mask_class_{number}_{name}.nii.gz"
-_FIXED_NAMES = (MASK_NAME, SIDECAR, DISAGREEMENT, SEG, RTSTRUCT)
-_EARLIER = "_of_earlier_run"
+_FIXED_NAMES = (MASK, SIDECAR, DISAGREEMENT, SEG, RTSTRUCT)
 _LONGEST_NAME = 50  # of a class, within a file's name
 
 _Write = Callable[[Path, CaseMask, str], Iterator[str]]  # folder, mask, type of SEG -> files' names as they are done
@@ -88,12 +85,12 @@ def set_aside(folder: Path, current: Sequence[str]) -> None:
     """
     for page in (REPORT, SHEET):
         (folder / page).unlink(missing_ok=True)
-    found = [folder / name for name in _FIXED_NAMES] + sorted(folder.glob(PER_CLASS.format(number="*", name="*")))
+    found = [folder / name for name in _FIXED_NAMES] + sorted(folder.glob(MASK_PER_CLASS.format(number="*", name="*")))
     for file in found:
         stem, dot, endings = file.name.partition(".")
-        if stem.endswith(_EARLIER):
+        if stem.endswith(EARLIER):
             continue
-        aside = file.with_name(f"{stem}{_EARLIER}{dot}{endings}")
+        aside = file.with_name(f"{stem}{EARLIER}{dot}{endings}")
         if file.name in current:
             aside.unlink(missing_ok=True)
         elif file.exists():
@@ -110,8 +107,8 @@ class _Output:
 
 def _nifti(folder: Path, mask: CaseMask, _: str) -> Iterator[str]:
     mask.classes.require_names_for(mask.labels)
-    write_mask(folder / MASK_NAME, mask.labels, mask.affine)
-    yield MASK_NAME
+    write_mask(folder / MASK, mask.labels, mask.affine)
+    yield MASK
     write_label_names(folder / SIDECAR, mask.classes, mask.model_sha256)
     yield SIDECAR
     if mask.disagreement is not None:
@@ -122,7 +119,7 @@ def _nifti(folder: Path, mask: CaseMask, _: str) -> Iterator[str]:
 def _nifti_per_class(folder: Path, mask: CaseMask, _: str) -> Iterator[str]:
     for number, name in enumerate(mask.classes.names[1:], start=1):
         plain = re.sub(r"[^\w-]+", "_", name).strip("_")[:_LONGEST_NAME]
-        file = PER_CLASS.format(number=number, name=plain or "unnamed")
+        file = MASK_PER_CLASS.format(number=number, name=plain or "unnamed")
         write_mask(folder / file, mask.labels == number, mask.affine)
         yield file
 

@@ -13,6 +13,7 @@ from monai.data import FolderLayoutBase, MetaTensor, NibabelWriter
 
 from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.errors import GridMismatchError
+from monai_vggunet.layout import MASK
 from monai_vggunet.outputs.case_mask import Classes
 from monai_vggunet.outputs.label_names import write_label_names
 
@@ -21,7 +22,6 @@ __all__ = ["CaseFolderLayout", "NiftiMaskWriter", "mask_image", "write_mask"]
 SCANNER = 1  # NIfTI-1 qform and sform code: scanner-based anatomical coordinates
 ORTHOGONAL = 1e-4  # cosine between axes above which the grid is sheared; an affine stored as float32 is at 1e-6
 AFFINE_TOLERANCE_MM = 1e-3  # an affine that went there and back differs by rounding alone
-MASK_NAME = "mask.nii.gz"
 
 
 def mask_image(labels: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
@@ -131,7 +131,7 @@ class CaseFolderLayout(FolderLayoutBase):
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike[str], cases: Iterable[Mapping[str, str]], name: str = MASK_NAME
+        self, output_dir: str | os.PathLike[str], cases: Iterable[Mapping[str, str]], name: str = MASK
     ) -> None:
         self.output_dir, self.name = Path(output_dir), name
         self.case_of = {str(case["image"]): case["case"] for case in cases}

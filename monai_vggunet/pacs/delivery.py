@@ -14,12 +14,11 @@ from pydicom import dcmread
 
 from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.errors import PacsError
-from monai_vggunet.layout import RECORD
+from monai_vggunet.layout import RECORD, SEG
 from monai_vggunet.pacs.store import StoreTarget
 
 __all__ = ["Delivery"]
 
-SEGMENTATION = "seg.dcm"
 STORED, FAILED = "stored", "failed"
 
 _log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ class Delivery:
         file_name: of the result within the case's folder.
     """
 
-    def __init__(self, targets: Sequence[StoreTarget], file_name: str = SEGMENTATION) -> None:
+    def __init__(self, targets: Sequence[StoreTarget], file_name: str = SEG) -> None:
         self.targets, self.file_name = list(targets), file_name
 
     def __call__(self, folder: str | os.PathLike[str]) -> str:

@@ -13,7 +13,7 @@ from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.case_record import DONE, FAILED, CaseRecord
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError
-from monai_vggunet.layout import RECORD, REPORT
+from monai_vggunet.layout import HISTORY, MASK, RECORD, REPORT
 from monai_vggunet.outputs.shown_record import fit_to_show
 from monai_vggunet.privacy import NAMES, keep_names, know_cases, shown_case
 from monai_vggunet.report.pages.display_view import display_view
@@ -24,8 +24,6 @@ from monai_vggunet.report.sources import ImageFinder, read_case, read_mask
 from monai_vggunet.report.training_run import is_training_run, report_training
 
 __all__ = ["ReportResult", "StudyReporter", "report", "report_study", "write_index"]
-
-MASK = "mask.nii.gz"
 
 _DAMAGED = f"its {RECORD} is damaged: segment the study anew"
 
@@ -176,7 +174,7 @@ def _studies(path: Path) -> list[Path]:
         without = " (a mask lies there, but no record.json)" if any(path.glob(f"**/{MASK}")) else ""
         raise DatasetError(
             f"{path} holds nothing to report{without}: expected a folder that `monai-vggunet segment` wrote, with "
-            f"{RECORD} in it or one level below, or a training run with its history.json"
+            f"{RECORD} in it or one level below, or a training run with its {HISTORY}"
         )
     return found
 

@@ -11,7 +11,7 @@ from monai_vggunet.data.cases import Case
 from monai_vggunet.data.datalist import evaluation_datalist
 from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.json_files import read_json
-from monai_vggunet.layout import REPORT
+from monai_vggunet.layout import DATALIST, HISTORY, MASK, METRICS, MODEL_SPEC, REPORT
 from monai_vggunet.privacy import keep_names, know_listed, reveal, shown_case
 from monai_vggunet.report.pages.display_view import display_view
 from monai_vggunet.report.pages.training import mistaken_slice, worst_first, write_training_report
@@ -20,7 +20,6 @@ from monai_vggunet.report.sources import read_case, read_mask
 
 __all__ = ["is_training_run", "report_training"]
 
-HISTORY, FIGURES, MODEL, CASES = "history.json", "metrics.json", "model.json", "datalist.json"
 N_WORST = 8  # cases shown in pictures
 
 
@@ -46,8 +45,8 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
     if len(histories) != 1:
         raise DatasetError(f"{root} holds {len(histories)} files {HISTORY}; expected one training run: name its folder")
     history = _content(histories[0], list, require_curve)
-    model = _content(histories[0].with_name(MODEL), dict, require_facts)
-    judged = sorted(_files(root, FIGURES), key=lambda file: file.stat().st_mtime)
+    model = _content(histories[0].with_name(MODEL_SPEC), dict, require_facts)
+    judged = sorted(_files(root, METRICS), key=lambda file: file.stat().st_mtime)
     notes: list[str] = []
     figures: dict[str, Any] = {}
     pictures: dict[str, bytes] = {}
@@ -86,7 +85,7 @@ def _pictures(
     modality = str(model.get("preprocessing", {}).get("modality", ""))
     pictures, reasons, n_unknown = {}, {}, 0
     for name in worst:
-        mask, case = folder / real[name] / "mask.nii.gz", known.get(real[name])
+        mask, case = folder / real[name] / MASK, known.get(real[name])
         if case is None or not mask.is_file():
             reasons[name] = "its image is not known here" if case is None else "its mask was not saved"
             n_unknown += case is None
@@ -121,9 +120,9 @@ def _known_cases(
         lists = [evaluation_datalist(path, "", "all") for path in datasets]
         segments = {name: number for each in lists for name, number in each.segments.items()}
         return {case["case"]: case for each in lists for case in each.validation}, segments or None
-    if not (folder / CASES).is_file():
+    if not (folder / DATALIST).is_file():
         return {}, None
-    listed = _content(folder / CASES, dict, require_cases)
+    listed = _content(folder / DATALIST, dict, require_cases)
     know_listed(listed.get("validation", []))
     cases = {case["case"]: case for case in listed.get("validation", []) if Path(case["image"]).exists()}
     return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.get("segments") or None

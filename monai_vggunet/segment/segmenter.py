@@ -21,6 +21,7 @@ from monai_vggunet.data.datalist import Case
 from monai_vggunet.errors import ClickError
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
+from monai_vggunet.layout import spec_beside
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
 from monai_vggunet.transforms import (
@@ -100,7 +101,7 @@ class Segmenter:
         probabilities: bool = False,
     ) -> None:
         weights = Path(model)
-        self.spec: ModelSpec = load_model_spec(weights.with_suffix(".json"))
+        self.spec: ModelSpec = load_model_spec(spec_beside(weights))
         self.spec.require_weights(weights)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.probabilities = probabilities

@@ -25,8 +25,9 @@ from monai_vggunet.atomic_files import atomic_path, sha256_of_file
 from monai_vggunet.data import is_on
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.layout import LAST, MODEL, PREVIOUS
 from monai_vggunet.training.model_files import save_model, torch_save, unwrapped
-from monai_vggunet.training.run_folder import LAST, MODEL, PREVIOUS, read_last, remove_leftovers, set_aside
+from monai_vggunet.training.run_folder import read_last, remove_leftovers, set_aside
 from monai_vggunet.training.run_settings import changed_settings, settings_digest
 
 __all__ = ["RunCheckpoint"]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monai_vggunet.atomic_files import write_json
+from monai_vggunet.layout import METRICS
 from monai_vggunet.privacy import keep_names, shown_case, write_down
 from monai_vggunet.training.metrics import class_means
 
@@ -52,7 +53,7 @@ class EvaluationReportHandler:
             },
         }
         write_down((case, "") for case in self.cases)
-        write_json(self.output_dir / "metrics.json", content)
+        write_json(self.output_dir / METRICS, content)
         table = Table(title=f"{len(self.cases)} cases, mean over cases")
         table.add_column("class")
         for name in means:

@@ -19,8 +19,8 @@ from torch import nn
 from monai_vggunet.atomic_files import atomic_path, sha256_of_file
 from monai_vggunet.data.model_spec import ModelSpec, load_model_spec
 from monai_vggunet.errors import ModelMismatchError
+from monai_vggunet.layout import MODEL, MODEL_SPEC
 from monai_vggunet.names import is_utf_8
-from monai_vggunet.training.run_folder import MODEL, SPEC
 
 __all__ = ["load_weights", "log_weights", "save_model", "torch_save", "unwrapped"]
 
@@ -38,7 +38,7 @@ def save_model(network: nn.Module, spec: ModelSpec, folder: str | os.PathLike[st
     Raises:
         OutputWriteError: nothing was replaced.
     """
-    model, description = Path(folder) / MODEL, Path(folder) / SPEC
+    model, description = Path(folder) / MODEL, Path(folder) / MODEL_SPEC
     former = []
     if model.is_file() and description.is_file():
         with suppress(ModelMismatchError):  # a damaged description is replaced by a whole one

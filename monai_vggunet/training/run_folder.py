@@ -13,12 +13,11 @@ import torch
 
 from monai_vggunet.atomic_files import atomic_path, remove_stale_temporaries
 from monai_vggunet.errors import ModelMismatchError, OutputWriteError
+from monai_vggunet.layout import DATALIST, HISTORY, LAST, MODEL, MODEL_SPEC, PREVIOUS
 
-__all__ = ["LAST", "MODEL", "PREVIOUS", "SPEC", "read_last", "remove_leftovers", "set_aside"]
+__all__ = ["read_last", "remove_leftovers", "set_aside"]
 
-MODEL, SPEC, LAST = "model.pt", "model.json", "last.pt"
-COMPANIONS = ("datalist.json", "history.json")  # of the same run, written beside them by others
-PREVIOUS = "previous"
+COMPANIONS = (DATALIST, HISTORY)  # of the same run, written beside them by others
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def set_aside(folder: Path, keep_model: bool = False) -> None:
     Raises:
         OutputWriteError: they cannot be moved.
     """
-    old = [folder / name for name in (MODEL, SPEC, LAST) if (folder / name).exists()]
+    old = [folder / name for name in (MODEL, MODEL_SPEC, LAST) if (folder / name).exists()]
     if not old:
         return
     old += [folder / name for name in COMPANIONS if (folder / name).exists()]
@@ -61,7 +60,7 @@ def set_aside(folder: Path, keep_model: bool = False) -> None:
             keep = keep.with_name(f"{keep.name}-2")
         keep.mkdir(parents=True)
         for path in old:
-            if keep_model and path.name in (MODEL, SPEC):
+            if keep_model and path.name in (MODEL, MODEL_SPEC):
                 with atomic_path(keep / path.name) as temporary:
                     shutil.copyfile(path, temporary)
             else:
@@ -73,5 +72,5 @@ def set_aside(folder: Path, keep_model: bool = False) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that a killed run left of its own files."""
-    for name in (MODEL, SPEC, LAST, *COMPANIONS):
+    for name in (MODEL, MODEL_SPEC, LAST, *COMPANIONS):
         remove_stale_temporaries(folder / name)

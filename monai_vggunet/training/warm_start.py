@@ -13,6 +13,7 @@ from monai_vggunet.data import ModelSpec, load_model_spec
 from monai_vggunet.data.model_spec import UNSEEN
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ModelMismatchError
+from monai_vggunet.layout import spec_beside
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training.model_files import load_weights
 
@@ -58,7 +59,7 @@ def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str
     if model is None:
         return network
     path = Path(model)
-    former = load_model_spec(path.with_suffix(".json"))
+    former = load_model_spec(spec_beside(path))
     former.require_weights(path)
     if former.class_names != spec.class_names:
         raise ModelMismatchError(f"{path} knows the classes {former.class_names}, expected {spec.class_names}")

@@ -31,6 +31,7 @@ from monai_vggunet.annotation.server.retraining_task import RetrainingTask
 from monai_vggunet.annotation.server.segmentation_task import SegmentationTask
 from monai_vggunet.annotation.server.uncertainty import UncertaintyScoring, UncertaintyStrategy
 from monai_vggunet.data import load_model_spec
+from monai_vggunet.layout import CONFIGS, METADATA, MODEL, MODELS, spec_beside
 
 __all__ = ["VGGUNetLabelApp"]
 
@@ -49,8 +50,8 @@ class VGGUNetLabelApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.model_name = str(conf["models"])
         self.bundle = Path(app_dir) / "model" / self.model_name
-        self.model = self.bundle / "models" / "model.pt"
-        metadata = json.loads((self.bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        self.model = self.bundle / MODELS / MODEL
+        metadata = json.loads((self.bundle / CONFIGS / METADATA).read_text(encoding="utf-8"))
         hide_studies(Path(app_dir).resolve().parent, studies)  # also in the processes that train and score
         super().__init__(app_dir, studies, conf, "monai-vggunet", metadata["description"], __version__)
         self._datastore.model = self.model  # type: ignore[attr-defined]
@@ -81,7 +82,7 @@ class VGGUNetLabelApp(MONAILabelApp):
         """Return the tasks of `/infer`."""
         automatic = SegmentationTask(self.model, self.description)
         tasks: dict[str, InferTask] = {self.model_name: automatic}
-        if load_model_spec(self.model.with_suffix(".json")).preprocessing.n_guidance:
+        if load_model_spec(spec_beside(self.model)).preprocessing.n_guidance:
             tasks[f"{self.model_name}_clicks"] = ClickTask(automatic)
         return tasks
 
@@ -106,7 +107,7 @@ class VGGUNetLabelApp(MONAILabelApp):
                 uri = store.get_image_uri(image)
                 if not uri or not os.path.exists(uri):
                     raise refuse(NOT_FOUND, f"there is no study {image!r}: it was renamed, deleted or never here")
-            described, names = request.get("label_info"), load_model_spec(self.model.with_suffix(".json")).class_names
+            described, names = request.get("label_info"), load_model_spec(spec_beside(self.model)).class_names
             if described:
                 descriptions_of([], described, names)  # a malformed one is refused before anything is computed
             result = super().infer(request, datastore)

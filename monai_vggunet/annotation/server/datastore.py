@@ -15,11 +15,11 @@ from monailabel.datastore.local import LocalDatastore
 
 from monai_vggunet.annotation.front.values import is_name
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, CONFLICT, NOT_FOUND, refusals_as_answers, refuse
-from monai_vggunet.annotation.submissions import HISTORY, fitted_label, keep_version
+from monai_vggunet.annotation.submissions import fitted_label, keep_version
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.errors import LabelContentError
-from monai_vggunet.layout import results_among
+from monai_vggunet.layout import LABEL_HISTORY, results_among, spec_beside
 from monai_vggunet.names import listed, readable
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.privacy import know_cases, know_names
@@ -81,14 +81,14 @@ class CheckedLabels(LocalDatastore):
             if not image or not os.path.exists(image):
                 raise refuse(NOT_FOUND, f"the study {study!r} is gone: its label is not stored")
             assert self.model is not None  # set by the app
-            spec = load_model_spec(self.model.with_suffix(".json"))
+            spec = load_model_spec(spec_beside(self.model))
             array, affine = fitted_label(label, image, spec.class_names, said.get("label_info"))
             # The file's numbers are the model's from here on.
             said["label_info"] = [{"name": name, "idx": n} for n, name in enumerate(spec.class_names) if n]
             # Who sent it, and whatever plain values a client adds; a PACS' identifiers stay out of the history.
             note = {key: value for key, value in said.items() if key == "client_id" and isinstance(value, PLAIN)}
             note |= {"tag": str(getattr(tag, "value", tag)), "model": spec.weights_sha256}
-            keep_version(Path(self._datastore_path) / HISTORY, study, array, affine, note)
+            keep_version(Path(self._datastore_path) / LABEL_HISTORY, study, array, affine, note)
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "label.nii.gz"
                 write_mask(file, array, affine)

@@ -25,6 +25,7 @@ from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, ref
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.errors import VGGUNetError
+from monai_vggunet.layout import SEG, spec_beside
 from monai_vggunet.outputs import Classes
 from monai_vggunet.pacs.listing import SERIES, STUDY
 from monai_vggunet.transforms import loading
@@ -133,10 +134,10 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
     def _send(self, image_id: str, file: str) -> str:
         """Send a label as DICOM SEG; return its SeriesInstanceUID."""
         assert self.model is not None  # set by the app
-        spec = load_model_spec(self.model.with_suffix(".json"))
+        spec = load_model_spec(spec_beside(self.model))
         classes = Classes(spec.class_names, spec.class_codes)
         with tempfile.TemporaryDirectory() as folder:
-            target = Path(folder) / "seg.dcm"
+            target = Path(folder) / SEG
             series = Path(self._datastore.image_path()) / image_id
             label_to_seg(file, series, target, classes, spec.weights_sha256)
             try:
@@ -180,7 +181,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
 
     def _segments(self) -> dict[str, int]:
         assert self.model is not None  # set by the app
-        names = load_model_spec(self.model.with_suffix(".json")).class_names
+        names = load_model_spec(spec_beside(self.model)).class_names
         return {name: number for number, name in enumerate(names) if number > 0}
 
 

@@ -16,6 +16,7 @@ from monai_vggunet.annotation.lock import held_alone
 from monai_vggunet.annotation.server.segmentation_task import device_of
 from monai_vggunet.annotation.training_stats import note_start, training_stats
 from monai_vggunet.errors import ConfigurationError, show_refusals_last
+from monai_vggunet.layout import MODELS, TRAINING
 
 __all__ = ["RetrainingTask"]
 
@@ -49,7 +50,7 @@ class RetrainingTask(BundleTrainTask):
         """Return what clients show as bars; asked in the server's own process."""
         bundle = Path(self.bundle_path)
         running = next((process.pid for process in processes("train").copy().values()), None)
-        return training_stats(bundle / "models", bundle / "training", running)
+        return training_stats(bundle / MODELS, bundle / TRAINING, running)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train until it is done; runs in a process of its own.
@@ -68,7 +69,7 @@ class RetrainingTask(BundleTrainTask):
         # The bundle's config takes it: a text that begins with "$" would be code there.
         fixed |= {"model": request["model"], "device": device_of(request.get("device") or "cpu")}
         with held_alone(Path(self.bundle_path) / LOCK, TRAINING_ALREADY):
-            note_start(Path(self.bundle_path) / "training", asked["max_epochs"])
+            note_start(Path(self.bundle_path) / TRAINING, asked["max_epochs"])
             return super().__call__(asked | fixed, datastore)
 
     def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:

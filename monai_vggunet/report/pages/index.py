@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from monai_vggunet.case_record import DONE, CaseRecord
-from monai_vggunet.layout import REPORT, SHEET
+from monai_vggunet.layout import INDEX, REPORT, SHEET
 from monai_vggunet.outputs.class_colors import hex_color
 from monai_vggunet.privacy import has_form_of_pseudonym, shown_case, shows_phi
 from monai_vggunet.report.pages.links import link_pages, linked_page
@@ -37,8 +37,8 @@ def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str,
     rows.sort(key=lambda row: (not row["error"], not row["flags"], row["case"]))
     n_failed = sum(bool(row["error"]) for row in rows)
     n_flagged = sum(bool(row["flags"]) for row in rows)
-    write_page(root / "index.html", "index.html", rows=rows, n_failed=n_failed, n_flagged=n_flagged)
-    return root / "index.html"
+    write_page(root / INDEX, "studies.html", rows=rows, n_failed=n_failed, n_flagged=n_flagged)
+    return root / INDEX
 
 
 def _row(root: Path, name: str, record: CaseRecord) -> dict[str, Any]:
