@@ -7,8 +7,11 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from monai_vggunet._version import __version__
+
 __all__ = [
     "FLAG",
+    "FORMAT_VERSION",
     "MOST_COUNTED",
     "Rule",
     "also",
@@ -19,9 +22,12 @@ __all__ = [
     "require_object",
     "several",
     "text",
+    "versioned",
     "whole",
+    "without_version",
 ]
 
+FORMAT_VERSION = "format_version"  # of a file: what its fields are and mean; stands first in it
 MOST_COUNTED = 1 << 53  # of cases, voxels, ...: whole numbers that JSON's readers agree on
 
 _repr = reprlib.Repr()
@@ -92,6 +98,36 @@ def _kind(value: Any) -> str:
 
 def _expected(rule: Any) -> str:
     return rule.expected if isinstance(rule, Rule) else "an object"
+
+
+def versioned(content: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """Return what to write: an object that begins with the version of its form."""
+    return {FORMAT_VERSION: version, **content}
+
+
+def without_version(content: Any, newest: int) -> Any:
+    """Return an object without the version of its form; one without any was written before there were versions.
+
+    Args:
+        content: as JSON gives it.
+        newest: the version that this program writes; it reads all up to it.
+
+    Raises:
+        ValueError: it is of a later version, or of none that there can be.
+
+    Example:
+        >>> without_version({"format_version": 1, "epochs": []}, newest=1)
+        {'epochs': []}
+    """
+    if not isinstance(content, Mapping) or FORMAT_VERSION not in content:
+        return content
+    version = content[FORMAT_VERSION]
+    if not whole(1, newest).holds(version):
+        raise ValueError(
+            f"{FORMAT_VERSION} is {_quoted(version)}; monai-vggunet {__version__} reads versions up to {newest}, and a "
+            "later one wrote this"
+        )
+    return {name: value for name, value in content.items() if name != FORMAT_VERSION}
 
 
 def whole(least: int, most: int = MOST_COUNTED) -> Rule:

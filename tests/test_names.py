@@ -20,7 +20,6 @@ from tiny_model import write_tiny_model
 
 from monai_vggunet.atomic_files import atomic_path, write_json
 from monai_vggunet.cli.main import main
-from monai_vggunet.data import read_datalist
 from monai_vggunet.data.datalist import Datalist, load_datalist
 from monai_vggunet.names import ReadableFormatter, folder_name, listed, listed_by_reason, readable, readable_lines
 from monai_vggunet.segment.archive import Segmenter, segment
@@ -203,9 +202,9 @@ def test_cases_of_any_name_are_listed_for_training_and_found_again(tmp_path: Pat
         write_volume(tmp_path / "images" / f"{name}.nii.gz")
         write_volume(tmp_path / "labels" / f"{name}.nii.gz")
     cases = load_datalist(tmp_path)
-    cases.save(tmp_path / "datalist.json")
-    assert isinstance(read_datalist(tmp_path / "datalist.json"), Datalist)
-    assert read_datalist(tmp_path / "datalist.json") == cases
+    cases.write(tmp_path / "datalist.json")
+    assert isinstance(Datalist.read(tmp_path / "datalist.json"), Datalist)
+    assert Datalist.read(tmp_path / "datalist.json") == cases
     assert {Path(case["image"]).exists() for case in [*cases.training, *cases.validation]} == {True}
     for case in cases.training:
         case["case"].encode("utf-8")

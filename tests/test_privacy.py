@@ -25,7 +25,7 @@ from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
 from monai_vggunet.cli.main import app
-from monai_vggunet.data import compute_fingerprint, load_datalist, read_datalist
+from monai_vggunet.data import Datalist, compute_fingerprint, load_datalist
 from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
 from monai_vggunet.privacy import known_names, private_traceback, protect_logs, redact, show_phi
@@ -288,9 +288,9 @@ def test_a_case_that_lies_elsewhere_names_nobody(how: str, elsewhere: tuple[Path
     listed = load_datalist(data)
     if how == "list":
         cases = [case | {"image": str(series)} for case in listed.training]
-        replace(listed, training=cases, validation=cases).save(tmp_path / "datalist.json")
+        replace(listed, training=cases, validation=cases).write(tmp_path / "datalist.json")
         known_names._known = known_names.KnownNames()
-        listed = read_datalist(tmp_path / "datalist.json")
+        listed = Datalist.read(tmp_path / "datalist.json")
     with pytest.raises(VGGUNetError, match=MARK) as refused:
         compute_fingerprint(listed, loading())
     assert leaks(private_traceback(refused.value)) == set()

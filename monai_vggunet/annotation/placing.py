@@ -14,7 +14,7 @@ from typing import Any
 from monai_vggunet.annotation.app_code import CODE, READ_ONLY, place_code
 from monai_vggunet.annotation.front.values import is_name
 from monai_vggunet.atomic_files import atomic_path, write_json
-from monai_vggunet.data import ModelSpec, load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.engines.export_files import engine_files
 from monai_vggunet.layout import (
@@ -102,11 +102,11 @@ def place_bundle(model_dir: str | os.PathLike[str], model: str | os.PathLike[str
     if not is_name(name) or "#" in str(Path(model_dir).resolve() / name):
         raise ConfigurationError(f"a model called {name!r} makes no folder in {model_dir}: choose a plain word")
     bundle, source = Path(model_dir) / name, Path(model)
-    spec = load_model_spec(spec_beside(source))
+    spec = ModelSpec.read(spec_beside(source))
     spec.require_weights(source)
     placed = bundle / MODELS / MODEL
     if placed.is_file():
-        spec = load_model_spec(spec_beside(placed))
+        spec = ModelSpec.read(spec_beside(placed))
         spec.require_weights(placed)
         _log.info("%s holds a model already, which is kept; remove the folder to place another", bundle)
     else:

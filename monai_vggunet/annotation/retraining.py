@@ -13,17 +13,17 @@ from typing import Any
 from ignite.engine import Engine
 
 from monai_vggunet.atomic_files import PRIVATE, sha256_of_file, write_json
-from monai_vggunet.data import Datalist, load_model_spec
+from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import DATALIST, HISTORY, LAST, MODEL, MODEL_SPEC, RETRAININGS
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import RunCheckpoint, load_weights, save_model
+from monai_vggunet.training.metrics import MEAN_DICE
 
 __all__ = ["Retraining"]
 
 LEFT_BEHIND = (MODEL, MODEL_SPEC, LAST, HISTORY, DATALIST)
-METRIC = "val_mean_dice"
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Retraining:
             (self.ckpt_dir / name).unlink(missing_ok=True)
         self.evaluator.run()
         state: Any = self.evaluator.state
-        self.before = float(state.metrics[METRIC])
+        self.before = float(state.metrics[MEAN_DICE])
         # Epoch 0 is the model as it was; -1 lets any model be the best: where no class was there to compare (NaN).
         state.best_metric, state.best_metric_epoch = self.before, -1 if math.isnan(self.before) else 0
         _log.info("the model in use reaches a mean Dice of %.4f on the validation cases", self.before)
@@ -96,7 +96,7 @@ class Retraining:
 
 def _replace(model_dir: Path, trained: Path) -> str:
     """Archive the model in use and put the trained one in its place; return the archive's name."""
-    spec = load_model_spec(trained / MODEL_SPEC)
+    spec = ModelSpec.read(trained / MODEL_SPEC)
     spec.require_weights(trained / MODEL)
     archive = model_dir / "archive" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     archive.mkdir(parents=True, exist_ok=True)

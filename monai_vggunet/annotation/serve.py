@@ -20,7 +20,7 @@ from monai_vggunet.annotation.app_code import CODE, require_apart
 from monai_vggunet.annotation.front.redaction import hide_studies, redact_logs
 from monai_vggunet.annotation.lock import held_alone
 from monai_vggunet.annotation.placing import DEFAULT_NAME, place_app
-from monai_vggunet.data import load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.errors import ConfigurationError, VGGUNetError
 from monai_vggunet.layout import MODEL, MODELS, spec_beside
 from monai_vggunet.privacy import know_input, tell
@@ -62,7 +62,7 @@ def server_environment(
     the server is `access` alone.
     """
     app = Path(app_dir).resolve()
-    modality = load_model_spec(spec_beside(app / "model" / name / MODELS / MODEL)).preprocessing.modality
+    modality = ModelSpec.read(spec_beside(app / "model" / name / MODELS / MODEL)).preprocessing.modality
     compat = Path(monai_vggunet.annotation.compat.__file__).parent
     package = Path(monai_vggunet.__file__).parents[1]
     environment = {
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             know_input(given.studies)
         studies = _studies(given.studies)
         app = Path(given.app).resolve()
-        load_model_spec(spec_beside(given.model))
+        ModelSpec.read(spec_beside(given.model))
         settings = [os.environ.get(name) for name in ("MONAI_LABEL_DICOMWEB_CACHE_PATH", "MONAI_LABEL_SESSION_PATH")]
         require_apart(app, [place for place in (studies, *settings) if place and not place.startswith(WEB)])
         with held_alone(app / LOCK, f"another server runs on {app}: end it, or name another folder with --app"):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.atomic_files import write_json
+from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import HISTORY, RETRAININGS
+from monai_vggunet.training.history import History
+from monai_vggunet.training.metrics import MEAN_DICE
 
 __all__ = ["note_start", "training_stats"]
 
-METRIC = "val_mean_dice"
 START = "start.json"
 LARGEST = 1e9  # epochs or seconds
 
@@ -39,14 +41,14 @@ def training_stats(
         of nothing. What a damaged file lacks counts as missing: figures to look at are no reason to answer nothing.
     """
     start = _read(Path(ckpt_dir) / START, dict) or {}
-    rows = _rows(Path(ckpt_dir) / HISTORY)
+    rows = _curve(Path(ckpt_dir) / HISTORY)
     if process is not None and start.get("process") != process:  # it has not come to its first line yet
         start, rows = {}, []
     last = rows[-1] if rows else {}
     total_epochs = int(_number(start.get("total_epochs"), 1))
     stats: dict[str, Any] = {"epoch": int(_number(last.get("epoch"), 0)), "total_epochs": max(1, total_epochs)}
     if process is not None and rows:
-        known = [row.get(METRIC) for row in rows]
+        known = [row.get(MEAN_DICE) for row in rows]
     else:
         run = (_rows(Path(model_dir) / RETRAININGS) or [{}])[-1]
         known = [run.get("mean_dice_before"), run.get("mean_dice_after")]
@@ -70,6 +72,14 @@ def _read(path: Path, kind: type) -> Any:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     return [row for row in _read(path, list) or [] if isinstance(row, dict)]
+
+
+def _curve(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a training run's curve; none where it is missing or damaged."""
+    try:
+        return History.read(path).epochs
+    except DatasetError:
+        return []
 
 
 def _number(value: Any, default: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monai_vggunet.data.cases import annotated_cases, image_cases
-from monai_vggunet.data.datalist import Datalist, evaluation_datalist, load_datalist, read_datalist
+from monai_vggunet.data.datalist import Datalist, evaluation_datalist, load_datalist
 from monai_vggunet.data.fingerprint import Fingerprint, class_weights, compute_fingerprint
 from monai_vggunet.data.model_spec import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
@@ -31,7 +31,6 @@ __all__ = [
     "load_model_spec",
     "plan_batch_size",
     "plan_model",
-    "read_datalist",
     "spacing_of",
     "stack_axis",
 ]

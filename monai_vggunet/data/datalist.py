@@ -7,7 +7,7 @@ import os
 import random
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.data.cases import LONGEST_LIST, Case, annotated_cases
@@ -15,16 +15,28 @@ from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.dicom.annotations.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
-from monai_vggunet.json_rules import MOST_COUNTED, Rule, also, mapping, require_object, several, whole
+from monai_vggunet.json_rules import (
+    MOST_COUNTED,
+    Rule,
+    also,
+    mapping,
+    require_object,
+    several,
+    versioned,
+    whole,
+    without_version,
+)
 from monai_vggunet.privacy import know_listed, protect_logs, write_down
 
-__all__ = ["Datalist", "evaluation_datalist", "load_datalist", "read_datalist"]
+__all__ = ["Datalist", "evaluation_datalist", "load_datalist"]
 
 # How data sets name the contrasts of one modality, which DICOM calls MR.
 MR_NAMES = ("MRI", "T1", "T2", "FLAIR", "ADC", "DWI", "SWI")
 
 _NAME = Rule("text", lambda value: isinstance(value, str))
-_CASE = also(mapping(_NAME, 64), "with 'image' and 'label'", lambda case: {"image", "label"} <= case.keys())
+_CASE = also(
+    mapping(_NAME, 64), "with 'image', 'label' and 'case'", lambda case: {"image", "label", "case"} <= case.keys()
+)
 _CASES = several(_CASE, 0, MOST_COUNTED)
 _FIELDS: dict[str, Any] = {
     "training": _CASES,
@@ -40,9 +52,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Datalist:
-    """The cases of a training run: who trains, who validates, and what the labels mean.
+    """The cases of a training run: who trains, who validates, and what the labels mean; content of `datalist.json`.
 
     Attributes:
+        FORMAT: version of what the file's fields are and mean.
         training, validation: cases as dictionaries with `image`, `label`, `case` and `patient`.
         class_names: name of every class number, background first; empty when the data set does not say.
         modality: `CT`, `MR`, ... as the data set states it; empty when it does not.
@@ -52,6 +65,8 @@ class Datalist:
             `resolve_class_codes`.
     """
 
+    FORMAT: ClassVar[int] = 1
+
     training: list[Case]
     validation: list[Case]
     class_names: list[str] = field(default_factory=list)
@@ -59,13 +74,38 @@ class Datalist:
     segments: dict[str, int] = field(default_factory=dict)
     class_codes: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the split as JSON, which its owner alone may read; under `torchrun` call it on one process alone.
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], remedy: str = "pass --dataset_dir") -> Datalist:
+        """Read `datalist.json`, as a training run writes it beside its model; names of files need not be UTF-8.
+
+        Args:
+            path: the file.
+            remedy: what helps besides restoring the file, for the error.
+
+        Raises:
+            DatasetError: missing, or of another form.
+        """
+        try:
+            content = without_version(read_json(path, LONGEST_LIST, errors="surrogateescape"), cls.FORMAT)
+            require_object(content, _FIELDS, ("training", "validation"), quoting=False)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{path} is no list of cases as training writes it ({error}): restore it, or {remedy}"
+            ) from error
+        listed = cls(**content)
+        know_listed([*listed.training, *listed.validation])
+        return listed
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write `datalist.json`, which its owner alone may read; under `torchrun` call it on one process alone.
 
         The pseudonyms of the cases are written down too, see `keep_names`.
+
+        Raises:
+            OutputWriteError: the folder cannot be written, or the disk is full.
         """
         write_down((case["case"], case["image"]) for case in (*self.training, *self.validation))
-        write_json(path, asdict(self), PRIVATE)
+        write_json(path, versioned(asdict(self), self.FORMAT), PRIVATE)
 
 
 def load_datalist(
@@ -111,22 +151,6 @@ def load_datalist(
     return Datalist(training, validation, *_meaning(description))
 
 
-def read_datalist(path: str | os.PathLike[str]) -> Datalist:
-    """Read `datalist.json`, as a training run writes it beside its model.
-
-    Raises:
-        DatasetError: missing, or of another form.
-    """
-    try:
-        listed = Datalist(**_listed(path))
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} is no list of cases as training writes it ({error}): restore it, or pass --dataset_dir"
-        ) from error
-    know_listed([*listed.training, *listed.validation])
-    return listed
-
-
 def evaluation_datalist(
     dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str], split: str = "unseen"
 ) -> Datalist:
@@ -146,7 +170,8 @@ def evaluation_datalist(
     cases, description = annotated_cases(dataset_dir)
     known: set[str] = set()
     if split == "unseen" and Path(split_file).is_file():
-        known = _trained_on(Path(split_file))
+        listed = Datalist.read(split_file, "pass --split all")
+        known = {case["image"] for case in listed.training} - {case["image"] for case in listed.validation}
     elif split not in ("unseen", "all"):
         raise DatasetError(f"split is {split!r}; expected 'unseen' or 'all'")
     chosen = [case for case in cases if case["image"] not in known]
@@ -157,25 +182,6 @@ def evaluation_datalist(
         )
     _log.info("judging %d cases; %d that the model was trained on are left out", len(chosen), len(cases) - len(chosen))
     return Datalist(chosen, chosen, *_meaning(description))
-
-
-def _trained_on(split_file: Path) -> set[str]:
-    """Return the images that `datalist.json` trains on and does not validate on."""
-    try:
-        listed = _listed(split_file)
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{split_file} is no list of cases as training writes it ({error}): restore it, or pass --split all"
-        ) from error
-    images = {split: {case["image"] for case in listed[split]} for split in ("training", "validation")}
-    return images["training"] - images["validation"]
-
-
-def _listed(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the content of `datalist.json`; names of files need not be UTF-8."""
-    content = read_json(path, LONGEST_LIST, errors="surrogateescape")
-    require_object(content, _FIELDS, ("training", "validation"), quoting=False)
-    return content
 
 
 def _split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tuple[list[Case], list[Case]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from monai_vggunet._version import __version__
 from monai_vggunet.atomic_files import sha256_of_file, write_json
@@ -17,6 +17,7 @@ from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
 from monai_vggunet.data.model_limits import AXCODES, CHANNEL_MODES, PICTURE_PLANE, require_honest
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
 from monai_vggunet.json_files import read_json
+from monai_vggunet.json_rules import versioned, without_version
 
 __all__ = ["AXCODES", "UNSEEN", "ModelSpec", "Preprocessing", "load_model_spec", "require_usable"]
 
@@ -98,6 +99,7 @@ class ModelSpec:
     """The content of `model.json`.
 
     Attributes:
+        FORMAT: version of what the file's fields are and mean.
         network: arguments of `VGG16UNet`.
         preprocessing: see `Preprocessing`.
         class_names: name of each mask value, background first.
@@ -109,6 +111,8 @@ class ModelSpec:
         accepted_sha256: hashes that fit; for the moment between two renames it holds the former one too.
         versions: of the software that trained it.
     """
+
+    FORMAT: ClassVar[int] = 1
 
     network: dict[str, Any]
     preprocessing: Preprocessing
@@ -126,9 +130,38 @@ class ModelSpec:
         content = {"network": self.network, "preprocessing": asdict(self.preprocessing), "classes": self.class_names}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `model.json`, whole or not at all."""
-        write_json(path, asdict(self))
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> ModelSpec:
+        """Read `model.json`.
+
+        Raises:
+            ModelMismatchError: missing, no JSON, or not as training writes it (see `require_honest`).
+        """
+        source = Path(path)
+        if not source.is_file():
+            raise ModelMismatchError(
+                f"{source} is missing: a model.pt is used together with the model.json that training wrote beside it"
+            )
+        try:
+            content = without_version(read_json(source, LONGEST_FILE), cls.FORMAT)
+            require_honest(content)
+            spec = _spec_of(content)
+        except (ValueError, OSError, RecursionError) as error:
+            reason = str(error)[:LONGEST_REASON]
+            raise ModelMismatchError(
+                f"{source} is no model.json of this version ({__version__}): {reason}. Train again, or use the version "
+                "of monai-vggunet that wrote it"
+            ) from error
+        _require_consistent(spec, source)
+        return spec
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write `model.json`, whole or not at all.
+
+        Raises:
+            OutputWriteError: the folder cannot be written, or the disk is full.
+        """
+        write_json(path, versioned(asdict(self), self.FORMAT))
 
     def require_weights(self, weights: str | os.PathLike[str]) -> None:
         """Make sure that the weights file is the one this specification was written for.
@@ -154,7 +187,7 @@ class ModelSpec:
 
 
 def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | None = None) -> ModelSpec:
-    """Read `model.json`.
+    """Read `model.json`, in a bundle that may not have been trained yet.
 
     Args:
         path: the file.
@@ -163,27 +196,9 @@ def load_model_spec(path: str | os.PathLike[str], template: Mapping[str, Any] | 
             weights, so nothing can be segmented with it.
 
     Raises:
-        ModelMismatchError: missing without a template, no JSON, or not as training writes it (see `require_honest`).
+        ModelMismatchError: see `ModelSpec.read`; or the template describes no network of ours.
     """
-    source = Path(path)
-    if not source.is_file():
-        if template is not None:
-            return _of_template(template)
-        raise ModelMismatchError(
-            f"{source} is missing: a model.pt is used together with the model.json that training wrote beside it"
-        )
-    try:
-        content = read_json(source, LONGEST_FILE)
-        require_honest(content)
-        spec = _spec_of(content)
-    except (ValueError, OSError, RecursionError) as error:
-        reason = str(error)[:LONGEST_REASON]
-        raise ModelMismatchError(
-            f"{source} is no model.json of this version ({__version__}): {reason}. Train again, or use the version of "
-            "monai-vggunet that wrote it"
-        ) from error
-    _require_consistent(spec, source)
-    return spec
+    return ModelSpec.read(path) if template is None or Path(path).is_file() else _of_template(template)
 
 
 def require_usable(spec: ModelSpec) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.fingerprint import Fingerprint
-from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, load_model_spec, require_usable
+from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, require_usable
 from monai_vggunet.data.switches import is_on
 from monai_vggunet.layout import spec_beside
 from monai_vggunet.memory import available_memory
@@ -77,7 +77,7 @@ def plan_model(
             preprocessing = preprocessing.overridden({"channels": "neighbors", "n_neighbors": 1})
     arguments = {"batch_norm": True, "decoder_channels": [256, 128, 64, 32], "upsample": "deconv", "dropout": 0.0}
     if start_from is not None:
-        former = load_model_spec(spec_beside(start_from))
+        former = ModelSpec.read(spec_beside(start_from))
         seen = asdict(former.preprocessing)
         preprocessing = preprocessing.overridden({name: seen[name] for name in seen.keys() - UNSEEN})
         arguments |= former.network

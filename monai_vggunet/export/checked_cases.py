@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from monai_vggunet.data import Datalist, annotated_cases, image_cases, load_datalist, read_datalist
+from monai_vggunet.data import Datalist, annotated_cases, image_cases, load_datalist
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.layout import DATALIST
@@ -50,4 +50,4 @@ def _of_training(model_file: str | os.PathLike[str]) -> Datalist:
             f"{path} is missing, so the cases that the model was trained on are unknown: pass --dataset_dir with "
             "cases like them"
         )
-    return read_datalist(path)
+    return Datalist.read(path)

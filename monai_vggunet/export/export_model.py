@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from monai_vggunet.atomic_files import sha256_of_file, write_json
-from monai_vggunet.data import load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.export.formats import WRITERS, Logits
@@ -67,7 +67,7 @@ def export_model(
         raise ConfigurationError(
             f"the path {weights} is not UTF-8, and libraries write to no other: rename or move the folder"
         )
-    spec = load_model_spec(spec_beside(weights))
+    spec = ModelSpec.read(spec_beside(weights))
     spec.require_weights(weights)
     network = load_weights(VGG16UNet(**spec.network), weights, torch.device("cpu")).eval()
     few = cases[:CHECKED_SLICES]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from monai_vggunet.atomic_files import write_json
-from monai_vggunet.data import Datalist, ModelSpec, load_model_spec
+from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import EngineUnavailableError, ExportError, LabelContentError
 from monai_vggunet.export.formats import quiet, save_openvino
@@ -69,7 +69,7 @@ def quantize_model(
     """
     nncf = import_nncf()
     weights = Path(model_file)
-    spec = load_model_spec(spec_beside(weights))
+    spec = ModelSpec.read(spec_beside(weights))
     spec.require_weights(weights)
     network = load_weights(VGG16UNet(**spec.network), weights, torch.device("cpu")).eval()
     calibration, validation = _slices(datalist, spec, reader_options)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from monai_vggunet.data import Datalist, ModelSpec, evaluation_datalist
 from monai_vggunet.data.cases import Case
-from monai_vggunet.data.datalist import evaluation_datalist
 from monai_vggunet.errors import DatasetError, VGGUNetError
-from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import DATALIST, HISTORY, MASK, METRICS, MODEL_SPEC, REPORT
-from monai_vggunet.privacy import keep_names, know_listed, reveal, shown_case
+from monai_vggunet.privacy import keep_names, reveal, shown_case
 from monai_vggunet.report.pages.display_view import display_view
 from monai_vggunet.report.pages.training import mistaken_slice, worst_first, write_training_report
-from monai_vggunet.report.run_forms import require_cases, require_curve, require_facts, require_figures
 from monai_vggunet.report.sources import read_case, read_mask
+from monai_vggunet.training import Evaluation, History
 
 __all__ = ["is_training_run", "report_training"]
 
@@ -38,51 +37,54 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
 
     Raises:
         DatasetError: a file is damaged, or several runs lie there.
+        ModelMismatchError: `model.json` is damaged.
         OutputWriteError: the folder cannot be written.
     """
     root = Path(folder)
     histories = _files(root, HISTORY)
     if len(histories) != 1:
         raise DatasetError(f"{root} holds {len(histories)} files {HISTORY}; expected one training run: name its folder")
-    history = _content(histories[0], list, require_curve)
-    model = _content(histories[0].with_name(MODEL_SPEC), dict, require_facts)
+    history = History.read(histories[0])
+    description = histories[0].with_name(MODEL_SPEC)
+    model = ModelSpec.read(description) if description.is_file() else None
     judged = sorted(_files(root, METRICS), key=lambda file: file.stat().st_mtime)
     notes: list[str] = []
-    figures: dict[str, Any] = {}
+    evaluation = None
     pictures: dict[str, bytes] = {}
     if judged:
         keep_names(judged[-1].parent)
-        figures = _content(judged[-1], dict, require_figures)
-        real = {shown_case(name): name for name in map(reveal, figures.get("per_case", {}))}
-        figures["per_case"] = {shown_case(reveal(name)): each for name, each in figures.get("per_case", {}).items()}
+        evaluation = Evaluation.read(judged[-1])
+        real = {shown_case(name): name for name in map(reveal, evaluation.per_case)}
+        shown = {shown_case(reveal(name)): figures for name, figures in evaluation.per_case.items()}
+        evaluation = replace(evaluation, per_case=shown)
         if len(judged) > 1:
             notes.append(f"Of {len(judged)} evaluations the newest is shown, {judged[-1].parent.name}.")
-        pictures, missing = _pictures(judged[-1].parent, figures["per_case"], real, model, datasets)
+        modality = model.preprocessing.modality if model else ""
+        pictures, missing = _pictures(judged[-1].parent, worst_first(shown), real, modality, datasets)
         notes += missing
     else:
         notes.append("No case was judged yet: run the bundle with evaluate.json for a table of cases and pictures.")
-    return write_training_report(root / REPORT, root.resolve().name, history, model, figures, pictures, notes)
+    return write_training_report(root / REPORT, root.resolve().name, history, model, evaluation, pictures, notes)
 
 
 def _pictures(
     folder: Path,
-    per_case: dict[str, Any],
+    ordered: list[str],
     real: dict[str, str],
-    model: dict[str, Any],
+    modality: str,
     datasets: Sequence[str | os.PathLike[str]],
 ) -> tuple[dict[str, bytes], list[str]]:
     """Return pictures of the worst cases, and what kept others from being shown.
 
     Args:
         folder: of the figures, with the masks.
-        per_case: figures by what a case is called in a page.
+        ordered: what the judged cases are called in a page, the worst first.
         real: name of its folder by what it is called in a page.
-        model: content of `model.json`.
+        modality: of the images.
         datasets: see `report_training`.
     """
     known, segments = _known_cases(folder, datasets)
-    worst = worst_first(per_case)[:N_WORST]
-    modality = str(model.get("preprocessing", {}).get("modality", ""))
+    worst = ordered[:N_WORST]
     pictures, reasons, n_unknown = {}, {}, 0
     for name in worst:
         mask, case = folder / real[name] / MASK, known.get(real[name])
@@ -122,30 +124,11 @@ def _known_cases(
         return {case["case"]: case for each in lists for case in each.validation}, segments or None
     if not (folder / DATALIST).is_file():
         return {}, None
-    listed = _content(folder / DATALIST, dict, require_cases)
-    know_listed(listed.get("validation", []))
-    cases = {case["case"]: case for case in listed.get("validation", []) if Path(case["image"]).exists()}
-    return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.get("segments") or None
+    listed = Datalist.read(folder / DATALIST, "pass --images")
+    cases = {case["case"]: case for case in listed.validation if Path(case["image"]).exists()}
+    return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.segments or None
 
 
 def _files(folder: Path, name: str) -> list[Path]:
     own = folder / name
     return [own] if own.is_file() else sorted(folder.glob(f"*/{name}"))
-
-
-def _content(file: Path, kind: type, require: Callable[[Any], None]) -> Any:
-    if not file.is_file():
-        return kind()
-    try:
-        content = read_json(file, errors="surrogateescape")
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} is no readable JSON ({error}): restore it, or train or evaluate anew") from error
-    if not isinstance(content, kind):
-        raise DatasetError(
-            f"{file} holds a {type(content).__name__}; expected a {kind.__name__}, as the bundle writes it"
-        )
-    try:
-        require(content)
-    except ValueError as error:
-        raise DatasetError(f"{file} is not as the bundle writes it: {error}; restore it, or train anew") from error
-    return content

@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from torch import nn
 
-from monai_vggunet.data import ModelSpec, load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.errors import ClickError
@@ -101,7 +101,7 @@ class Segmenter:
         probabilities: bool = False,
     ) -> None:
         weights = Path(model)
-        self.spec: ModelSpec = load_model_spec(spec_beside(weights))
+        self.spec: ModelSpec = ModelSpec.read(spec_beside(weights))
         self.spec.require_weights(weights)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.probabilities = probabilities

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from monai_vggunet.training.checkpoints import RunCheckpoint
 from monai_vggunet.training.defaults import default_lr, default_workers
+from monai_vggunet.training.evaluation import Evaluation
 from monai_vggunet.training.evaluation_report import EvaluationReportHandler
+from monai_vggunet.training.history import History
 from monai_vggunet.training.lr_schedule import LearningRateHandler, make_lr_schedule
 from monai_vggunet.training.metrics import (
     LabelDice,
@@ -30,7 +32,9 @@ from monai_vggunet.training.weight_average import WeightAverageHandler
 __all__ = [
     "EpochSampler",
     "EpochSeedHandler",
+    "Evaluation",
     "EvaluationReportHandler",
+    "History",
     "LabelDice",
     "LabelHausdorff95",
     "LabelMapMetric",

@@ -10,9 +10,9 @@ from ignite.engine import Engine, Events
 from rich.console import Console
 from rich.table import Table
 
-from monai_vggunet.atomic_files import write_json
 from monai_vggunet.layout import METRICS
 from monai_vggunet.privacy import keep_names, shown_case, write_down
+from monai_vggunet.training.evaluation import Evaluation
 from monai_vggunet.training.metrics import class_means
 
 __all__ = ["EvaluationReportHandler"]
@@ -40,20 +40,20 @@ class EvaluationReportHandler:
         """Write the table and the file."""
         keep_names(self.output_dir)
         means = {name: class_means(details).tolist() for name, details in engine.state.metric_details.items()}
-        content = {
-            "n_cases": len(self.cases),
-            "mean": {name: float(engine.state.metrics[name]) for name in means},
-            "per_class": {name: dict(zip(self.class_names, values)) for name, values in means.items()},
-            "per_case": {
+        evaluation = Evaluation(
+            n_cases=len(self.cases),
+            mean={name: float(engine.state.metrics[name]) for name in means},
+            per_class={name: dict(zip(self.class_names, values)) for name, values in means.items()},
+            per_case={
                 shown_case(case): {
                     name: dict(zip(self.class_names, details[number].tolist()))
                     for name, details in engine.state.metric_details.items()
                 }
                 for number, case in enumerate(self.cases)
             },
-        }
+        )
         write_down((case, "") for case in self.cases)
-        write_json(self.output_dir / METRICS, content)
+        evaluation.write(self.output_dir / METRICS)
         table = Table(title=f"{len(self.cases)} cases, mean over cases")
         table.add_column("class")
         for name in means:

@@ -16,16 +16,21 @@ from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance, compute_surface_dice
 
 __all__ = [
+    "HD95_MM",
     "LabelDice",
     "LabelHausdorff95",
     "LabelMapMetric",
     "LabelSurfaceDice",
+    "MEAN_DICE",
     "MetricsLogHandler",
+    "SURFACE_DICE",
     "class_means",
     "dice_metric",
     "surface_metrics",
 ]
 
+# What the figures of validation cases are called, in logs and files as in TensorBoard.
+MEAN_DICE, HD95_MM, SURFACE_DICE = "val_mean_dice", "val_hd95_mm", "val_surface_dice"
 SURFACE_TOLERANCE_MM = 1.0  # surfaces closer than this count as the same
 
 _log = logging.getLogger(__name__)
@@ -128,18 +133,16 @@ class LabelSurfaceDice(LabelMapMetric):
         return 0.0
 
 
-def dice_metric(n_classes: int, prefix: str = "val") -> dict[str, IgniteMetricHandler]:
-    """Return `{prefix}_mean_dice`, the key metric of an evaluator whose `pred` is a label map."""
-    return {f"{prefix}_mean_dice": _handler(LabelDice(n_classes))}
+def dice_metric(n_classes: int) -> dict[str, IgniteMetricHandler]:
+    """Return `val_mean_dice`, the key metric of an evaluator whose `pred` is a label map."""
+    return {MEAN_DICE: _handler(LabelDice(n_classes))}
 
 
-def surface_metrics(
-    n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM, prefix: str = "val"
-) -> dict[str, IgniteMetricHandler]:
-    """Return `{prefix}_hd95_mm` and `{prefix}_surface_dice`, for an evaluator's `additional_metrics`."""
+def surface_metrics(n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM) -> dict[str, IgniteMetricHandler]:
+    """Return `val_hd95_mm` and `val_surface_dice`, for an evaluator's `additional_metrics`."""
     return {
-        f"{prefix}_hd95_mm": _handler(LabelHausdorff95(n_classes)),
-        f"{prefix}_surface_dice": _handler(LabelSurfaceDice(n_classes, tolerance_mm)),
+        HD95_MM: _handler(LabelHausdorff95(n_classes)),
+        SURFACE_DICE: _handler(LabelSurfaceDice(n_classes, tolerance_mm)),
     }
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from monai_vggunet.atomic_files import atomic_path, sha256_of_file
-from monai_vggunet.data.model_spec import ModelSpec, load_model_spec
+from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.layout import MODEL, MODEL_SPEC
 from monai_vggunet.names import is_utf_8
@@ -42,15 +42,15 @@ def save_model(network: nn.Module, spec: ModelSpec, folder: str | os.PathLike[st
     former = []
     if model.is_file() and description.is_file():
         with suppress(ModelMismatchError):  # a damaged description is replaced by a whole one
-            present = load_model_spec(description)
+            present = ModelSpec.read(description)
             # after a kill in between, the file on disk is the one before `present`
             former = [present.weights_sha256, *present.accepted_sha256] if present.digest == spec.digest else []
     spec = replace(spec, pretrained=getattr(unwrapped(network), "pretrained_source", spec.pretrained))
     weights = {name: tensor.detach().cpu() for name, tensor in unwrapped(network).state_dict().items()}
     with atomic_path(model) as temporary:
         digest = torch_save(weights, temporary)
-        replace(spec, weights_sha256=digest, accepted_sha256=former).save(description)
-    replace(spec, weights_sha256=digest, accepted_sha256=[]).save(description)
+        replace(spec, weights_sha256=digest, accepted_sha256=former).write(description)
+    replace(spec, weights_sha256=digest, accepted_sha256=[]).write(description)
 
 
 def load_weights(network: nn.Module, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -13,9 +12,9 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
-from monai_vggunet.atomic_files import write_json
 from monai_vggunet.data import is_on
 from monai_vggunet.networks.autocast import describe_device
+from monai_vggunet.training.history import PER_CLASS, History
 from monai_vggunet.training.metrics import class_means
 
 __all__ = ["TrainingProgressHandler"]
@@ -29,10 +28,13 @@ class TrainingProgressHandler:
     """Show a progress bar per epoch, the expected time, and a line per epoch; keep the curve in `history.json`.
 
     Args:
-        history: file of the curve: one entry per epoch with loss, metrics, learning rates and seconds of training.
+        history: file of the curve, see `History`.
         evaluator: MONAI evaluator whose metrics belong to the epoch.
         precision: see `autocast_dtype`, for the line that says what computes.
         bar: show the bar; see `is_on`.
+
+    Raises:
+        DatasetError: when training begins, if an earlier curve cannot be read.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class TrainingProgressHandler:
         bar: bool | str = True,
     ) -> None:
         self.history, self.evaluator, self.precision = Path(history), evaluator, precision
+        self.curve = History()
         self.bar = is_on(bar, "show_bar")
         self._losses: list[float] = []
         self._epoch_started = self._steps_started = 0.0
@@ -61,6 +64,7 @@ class TrainingProgressHandler:
 
     def _started(self, engine: Engine) -> None:
         self._told = False
+        self.curve = History.read(self.history) if self.history.is_file() else History()
         _log.info("training on %s", describe_device(engine.state.device, self.precision))
 
     def _epoch_begins(self, engine: Engine) -> None:
@@ -79,26 +83,24 @@ class TrainingProgressHandler:
             _log.info("%.2f s per step: about %s for %d epochs, validation not counted", step_sec, expected, epochs)
 
     def _epoch_completed(self, engine: Engine) -> None:
-        rows = [row for row in self._rows() if row["epoch"] < engine.state.epoch]
         seconds = time.monotonic() - self._epoch_started
+        before = [row["seconds"] for row in self.curve.epochs if row["epoch"] < engine.state.epoch]
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
             "loss": round(sum(self._losses) / max(1, len(self._losses)), 5),
-            "seconds": round((rows[-1]["seconds"] if rows else 0.0) + seconds, 2),
+            "seconds": round((before[-1] if before else 0.0) + seconds, 2),
             "learning_rates": [group["lr"] for group in engine.optimizer.param_groups],  # type: ignore[attr-defined]
         }
         state = getattr(self.evaluator, "state", None)
         if state is not None and state.epoch == engine.state.epoch:
             row |= {name: round(float(value), 5) for name, value in state.metrics.items()}
             for name, details in state.metric_details.items():
-                row[f"{name}_per_class"] = [round(v, 5) for v in class_means(details).tolist()]
-        write_json(self.history, [*rows, row])
-        left = (engine.state.max_epochs - engine.state.epoch) * row["seconds"] / (len(rows) + 1)
+                row[f"{name}{PER_CLASS}"] = [round(v, 5) for v in class_means(details).tolist()]
+        self.curve = self.curve.with_epoch(row)
+        self.curve.write(self.history)
+        left = (engine.state.max_epochs - engine.state.epoch) * row["seconds"] / len(self.curve.epochs)
         shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds")
         _log.info("epoch %d/%d: %s, %s left", engine.state.epoch, engine.state.max_epochs, shown, _duration(left))
-
-    def _rows(self) -> list[dict[str, Any]]:
-        return json.loads(self.history.read_text()) if self.history.is_file() else []
 
 
 def _loss_of(output: Any) -> dict[str, float]:

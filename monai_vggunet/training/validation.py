@@ -6,14 +6,14 @@ import ignite.distributed as idist
 from ignite.engine import Engine
 from torch.utils.data import Dataset, DistributedSampler
 
-__all__ = ["mean_dice", "validation_sampler"]
+from monai_vggunet.training.metrics import MEAN_DICE
 
-METRIC = "val_mean_dice"
+__all__ = ["mean_dice", "validation_sampler"]
 
 
 def mean_dice(evaluator: Engine) -> float:
     """Return the mean Dice of the validation that has just ended, for a handler that waits for it to rise."""
-    return float(evaluator.state.metrics[METRIC])
+    return float(evaluator.state.metrics[MEAN_DICE])
 
 
 def validation_sampler(dataset: Dataset) -> DistributedSampler | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from monai_vggunet.data import ModelSpec, load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.model_spec import UNSEEN
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ModelMismatchError
@@ -59,7 +59,7 @@ def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str
     if model is None:
         return network
     path = Path(model)
-    former = load_model_spec(spec_beside(path))
+    former = ModelSpec.read(spec_beside(path))
     former.require_weights(path)
     if former.class_names != spec.class_names:
         raise ModelMismatchError(f"{path} knows the classes {former.class_names}, expected {spec.class_names}")

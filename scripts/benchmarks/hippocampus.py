@@ -17,7 +17,9 @@ from typing import Any
 
 from results_page import machine, markdown_table, write_section
 
+from monai_vggunet.data import Datalist
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, ends_with
+from monai_vggunet.training import Evaluation, History
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data" / "seg" / "msd_hippocampus"
@@ -64,9 +66,9 @@ def main() -> None:
         print(f"{step_sec:.2f} s per step: {epochs} epochs of {STEPS} steps")
         run_training(train, arguments.work / "run", max_epochs=epochs, val_interval=VALIDATE_EVERY, **OPTIONS)
     metrics = evaluate(test, arguments.work / "run", arguments.work / "evaluation")
-    history = json.loads((arguments.work / "run" / "models" / "history.json").read_text())
-    split = json.loads((arguments.work / "run" / "models" / "datalist.json").read_text())
-    write_section("hippocampus", report(metrics, history, len(split["validation"]), arguments.note))
+    history = History.read(arguments.work / "run" / "models" / "history.json").epochs
+    split = Datalist.read(arguments.work / "run" / "models" / "datalist.json")
+    write_section("hippocampus", report(metrics, history, len(split.validation), arguments.note))
 
 
 def write_lists(data: Path, work: Path) -> tuple[Path, Path]:
@@ -89,7 +91,7 @@ def calibrate(train: Path, work: Path) -> float:
     folder = work / "calibration"
     options = {**OPTIONS, "iterations_per_epoch": CALIBRATION_STEPS, "max_training_cases": 20, "resume": False}
     run_training(train, folder, max_epochs=2, val_interval=100, **{**options, "warmup_epochs": 0})
-    rows = json.loads((folder / "models" / "history.json").read_text())
+    rows = History.read(folder / "models" / "history.json").epochs
     return (rows[1]["seconds"] - rows[0]["seconds"]) / CALIBRATION_STEPS
 
 
@@ -98,11 +100,11 @@ def run_training(data: Path, folder: Path, **options: Any) -> None:
     bundle("training", ["configs/train.json"], data, folder, folder / "training", options)
 
 
-def evaluate(data: Path, folder: Path, output: Path) -> dict[str, Any]:
+def evaluate(data: Path, folder: Path, output: Path) -> Evaluation:
     """Run the bundle's evaluation and return its metrics."""
     configs = ["configs/train.json", "configs/evaluate.json"]
     bundle("", configs, data, folder, output, {"save_masks": False})
-    return json.loads((output / "metrics.json").read_text())
+    return Evaluation.read(output / "metrics.json")
 
 
 def bundle(run_id: str, configs: list[str], data: Path, folder: Path, output: Path, options: dict[str, Any]) -> None:
@@ -114,10 +116,10 @@ def bundle(run_id: str, configs: list[str], data: Path, folder: Path, output: Pa
     subprocess.run(command, cwd=ROOT / "bundle", check=True)
 
 
-def report(metrics: dict[str, Any], history: list[dict[str, Any]], n_validation: int, note: str) -> str:
+def report(metrics: Evaluation, history: list[dict[str, Any]], n_validation: int, note: str) -> str:
     """Return the section for docs/results.md."""
     rows = [
-        [title, *(f"{metrics['per_class'][name][c]:.{digits}f}" for c in ("anterior", "posterior"))]
+        [title, *(f"{metrics.per_class[name][c]:.{digits}f}" for c in ("anterior", "posterior"))]
         for name, title, digits in METRICS
     ]
     curve = [
@@ -127,7 +129,7 @@ def report(metrics: dict[str, Any], history: list[dict[str, Any]], n_validation:
     ]
     return f"""## Hippocampus MR, from scratch on a CPU
 
-Medical Segmentation Decathlon Task04, {metrics["n_cases"]} test volumes (every fifth file), mean per volume.
+Medical Segmentation Decathlon Task04, {metrics.n_cases} test volumes (every fifth file), mean per volume.
 Training and validation took {history[-1]["seconds"] / 60:.1f} min ({len(history)} epochs of {STEPS} steps, batch
 {OPTIONS["batch_size"]}), reading the data not counted; the best epoch on {n_validation} validation cases is the model;
 no test-time views; {machine()}.

@@ -33,7 +33,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from monai_vggunet import VGG16UNet
-from monai_vggunet.data import ModelSpec, Preprocessing, image_cases, load_model_spec, read_datalist
+from monai_vggunet.data import Datalist, ModelSpec, Preprocessing, image_cases, load_model_spec
 from monai_vggunet.export import describe_quantization, quantize_model
 from monai_vggunet.export.formats import quiet, save_openvino, write_onnx, write_openvino
 from monai_vggunet.export.pooled_dice import PooledDice
@@ -295,7 +295,7 @@ def int8_dice(folder: Path) -> None:
     shutil.copytree(HIPPOCAMPUS / "run" / "models", models, ignore=shutil.ignore_patterns("last.pt"))
     model = models / "model.pt"
     started = time.monotonic()
-    report = quantize_model(model, read_datalist(models / "datalist.json"))
+    report = quantize_model(model, Datalist.read(models / "datalist.json"))
     took = time.monotonic() - started
     spec = load_model_spec(models / "model.json")
     network = load_weights(VGG16UNet(**spec.network), model, torch.device("cpu")).eval()

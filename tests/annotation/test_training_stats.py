@@ -11,6 +11,7 @@ import pytest
 
 from monai_vggunet.annotation.training_stats import note_start, training_stats
 from monai_vggunet.atomic_files import write_json
+from monai_vggunet.training import History
 
 NOTHING = {"epoch": 0, "total_epochs": 1}
 HERE = os.getpid()
@@ -34,7 +35,7 @@ def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
     write_json(tmp_path / "retrainings.json", [{"mean_dice_before": 0.9}])  # on the labels of then
     note_start(run, 20)
     assert training_stats(tmp_path, run, HERE) == {"epoch": 0, "total_epochs": 20, "best_metric": 0.9}
-    write_json(run / "history.json", [row(1, 0.61), row(2, None)])
+    History([row(1, 0.61), row(2, None)]).write(run / "history.json")
     assert training_stats(tmp_path, run, HERE) == {"epoch": 2, "total_epochs": 20, "best_metric": 0.61}
     write_json(tmp_path / "retrainings.json", [{"mean_dice_before": 0.5, "mean_dice_after": 0.7}])
     after = training_stats(tmp_path, run, None)
@@ -45,14 +46,14 @@ def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
 def test_the_model_that_stays_is_judged(tmp_path: Path, before: float | None, after: float | None) -> None:
     """Also where the run was worse, or nothing could be compared before."""
     note_start(tmp_path, 3)
-    write_json(tmp_path / "history.json", [row(3, 0.2)])
+    History([row(3, 0.2)]).write(tmp_path / "history.json")
     write_json(tmp_path / "retrainings.json", [{"mean_dice_before": before, "mean_dice_after": after}])
     assert training_stats(tmp_path, tmp_path, None)["best_metric"] == 0.8
 
 
 def test_the_run_before_is_not_shown_while_the_next_one_starts(tmp_path: Path) -> None:
     note_start(tmp_path, 5)
-    write_json(tmp_path / "history.json", [row(5, 0.9)])
+    History([row(5, 0.9)]).write(tmp_path / "history.json")
     assert training_stats(tmp_path, tmp_path, HERE + 1) == NOTHING
     note_start(tmp_path, 7)
     assert training_stats(tmp_path, tmp_path, HERE) == {"epoch": 0, "total_epochs": 7}

@@ -70,7 +70,7 @@ def test_model_json_keeps_codes_and_may_lack_them(tmp_path: Path) -> None:
     prep = Preprocessing(
         modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(32, 32), windows=((-100.0, 100.0),)
     )
-    ModelSpec(network, prep, NAMES, {"liver": LIVER}).save(tmp_path / "model.json")
+    ModelSpec(network, prep, NAMES, {"liver": LIVER}).write(tmp_path / "model.json")
     assert load_model_spec(tmp_path / "model.json").class_codes == {"liver": LIVER}
     content = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps({**content, "class_codes": {"liver": "Liver"}}))

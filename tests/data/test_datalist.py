@@ -15,7 +15,6 @@ from monai_vggunet.data import (
     evaluation_datalist,
     image_cases,
     load_datalist,
-    read_datalist,
 )
 from monai_vggunet.errors import DatasetError, DicomReadError
 from monai_vggunet.names import same_on_some_disk
@@ -266,7 +265,7 @@ def test_series_of_one_patient_stay_on_one_side(tmp_path: Path) -> None:
 def test_saved_split_names_no_patient(tmp_path: Path) -> None:
     write_series(tmp_path / "images" / "a", stored_values(2))
     touch(tmp_path / "labels" / "a.nii.gz")
-    load_datalist(tmp_path).save(tmp_path / "out" / "datalist.json")
+    load_datalist(tmp_path).write(tmp_path / "out" / "datalist.json")
     text = (tmp_path / "out" / "datalist.json").read_text()
     assert PATIENT_ID not in text
     assert PATIENT_NAME not in text
@@ -467,7 +466,7 @@ def test_cases_whose_results_would_overwrite_each_other_get_names_of_their_own(
 def test_cases_of_the_training_run_are_left_out_unless_held_out(tmp_path: Path) -> None:
     pairs(tmp_path, *"abcde")
     datalist = load_datalist(tmp_path)
-    datalist.save(tmp_path / "datalist.json")
+    datalist.write(tmp_path / "datalist.json")
     unseen = evaluation_datalist(tmp_path, tmp_path / "datalist.json")
     assert unseen.validation == unseen.training == datalist.validation
     assert names_of(evaluation_datalist(tmp_path, tmp_path / "datalist.json", "all").validation) == list("abcde")
@@ -482,13 +481,13 @@ def test_model_from_elsewhere_is_judged_on_every_case(tmp_path: Path) -> None:
 
 def test_model_validated_on_its_own_cases_is_judged_on_them(tmp_path: Path) -> None:
     pairs(tmp_path, "a")
-    load_datalist(tmp_path).save(tmp_path / "datalist.json")
+    load_datalist(tmp_path).write(tmp_path / "datalist.json")
     assert names_of(evaluation_datalist(tmp_path, tmp_path / "datalist.json").validation) == ["a"]
 
 
 def test_data_set_whose_cases_were_all_trained_on_is_an_error(tmp_path: Path) -> None:
     pairs(tmp_path, "a", "b")
-    Datalist(annotated_cases(tmp_path)[0], []).save(tmp_path / "datalist.json")
+    Datalist(annotated_cases(tmp_path)[0], []).write(tmp_path / "datalist.json")
     with pytest.raises(DatasetError, match=r"trained on all 2 cases of .* or --split all"):
         evaluation_datalist(tmp_path, tmp_path / "datalist.json")
 
@@ -521,7 +520,10 @@ def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptur
             {"training": [{"image": 5, "label": "x"}], "validation": []},
             "training is a list; expected .* each text, with 'image'",
         ),
-        ({"training": [{"image": "x"}], "validation": []}, "training is a list; expected .* with 'image' and 'label'"),
+        (
+            {"training": [{"image": "x"}], "validation": []},
+            "training is a list; expected .* with 'image', 'label' and 'case'",
+        ),
         (
             {"training": [], "validation": [], "segments": {"liver": 300}},
             "segments is an object; .* from 0 to 255",
@@ -529,12 +531,22 @@ def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptur
         ({"training": [], "validation": [], "segments": {"liver": True}}, "segments is"),
         ({"training": [], "validation": [], "class_names": "ab"}, "class_names is text; expected a list"),
         ({"training": [], "validation": [], "surprise": 1}, "a name in it is unknown"),
+        ({"format_version": 2, "training": [], "later": 1}, "format_version is 2; .* a later one wrote this"),
     ],
 )
 def test_a_list_of_another_kind_is_refused(tmp_path: Path, content: Any, message: str) -> None:
     (tmp_path / "datalist.json").write_text(json.dumps(content))
     with pytest.raises(DatasetError, match=rf"is no list of cases as training writes it \({message}"):
-        read_datalist(tmp_path / "datalist.json")
+        Datalist.read(tmp_path / "datalist.json")
+
+
+def test_a_list_from_before_versions_is_read(tmp_path: Path) -> None:
+    datalist = load_datalist(pairs(tmp_path, "a", "b"))
+    datalist.write(tmp_path / "datalist.json")
+    content = json.loads((tmp_path / "datalist.json").read_text())
+    assert content.pop("format_version") == 1
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    assert Datalist.read(tmp_path / "datalist.json") == datalist
 
 
 def test_a_list_nested_without_end_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def spec_of(**changes: Any) -> ModelSpec:
 
 
 def saved_content(path: Path) -> dict[str, Any]:
-    spec_of().save(path)
+    spec_of().write(path)
     return json.loads(path.read_text())
 
 
@@ -32,7 +32,7 @@ def test_saved_specification_reads_back_equal(tmp_path: Path) -> None:
     spec = spec_of(
         class_codes={"liver": {"scheme": "SCT", "value": "10200004", "meaning": "Liver"}}, pretrained="imagenet"
     )
-    spec.save(tmp_path / "model.json")
+    spec.write(tmp_path / "model.json")
     read = load_model_spec(tmp_path / "model.json")
     assert read == spec
     assert isinstance(read.preprocessing.windows[0], tuple)
@@ -94,6 +94,27 @@ def test_specification_of_another_version_is_an_error(tmp_path: Path) -> None:
         load_model_spec(tmp_path / "model.json")
 
 
+def test_specification_from_before_versions_is_read(tmp_path: Path) -> None:
+    content = saved_content(tmp_path / "model.json")
+    assert content.pop("format_version") == ModelSpec.FORMAT
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    assert ModelSpec.read(tmp_path / "model.json") == spec_of()
+
+
+@pytest.mark.parametrize("version", [2, 0, True, "1", None, 10**100])
+def test_specification_of_a_later_form_is_refused_before_its_fields_are(tmp_path: Path, version: Any) -> None:
+    content = saved_content(tmp_path / "model.json") | {"format_version": version, "later": 1}
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    with pytest.raises(ModelMismatchError, match=r"format_version is .*reads versions up to 1, and a later one wrote"):
+        ModelSpec.read(tmp_path / "model.json")
+
+
+def test_the_same_specification_makes_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        spec_of().write(tmp_path / f"{name}.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [
@@ -133,7 +154,7 @@ def test_class_names_of_a_template_are_in_the_order_of_their_numbers(tmp_path: P
 
 
 def test_a_file_that_is_there_wins_over_the_template(tmp_path: Path) -> None:
-    spec_of().save(tmp_path / "model.json")
+    spec_of().write(tmp_path / "model.json")
     assert load_model_spec(tmp_path / "model.json", template={}) == spec_of()
 
 

@@ -145,7 +145,7 @@ def test_slices_without_any_class_cannot_judge(
 def test_the_training_runs_cases_are_the_default(model: Path, datalist: Datalist) -> None:
     with pytest.raises(DatasetError, match=r"datalist\.json is missing.*pass --dataset_dir"):
         cases_to_judge(model)
-    datalist.save(model.with_name("datalist.json"))
+    datalist.write(model.with_name("datalist.json"))
     assert cases_to_judge(model) == datalist
     model.with_name("datalist.json").write_text("{}")
     with pytest.raises(DatasetError, match="is no list of cases"):

@@ -18,12 +18,13 @@ from report_phantoms import write_result
 from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
-from monai_vggunet.atomic_files import write_json
 from monai_vggunet.cli.main import app
+from monai_vggunet.data import Datalist, ModelSpec, Preprocessing
 from monai_vggunet.errors import ConfigurationError, DatasetError
 from monai_vggunet.outputs import content_digest
 from monai_vggunet.privacy import shown_case
 from monai_vggunet.report.report import report
+from monai_vggunet.training import Evaluation, History
 
 ALONE = "The mask is shown alone"
 
@@ -223,9 +224,10 @@ def training_run(root: Path, judged: bool = True) -> Path:
         for n in (1, 2, 3)
     ]
     rows[-1] |= {"val_mean_dice": 0.75, "val_mean_dice_per_class": [0.5, None]}
-    write_json(root / "models" / "history.json", rows)
-    model = {"class_names": ["background", "liver", "<b>"], "preprocessing": {"modality": "CT", "spacing_mm": [1, 1]}}
-    write_json(root / "models" / "model.json", model)
+    History(rows).write(root / "models" / "history.json")
+    prepared = Preprocessing("CT", "axial", (1.0, 1.0), (32, 32), ((-160.0, 240.0),))
+    model = ModelSpec({"in_channels": 3, "out_channels": 3}, prepared, ["background", "liver", "<b>"])
+    model.write(root / "models" / "model.json")
     for number, name in enumerate(("good", "bad", "worst")):
         label = label_array()
         write_nifti(root / "data" / "images" / f"{name}.nii.gz", ct_array(label), affine_of())
@@ -236,7 +238,7 @@ def training_run(root: Path, judged: bool = True) -> Path:
     if judged:
         dice = {"good": (1.0, None), "bad": (0.5, 0.25), "worst": (0.25, None)}
         per_case = {k: {"val_mean_dice": {"liver": v[0], "<b>": v[1]}} for k, v in dice.items()}
-        write_json(root / "eval" / "metrics.json", {"per_case": per_case})
+        Evaluation(len(per_case), {}, {}, per_case).write(root / "eval" / "metrics.json")
     return root
 
 
@@ -261,7 +263,7 @@ def test_the_cases_are_found_by_the_list_that_the_evaluation_leaves(tmp_path: Pa
     data = root / "data"
     paths = [{k: str(data / f"{k}s" / f"{n}.nii.gz") for k in ("image", "label")} | {"case": n} for n in names]
     (data / "labels" / "good.nii.gz").write_bytes(b"damaged")
-    write_json(root / "eval" / "datalist.json", {"validation": paths, "segments": {}})
+    Datalist([], paths).write(root / "eval" / "datalist.json")
     report([root])
     text = (root / "report.html").read_text()
     assert re.findall(r'<img alt="([\w-]+): drawn and found"', text) == [shown_case("worst")]
@@ -281,7 +283,7 @@ def test_damaged_files_of_a_run_are_named(tmp_path: Path) -> None:
     root = training_run(tmp_path / "run")
     (root / "models" / "history.json").write_text("{}")
     (result,) = report([root])
-    assert re.search(r"history\.json holds a dict; expected a list", result.error)
+    assert re.search(r"history\.json is no curve as training writes it \(epochs is missing", result.error)
     (root / "eval" / "history.json").write_text("[]")
     (result,) = report([root])
     assert "holds 2 files history.json; expected one training run" in result.error
@@ -329,13 +331,10 @@ def test_a_record_of_another_kind_is_named_and_the_others_are_listed(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("models/history.json", [{"epoch": 1}], "history.json is not as the bundle writes it: the curve is"),
-        ("models/history.json", [{"epoch": "x", "seconds": 1}], "history.json is not as the bundle writes it"),
-        ("models/history.json", [5], "history.json is not as the bundle writes it"),
-        ("models/model.json", {"class_names": 5}, "model.json is not as the bundle writes it: class_names is a number"),
-        ("models/model.json", {"preprocessing": {"spacing_mm": ["a"]}}, "preprocessing.spacing_mm is"),
-        ("eval/metrics.json", {"per_case": {"worst": 5}}, "metrics.json is not as the bundle writes it: per_case is"),
-        ("eval/datalist.json", {"validation": [{"image": "x"}]}, "datalist.json is not as the bundle writes it"),
+        ("models/history.json", [5], "history.json is no curve as training writes it .epochs is a list; expected"),
+        ("models/model.json", {"class_names": 5}, "model.json is no model.json of this version"),
+        ("eval/metrics.json", {"per_case": {"worst": 5}}, "metrics.json is not as an evaluation writes it"),
+        ("eval/datalist.json", {"validation": [{"image": "x"}]}, "datalist.json is no list of cases .*pass --images"),
     ],
 )
 def test_files_of_a_run_of_another_kind_are_named(tmp_path: Path, file: str, content: object, message: str) -> None:

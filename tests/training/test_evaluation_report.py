@@ -36,6 +36,7 @@ def test_figures_are_written_per_class_and_case(tmp_path):
     run_evaluation(tmp_path / "eval")
     content = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert content == {
+        "format_version": 1,
         "n_cases": 2,
         "mean": {"val_mean_dice": 0.5625, "val_hd95_mm": 3.0},
         "per_class": {

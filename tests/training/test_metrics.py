@@ -185,11 +185,6 @@ def test_second_run_forgets_the_first():
     assert evaluator.state.metric_details["val_mean_dice"].shape == (2, 2)
 
 
-def test_prefix_names_the_metrics():
-    assert list(dice_metric(2, prefix="test")) == ["test_mean_dice"]
-    assert list(surface_metrics(2, prefix="test")) == ["test_hd95_mm", "test_surface_dice"]
-
-
 def test_figures_are_logged_by_class_name(caplog):
     evaluator = make_evaluator(two_cases(), val_handlers=[MetricsLogHandler(["background", "liver", "spleen"])])
     with caplog.at_level(logging.INFO):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 import pytest
@@ -13,7 +12,8 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import ValidationHandler
 from torch import nn
 
-from monai_vggunet.training import TrainingProgressHandler, dice_metric
+from monai_vggunet.errors import DatasetError
+from monai_vggunet.training import History, TrainingProgressHandler, dice_metric
 
 STEPS = 7
 
@@ -52,7 +52,7 @@ def test_history_has_a_row_per_epoch(tmp_path):
         Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output[0]["loss"]))
     )
     trainer.run()
-    rows = json.loads((tmp_path / "run" / "history.json").read_text())
+    rows = History.read(tmp_path / "run" / "history.json").epochs
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     for number, row in enumerate(rows):
         mean = sum(losses[number * STEPS : (number + 1) * STEPS]) / STEPS
@@ -65,17 +65,17 @@ def test_history_has_a_row_per_epoch(tmp_path):
 
 def test_epochs_without_validation_state_no_figure(tmp_path):
     make_trainer(tmp_path / "history.json", max_epochs=4, val_interval=2).run()
-    rows = json.loads((tmp_path / "history.json").read_text())
+    rows = History.read(tmp_path / "history.json").epochs
     assert ["val_mean_dice" in row for row in rows] == [False, True, False, True]
 
 
 def test_resumed_run_goes_on_with_the_curve(tmp_path):
     make_trainer(tmp_path / "history.json", max_epochs=3).run()
-    former = json.loads((tmp_path / "history.json").read_text())
+    former = History.read(tmp_path / "history.json").epochs
     trainer = make_trainer(tmp_path / "history.json", max_epochs=4)
     trainer.state.epoch, trainer.state.iteration = 2, 2 * STEPS  # the checkpoint was one epoch behind
     trainer.run()
-    rows = json.loads((tmp_path / "history.json").read_text())
+    rows = History.read(tmp_path / "history.json").epochs
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert rows[:2] == former[:2]
 
@@ -83,7 +83,16 @@ def test_resumed_run_goes_on_with_the_curve(tmp_path):
 def test_new_run_begins_a_new_curve(tmp_path):
     make_trainer(tmp_path / "history.json", max_epochs=3).run()
     make_trainer(tmp_path / "history.json", max_epochs=1).run()
-    assert [row["epoch"] for row in json.loads((tmp_path / "history.json").read_text())] == [1]
+    assert [row["epoch"] for row in History.read(tmp_path / "history.json").epochs] == [1]
+
+
+def test_a_damaged_curve_is_refused_before_the_first_step(tmp_path):
+    (tmp_path / "history.json").write_text("{")
+    trainer = make_trainer(tmp_path / "history.json", max_epochs=1)
+    with pytest.raises(DatasetError, match=r"history\.json is no curve as training writes it"):
+        trainer.run()
+    assert trainer.state.iteration == 0
+    assert (tmp_path / "history.json").read_text() == "{"
 
 
 def test_log_says_device_expected_time_and_how_it_goes(tmp_path, caplog):
@@ -132,5 +141,5 @@ def test_training_without_validation_has_a_curve(tmp_path):
     trainer.state.device = "cpu"
     TrainingProgressHandler(tmp_path / "history.json", bar=False).attach(trainer)
     trainer.run([0, 1], max_epochs=2)
-    rows = json.loads((tmp_path / "history.json").read_text())
+    rows = History.read(tmp_path / "history.json").epochs
     assert [(row["epoch"], row["loss"], row["learning_rates"]) for row in rows] == [(1, 2.0, [0.1]), (2, 2.0, [0.1])]

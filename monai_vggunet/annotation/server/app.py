@@ -30,7 +30,7 @@ from monai_vggunet.annotation.server.refusals import NOT_FOUND, refusals_as_answ
 from monai_vggunet.annotation.server.retraining_task import RetrainingTask
 from monai_vggunet.annotation.server.segmentation_task import SegmentationTask
 from monai_vggunet.annotation.server.uncertainty import UncertaintyScoring, UncertaintyStrategy
-from monai_vggunet.data import load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.layout import CONFIGS, METADATA, MODEL, MODELS, spec_beside
 
 __all__ = ["VGGUNetLabelApp"]
@@ -82,7 +82,7 @@ class VGGUNetLabelApp(MONAILabelApp):
         """Return the tasks of `/infer`."""
         automatic = SegmentationTask(self.model, self.description)
         tasks: dict[str, InferTask] = {self.model_name: automatic}
-        if load_model_spec(spec_beside(self.model)).preprocessing.n_guidance:
+        if ModelSpec.read(spec_beside(self.model)).preprocessing.n_guidance:
             tasks[f"{self.model_name}_clicks"] = ClickTask(automatic)
         return tasks
 
@@ -107,7 +107,7 @@ class VGGUNetLabelApp(MONAILabelApp):
                 uri = store.get_image_uri(image)
                 if not uri or not os.path.exists(uri):
                     raise refuse(NOT_FOUND, f"there is no study {image!r}: it was renamed, deleted or never here")
-            described, names = request.get("label_info"), load_model_spec(spec_beside(self.model)).class_names
+            described, names = request.get("label_info"), ModelSpec.read(spec_beside(self.model)).class_names
             if described:
                 descriptions_of([], described, names)  # a malformed one is refused before anything is computed
             result = super().infer(request, datastore)

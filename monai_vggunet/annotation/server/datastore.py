@@ -17,7 +17,7 @@ from monai_vggunet.annotation.front.values import is_name
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, CONFLICT, NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.annotation.submissions import fitted_label, keep_version
 from monai_vggunet.atomic_files import sha256_of_file, write_json
-from monai_vggunet.data import load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.errors import LabelContentError
 from monai_vggunet.layout import LABEL_HISTORY, results_among, spec_beside
 from monai_vggunet.names import listed, readable
@@ -81,7 +81,7 @@ class CheckedLabels(LocalDatastore):
             if not image or not os.path.exists(image):
                 raise refuse(NOT_FOUND, f"the study {study!r} is gone: its label is not stored")
             assert self.model is not None  # set by the app
-            spec = load_model_spec(spec_beside(self.model))
+            spec = ModelSpec.read(spec_beside(self.model))
             array, affine = fitted_label(label, image, spec.class_names, said.get("label_info"))
             # The file's numbers are the model's from here on.
             said["label_info"] = [{"name": name, "idx": n} for n, name in enumerate(spec.class_names) if n]

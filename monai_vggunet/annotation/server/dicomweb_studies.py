@@ -22,7 +22,7 @@ from monai_vggunet.annotation.segimage import label_to_seg, seg_to_label
 from monai_vggunet.annotation.server.archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.annotation.server.datastore import CheckedLabels
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, refusals_as_answers, refuse
-from monai_vggunet.data import load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.layout import SEG, spec_beside
@@ -134,7 +134,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
     def _send(self, image_id: str, file: str) -> str:
         """Send a label as DICOM SEG; return its SeriesInstanceUID."""
         assert self.model is not None  # set by the app
-        spec = load_model_spec(spec_beside(self.model))
+        spec = ModelSpec.read(spec_beside(self.model))
         classes = Classes(spec.class_names, spec.class_codes)
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / SEG
@@ -181,7 +181,7 @@ class DicomWebStudies(CheckedLabels, DICOMWebDatastore):
 
     def _segments(self) -> dict[str, int]:
         assert self.model is not None  # set by the app
-        names = load_model_spec(spec_beside(self.model)).class_names
+        names = ModelSpec.read(spec_beside(self.model)).class_names
         return {name: number for number, name in enumerate(names) if number > 0}
 
 

@@ -15,7 +15,7 @@ import torch
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.transform.writer import write_itk
 
-from monai_vggunet.data import load_model_spec
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.errors import ConfigurationError, DatasetError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING, split_ending
 from monai_vggunet.layout import spec_beside
@@ -38,7 +38,7 @@ class SegmentationTask(InferTask):
     """
 
     def __init__(self, model: Path, description: str) -> None:
-        names = load_model_spec(spec_beside(model)).class_names
+        names = ModelSpec.read(spec_beside(model)).class_names
         labels = {name: number for number, name in enumerate(names) if number > 0}
         super().__init__(InferType.SEGMENTATION, labels, 3, description, {"device": _devices()})
         self.model = model

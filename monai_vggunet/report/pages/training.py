@@ -14,26 +14,30 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
+from monai_vggunet.data import ModelSpec
 from monai_vggunet.outputs.class_colors import hex_color
 from monai_vggunet.report.pages.contact_sheet import INK
 from monai_vggunet.report.pages.curves import line_chart
 from monai_vggunet.report.pages.display_view import DisplayView, paint, resized
 from monai_vggunet.report.pages.page import write_page
+from monai_vggunet.training import Evaluation, History
+from monai_vggunet.training.history import PER_CLASS
+from monai_vggunet.training.metrics import HD95_MM, MEAN_DICE, SURFACE_DICE
 
 __all__ = ["mistaken_slice", "worst_first", "write_training_report"]
 
-DICE = "val_mean_dice"
 TILE_PX, GAP_PX = 300, 4
-TITLES = {"loss": "loss", DICE: "validation Dice", "val_hd95_mm": "HD95, mm", "val_surface_dice": "surface Dice"}
+LOSS = "loss"
+TITLES = {LOSS: "loss", MEAN_DICE: "validation Dice", HD95_MM: "HD95, mm", SURFACE_DICE: "surface Dice"}
 QUALITY = 88  # of JPEG: noise would make PNGs several times as large
 
 
 def write_training_report(
     path: str | os.PathLike[str],
     name: str,
-    history: Sequence[Mapping[str, Any]],
-    model: Mapping[str, Any],
-    figures: Mapping[str, Any] | None = None,
+    history: History,
+    model: ModelSpec | None,
+    evaluation: Evaluation | None = None,
     pictures: Mapping[str, bytes] | None = None,
     notes: Iterable[str] = (),
 ) -> Path:
@@ -42,17 +46,17 @@ def write_training_report(
     Args:
         path: the page.
         name: of the run.
-        history: one entry per epoch, as `TrainingProgressHandler` writes it.
-        model: content of `model.json`; empty when it is not there yet.
-        figures: content of `metrics.json`, as `EvaluationReportHandler` writes it.
+        history: its curve.
+        model: what it made; None when nothing is there yet.
+        evaluation: the figures of judged cases, if any were judged.
         pictures: case -> JPEG, see `mistaken_slice`; shown in the order of the table.
         notes: what a reader of the page should know.
 
     Raises:
         OutputWriteError: the folder cannot be written, or the disk is full.
     """
-    classes = list(model.get("class_names", []))[1:]
-    per_case = dict((figures or {}).get("per_case", {}))
+    classes = model.class_names[1:] if model else []
+    per_case = evaluation.per_case if evaluation else {}
     names = [key for key in TITLES if any(key in case for case in per_case.values())]
     order = worst_first(per_case)
     shown = pictures or {}
@@ -60,14 +64,16 @@ def write_training_report(
         path,
         "training.html",
         name=name,
-        curves=_charts(history, classes),
-        facts=[(key, value) for key, value in _facts(history, model).items() if value],
+        curves=_charts(history.epochs, classes),
+        facts=[(key, value) for key, value in _facts(history.epochs, model).items() if value],
         classes=[(number, one, hex_color(number)) for number, one in enumerate(classes, start=1)],
         titles=[TITLES[key] for key in names],
         rows=[_row(case, per_case[case], names, classes) for case in order],
         columns=classes,
         worst=[
-            (case, _text(_mean(per_case[case].get(DICE, {}))), _as_url(shown[case])) for case in order if case in shown
+            (case, _text(_mean(per_case[case].get(MEAN_DICE, {}))), _as_url(shown[case]))
+            for case in order
+            if case in shown
         ],
         notes=list(notes),
     )
@@ -76,7 +82,7 @@ def write_training_report(
 
 def worst_first(per_case: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> list[str]:
     """Return the cases by their mean Dice over the classes, the lowest first; without any figure at the end."""
-    means = {case: _mean(figures.get(DICE, {})) for case, figures in per_case.items()}
+    means = {case: _mean(figures.get(MEAN_DICE, {})) for case, figures in per_case.items()}
     return sorted(means, key=lambda case: (math.inf if means[case] is None else means[case], case))
 
 
@@ -105,9 +111,9 @@ def mistaken_slice(view: DisplayView, truth: np.ndarray) -> bytes:
 def _charts(history: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[tuple[str, Markup]]:
     charts = []
     for key, title in TITLES.items():
-        curves = {"mean" if key != "loss" else "loss": [(row["epoch"], row[key]) for row in history if key in row]}
+        curves = {"mean" if key != LOSS else LOSS: [(row["epoch"], row[key]) for row in history if key in row]}
         for number, one in enumerate(classes):
-            values = [(row["epoch"], row[f"{key}_per_class"]) for row in history if f"{key}_per_class" in row]
+            values = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
             curves[one] = [(epoch, each[number]) for epoch, each in values if number < len(each)]
         if any(curves.values()):
             # the mean is drawn last and in a color of its own, so that classes have theirs
@@ -138,29 +144,36 @@ def _ranges(numbers: Sequence[int]) -> str:
     return f"{numbers[0]}–{numbers[-1]}" if consecutive and len(numbers) > 1 else ", ".join(map(str, numbers))
 
 
-def _facts(history: Sequence[Mapping[str, Any]], model: Mapping[str, Any]) -> dict[str, str]:
-    judged = [row for row in history if row.get(DICE) is not None]
-    best = max(judged, key=lambda row: row[DICE], default=None)
-    fingerprint, preprocessing = model.get("fingerprint", {}), model.get("preprocessing", {})
-    spacing = " × ".join(f"{s:.3g}" for s in preprocessing.get("spacing_mm", []))
-    return {
+def _facts(history: Sequence[Mapping[str, Any]], model: ModelSpec | None) -> dict[str, str]:
+    judged = [row for row in history if row.get(MEAN_DICE) is not None]
+    best = max(judged, key=lambda row: row[MEAN_DICE], default=None)
+    facts = {
         "epochs": str(history[-1]["epoch"]) if history else "",
         "time": f"{history[-1]['seconds'] / 60:.1f} min of training" if history else "",
-        "best validation Dice": f"{best[DICE]:.4f} in epoch {best['epoch']}" if best else "",
-        "training cases": str(fingerprint.get("n_cases", "")),
-        "images": " ".join(str(preprocessing.get(key, "")) for key in ("modality", "plane")).strip(),
-        "pixels of the network": f"{spacing} mm" if spacing else "",
-        "encoder from": str(model.get("pretrained", "")),
-        "weights": str(model.get("weights_sha256", "")),
-        "versions": ", ".join(f"{name} {version}" for name, version in dict(model.get("versions", {})).items()),
+        "best validation Dice": f"{best[MEAN_DICE]:.4f} in epoch {best['epoch']}" if best else "",
+    }
+    if model is None:
+        return facts
+    spacing = " × ".join(f"{spacing:.3g}" for spacing in model.preprocessing.spacing_mm)
+    return facts | {
+        "training cases": str(model.fingerprint.get("n_cases", "")),
+        "images": f"{model.preprocessing.modality} {model.preprocessing.plane}",
+        "pixels of the network": f"{spacing} mm",
+        "encoder from": model.pretrained,
+        "weights": model.weights_sha256,
+        "versions": ", ".join(f"{name} {version}" for name, version in model.versions.items()),
     }
 
 
 def _row(
     case: str, figures: Mapping[str, Mapping[str, float | None]], names: Sequence[str], classes: Sequence[str]
 ) -> tuple[str, list[str], list[str]]:
-    dice = figures.get(DICE, {})
+    dice = figures.get(MEAN_DICE, {})
     return case, [_text(_mean(figures.get(name, {}))) for name in names], [_text(dice.get(one)) for one in classes]
+
+
+def _mean_dice(figures: Mapping[str, Mapping[str, float | None]]) -> str:
+    return _text(_mean(figures.get(MEAN_DICE, {})))
 
 
 def _mean(values: Mapping[str, float | None]) -> float | None:

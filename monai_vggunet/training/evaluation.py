@@ -1,0 +1,82 @@
+"""How well a model did on judged cases, as `metrics.json` keeps it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from monai_vggunet.atomic_files import write_json
+from monai_vggunet.errors import DatasetError
+from monai_vggunet.json_files import read_json
+from monai_vggunet.json_rules import (
+    MOST_COUNTED,
+    mapping,
+    number,
+    optional,
+    require_object,
+    versioned,
+    whole,
+    without_version,
+)
+
+__all__ = ["Evaluation"]
+
+LARGEST = 3.4028235e38  # of a figure, which is computed in float32
+MOST_CASES, MOST_NAMES = 1_000_000, 10_000  # names of classes and of metrics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The content of `metrics.json`: figures by the name of their metric, such as `val_mean_dice`.
+
+    A figure that is none, such as the Dice of a class that is not there, is null.
+
+    Attributes:
+        FORMAT: version of what the file's fields are and mean.
+        n_cases: how many were judged.
+        mean: metric -> mean over the classes.
+        per_class: metric -> class -> mean over the cases; without the background.
+        per_case: case, by its pseudonym -> metric -> class -> figure.
+    """
+
+    FORMAT: ClassVar[int] = 1
+
+    n_cases: int
+    mean: dict[str, float | None]
+    per_class: dict[str, dict[str, float | None]]
+    per_case: dict[str, dict[str, dict[str, float | None]]]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Evaluation:
+        """Read `metrics.json`.
+
+        Raises:
+            DatasetError: missing, or not as an evaluation writes it.
+        """
+        try:
+            content = without_version(read_json(path), cls.FORMAT)
+            require_object(content, _FIELDS, tuple(_FIELDS), quoting=False)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{path} is not as an evaluation writes it ({error}): restore it, or evaluate anew"
+            ) from error
+        return cls(**content)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write `metrics.json`, whole or not at all.
+
+        Raises:
+            OutputWriteError: the folder cannot be written, or the disk is full.
+        """
+        write_json(path, versioned(asdict(self), self.FORMAT))
+
+
+_FIGURES = mapping(optional(number(-LARGEST, LARGEST)), MOST_NAMES)
+_BY_METRIC = mapping(_FIGURES, MOST_NAMES)
+_FIELDS: dict[str, Any] = {
+    "n_cases": whole(0, MOST_COUNTED),
+    "mean": _FIGURES,
+    "per_class": _BY_METRIC,
+    "per_case": mapping(_BY_METRIC, MOST_CASES),
+}

@@ -1,0 +1,98 @@
+"""The curve of a training run, as `history.json` keeps it: what each epoch came to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from monai_vggunet.atomic_files import write_json
+from monai_vggunet.errors import DatasetError
+from monai_vggunet.json_files import read_json
+from monai_vggunet.json_rules import (
+    Rule,
+    number,
+    optional,
+    require_object,
+    several,
+    versioned,
+    whole,
+    without_version,
+)
+
+__all__ = ["PER_CLASS", "History"]
+
+PER_CLASS = "_per_class"  # ends the name of a figure that an entry gives for every class
+RATES = "learning_rates"
+MOST_EPOCHS, MOST_FIGURES = 1_000_000, 10_000
+LARGEST = 3.4028235e38  # of a figure, which is computed in float32
+
+
+@dataclass(frozen=True)
+class History:
+    """The content of `history.json`.
+
+    Attributes:
+        FORMAT: version of what the file's fields are and mean.
+        epochs: an entry each, in their order: `epoch` (from 1), `seconds` of training until then, `loss`,
+            `learning_rates` (of each parameter group), and, where the epoch was validated, the figures: each by its
+            name as the mean over the classes, and under that name with `_per_class` for each class but the background.
+            A figure that is none, such as the Dice of a class that is not there, is null.
+    """
+
+    FORMAT: ClassVar[int] = 1
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> History:
+        """Read `history.json`; a list alone is one as it was before its form had a version.
+
+        Raises:
+            DatasetError: missing, or not as training writes it.
+        """
+        try:
+            content = read_json(path)
+            content = {"epochs": content} if isinstance(content, list) else without_version(content, cls.FORMAT)
+            require_object(content, {"epochs": several(_EPOCH, 0, MOST_EPOCHS)}, ("epochs",), quoting=False)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{path} is no curve as training writes it ({error}): restore it, or move it away"
+            ) from error
+        return cls(**content)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write `history.json`, whole or not at all.
+
+        Raises:
+            OutputWriteError: the folder cannot be written, or the disk is full.
+        """
+        write_json(path, versioned({"epochs": self.epochs}, self.FORMAT))
+
+    def with_epoch(self, entry: Mapping[str, Any]) -> History:
+        """Return it with one epoch more, which takes the place of the same one, and of later ones, of another try."""
+        return History([*(e for e in self.epochs if e["epoch"] < entry["epoch"]), dict(entry)])
+
+
+_FIGURE = optional(number(-LARGEST, LARGEST))
+_FIGURES = several(_FIGURE, 0, MOST_FIGURES)
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, Mapping)
+        and len(entry) <= MOST_FIGURES
+        and whole(1).holds(entry.get("epoch"))
+        and number(0, LARGEST).holds(entry.get("seconds"))
+        and all(
+            (_FIGURES if name == RATES or name.endswith(PER_CLASS) else _FIGURE).holds(value)
+            for name, value in entry.items()
+        )
+    )
+
+
+_EPOCH = Rule(
+    f"an object with numbers as 'epoch', 'seconds' and figures, and lists of them as '{RATES}' and '...{PER_CLASS}'",
+    _is_entry,
+)
