@@ -85,8 +85,8 @@ class ProgressiveUnfreezeHandler:
             self.schedule = _regular_schedule(every_epochs, stages_per_step, start_epoch, count)
         else:
             self.schedule = _given_schedule(schedule, count)
-        if not 0 < lr_decay <= 1:
-            raise ConfigurationError(f"got lr_decay={lr_decay}, expected a factor in (0, 1]")
+        if not isinstance(lr_decay, (int, float)) or isinstance(lr_decay, bool) or not 0 < lr_decay <= 1:
+            raise ConfigurationError(f"got lr_decay={lr_decay!r}, expected a factor in (0, 1]")
         if lr_decay != 1 and optimizer is None:
             raise ConfigurationError(f"got lr_decay={lr_decay} and no optimizer, expected the one whose rates decay")
         self._check_distributed(network)
@@ -195,9 +195,10 @@ class ProgressiveUnfreezeHandler:
 
 
 def _regular_schedule(every: int, per_step: int, start: int | None, count: int) -> list[tuple[int, int]]:
-    if every < 1 or per_step < 1 or (start is not None and start < 1):
+    if not all(map(_is_whole, (every, per_step, 1 if start is None else start))):
         raise ConfigurationError(
-            f"got every_epochs={every}, stages_per_step={per_step}, start_epoch={start}, expected 1 or more"
+            f"got every_epochs={every!r}, stages_per_step={per_step!r}, start_epoch={start!r}, expected whole numbers "
+            "from 1"
         )
     first = every + 1 if start is None else start
     steps = -(-count // per_step)
@@ -205,14 +206,21 @@ def _regular_schedule(every: int, per_step: int, start: int | None, count: int) 
 
 
 def _given_schedule(schedule: Mapping[Any, int], count: int) -> list[tuple[int, int]]:
-    try:
-        pairs = sorted((int(epoch), int(free)) for epoch, free in schedule.items())
-    except (TypeError, ValueError, AttributeError):
-        pairs = []
-    free = [number for _, number in pairs]
-    if not pairs or pairs[0][0] < 1 or free != sorted(free) or free[0] < 0 or free[-1] > count:
+    given = list(schedule.items()) if isinstance(schedule, Mapping) else []
+    # keys of JSON are text
+    epochs = [int(epoch) if isinstance(epoch, str) and epoch.isdecimal() else epoch for epoch, _ in given]
+    free = [number for _, number in given]
+    pairs = []
+    if all(map(_is_whole, epochs)) and all(_is_whole(number, least=0) for number in free):
+        pairs = sorted(zip(epochs, free))
+    steps = [number for _, number in pairs]
+    if not pairs or len(set(epochs)) < len(epochs) or steps != sorted(steps) or steps[-1] > count:
         raise ConfigurationError(
-            f"got schedule={schedule}, expected epochs (from 1) to numbers of free stages (0 to {count}) that never "
+            f"got schedule={schedule!r}, expected epochs (from 1) to numbers of free stages (0 to {count}) that never "
             "fall, such as {6: 1, 11: 3, 16: 5}"
         )
     return pairs
+
+
+def _is_whole(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

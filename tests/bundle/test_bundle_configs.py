@@ -15,6 +15,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_n
 from monai.networks.nets import FlexibleUNet
 
 from monai_vggunet.data import is_on
+from monai_vggunet.errors import refusal_behind
+from monai_vggunet.training.run_settings import changed_settings, options_of
 
 from .conftest import REPOSITORY, TINY, Run
 
@@ -35,6 +37,64 @@ def test_the_schema_would_refuse_metadata_without_a_task(shared_data: Path, tmp_
     broken.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="'task' is a required property"):
         verify_metadata(meta_file=str(broken), filepath=str(schema))
+
+
+def parsed_training_config(**options: Any) -> ConfigParser:
+    """The training config with a small network that is not planned from data."""
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "train.json"))
+    network = {"_target_": "monai_vggunet.VGG16UNet", "decoder_channels": [8, 8, 8, 8]}
+    rates = {"from_scratch": False, "encoder_lr": 1e-5, "decoder_lr": 1e-4}
+    parser.update({"network_def": network, "device": "cpu", **rates, **options})
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("options", "free"),
+    [
+        ({}, {5: (), 6: (4,), 26: (0, 1, 2, 3, 4)}),
+        ({"unfreeze_start": 1, "unfreeze_every": 2}, {1: (4,), 3: (3, 4)}),
+        ({"unfreeze_direction": "shallow_first"}, {6: (0,), 11: (0, 1)}),
+        ({"unfreeze_schedule": {"2": 1, "3": 5}}, {1: (), 2: (4,), 3: (0, 1, 2, 3, 4)}),
+        ({"unfreeze_schedule": {2: 1, 3: 5}}, {1: (), 2: (4,), 3: (0, 1, 2, 3, 4)}),
+    ],
+)
+def test_options_of_unfreezing_reach_the_encoder(options: dict[str, Any], free: dict[int, tuple[int, ...]]) -> None:
+    parser = parsed_training_config(**options)
+    handler = parser.get_parsed_content("train#handlers#1")
+    assert {epoch: handler.free_stages(epoch) for epoch in free} == free
+
+
+def test_what_is_freed_later_moves_more_slowly_where_that_is_asked_for() -> None:
+    parser = parsed_training_config(unfreeze_lr_decay=0.5)
+    handler, optimizer = (parser.get_parsed_content(name) for name in ("train#handlers#1", "optimizer"))
+    handler.apply(epoch=1)
+    deepest, shallowest = (
+        {p.data_ptr() for p in stage.parameters()}
+        for stage in (handler.unet.encoder_stages()[-1], handler.unet.encoder_stages()[0])
+    )
+    rates = {p.data_ptr(): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert {rates[p] for p in deepest} == {1e-5}
+    assert {rates[p] for p in shallowest} == {1e-5 * 0.5**4}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"unfreeze_start": 2}, {"unfreeze_schedule": {"6": 1}}, {"unfreeze_direction": "shallow_first"},
+     {"unfreeze_lr_decay": 0.5}],
+    ids=lambda option: next(iter(option)),
+)  # fmt: skip
+def test_options_of_unfreezing_make_another_run(option: dict[str, Any]) -> None:
+    usual, changed = (options_of(parsed_training_config(**given).get()) for given in ({}, option))
+    (line,) = changed_settings(usual, changed)
+    assert line.startswith(f"--{next(iter(option))}: ")
+
+
+def test_an_impossible_direction_of_unfreezing_is_refused() -> None:
+    parser = parsed_training_config(unfreeze_direction="up")
+    with pytest.raises(RuntimeError) as caught:
+        parser.get_parsed_content("train#handlers#1")
+    assert "got direction='up', expected one of deep_first, shallow_first" in str(refusal_behind(caught.value))
 
 
 def test_network_input_and_output_are_as_the_metadata_say_even_without_weights(tmp_path: Path) -> None:
