@@ -34,14 +34,13 @@ _LONGEST_PREFIX, _LONGEST_ENDING = 40, 16
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], suffix: str | None = None, mode: int | None = None) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], mode: int | None = None) -> Iterator[Path]:
     """Give a temporary path in the target's folder; on success it becomes the target, on any error it is removed.
 
     A temporary file of the same target that a killed process left is removed first.
 
     Args:
         path: the final file. Its folder is made when missing.
-        suffix: ending of the temporary name, for writers that look at it (`.nii.gz`); default: the target's.
         mode: of the file, `PRIVATE` from the moment it is made; None leaves it to the process's file mode mask.
 
     Raises:
@@ -50,8 +49,8 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None, mode: i
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale_temporaries(target, suffix)
-        handle, temporary = _locked_temporary(target, suffix)
+        remove_stale_temporaries(target)
+        handle, temporary = _locked_temporary(target)
     except OSError as error:
         raise _not_written(target, error) from error
     no_longer = at_forced_end(lambda: temporary.unlink(missing_ok=True))
@@ -72,15 +71,10 @@ def atomic_path(path: str | os.PathLike[str], suffix: str | None = None, mode: i
         os.close(handle)  # and with it the lock
 
 
-def remove_stale_temporaries(path: str | os.PathLike[str], suffix: str | None = None) -> None:
-    """Remove what killed processes left of a file's temporary names; what is being written now stays.
-
-    Args:
-        path: the final file.
-        suffix: as of `atomic_path`.
-    """
+def remove_stale_temporaries(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left of a file's temporary names; what is being written now stays."""
     target = Path(path)
-    beginning, ending = _temporary_name(target, suffix)
+    beginning, ending = _temporary_name(target)
     if not target.parent.is_dir():
         return
     with os.scandir(target.parent) as entries:
@@ -123,15 +117,15 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _temporary_name(target: Path, suffix: str | None) -> tuple[str, str]:
+def _temporary_name(target: Path) -> tuple[str, str]:
     """Return the beginning and the ending of the temporary names of a file."""
-    ending = "".join(target.suffixes[-2:])[-_LONGEST_ENDING:] if suffix is None else suffix
+    ending = "".join(target.suffixes[-2:])[-_LONGEST_ENDING:]  # writers look at it: `.nii.gz`
     return f".{target.name.split('.')[0][:_LONGEST_PREFIX]}-", ending
 
 
-def _locked_temporary(target: Path, suffix: str | None) -> tuple[int, Path]:
+def _locked_temporary(target: Path) -> tuple[int, Path]:
     """Make a temporary file and lock it; return the descriptor that holds the lock, and the path."""
-    beginning, ending = _temporary_name(target, suffix)
+    beginning, ending = _temporary_name(target)
     while True:
         handle, name = tempfile.mkstemp(prefix=beginning, suffix=ending, dir=target.parent)
         _lock(handle)

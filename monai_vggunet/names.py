@@ -71,12 +71,11 @@ def listed(names: Iterable[str | os.PathLike[str]], most: int = MOST_NAMED, sepa
     return separator.join(shown[:most]) + (f" ... and {more} more" if more > 0 else "")
 
 
-def listed_by_reason(things: Iterable[tuple[str | os.PathLike[str], str]], most: int = MOST_NAMED) -> list[str]:
+def listed_by_reason(things: Iterable[tuple[str | os.PathLike[str], str]]) -> list[str]:
     """Return one line per reason: the first of the things that share it, the others counted; so with many reasons too.
 
     Args:
         things: names with their reasons.
-        most: names in a line, and lines.
 
     Example:
         >>> listed_by_reason([("a", "empty"), ("b", "no DICOM"), ("c", "empty")])
@@ -85,8 +84,8 @@ def listed_by_reason(things: Iterable[tuple[str | os.PathLike[str], str]], most:
     groups: dict[str, list[str | os.PathLike[str]]] = {}
     for name, reason in things:
         groups.setdefault(reason, []).append(name)
-    lines = [f"{listed(names, most)}: {readable(reason)}" for reason, names in list(groups.items())[:most]]
-    rest = list(groups.values())[most:]
+    lines = [f"{listed(names)}: {readable(reason)}" for reason, names in list(groups.items())[:MOST_NAMED]]
+    rest = list(groups.values())[MOST_NAMED:]
     return [*lines, f"{sum(map(len, rest))} more, for {len(rest)} other reasons"] if rest else lines
 
 

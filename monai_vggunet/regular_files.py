@@ -41,19 +41,15 @@ def open_regular(path: str | os.PathLike[str], follow_link: bool = True) -> io.F
     raise _irregular(path)
 
 
-def read_text(path: str | os.PathLike[str], errors: str = "strict") -> str:
+def read_text(path: str | os.PathLike[str]) -> str:
     """Return a regular file's content, which is UTF-8.
-
-    Args:
-        path: the file.
-        errors: what to do with bytes that are not, as `bytes.decode` takes it.
 
     Raises:
         IrregularFileError, OSError: see `open_regular`.
         UnicodeDecodeError: it is not UTF-8.
     """
     with open_regular(path) as file:
-        return (file.readall() or b"").decode("utf-8", errors)  # None: a file of the system's that says nothing now
+        return (file.readall() or b"").decode("utf-8")  # None: a file of the system's that says nothing now
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:

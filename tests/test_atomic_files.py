@@ -50,10 +50,11 @@ def test_file_appears_under_its_name_only_when_whole(tmp_path: Path) -> None:
     assert [p.name for p in target.parent.iterdir()] == ["mask.nii.gz"]
 
 
-def test_suffix_of_the_temporary_name_can_be_chosen(tmp_path: Path) -> None:
-    with atomic_path(tmp_path / "model.pt", suffix=".onnx") as temporary:
-        assert temporary.suffix == ".onnx"
-    assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+@pytest.mark.parametrize(("name", "ending"), [("mask.nii.gz", ".nii.gz"), ("model.onnx", ".onnx")])
+def test_the_temporary_name_has_the_endings_that_writers_look_at(tmp_path: Path, name: str, ending: str) -> None:
+    with atomic_path(tmp_path / name) as temporary:
+        assert temporary.name.endswith(ending)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_file_gets_the_mode_of_an_ordinary_file(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ def _retraining(train: dict[str, Any]) -> dict[str, Any]:
             "split_file": "$@model_dir + '/validation.json'",
             "spec": "@model_spec",
             "val_fraction": "@val_fraction",
+            "seed": "@seed",
         },
         "model_spec": {"_target_": "monai_vggunet.data.load_model_spec", "path": f"$@model_dir + '/{MODEL_SPEC}'"},
         "network": f"$monai_vggunet.training.load_weights(@network_def, @model_dir + '/{MODEL}', @device)",

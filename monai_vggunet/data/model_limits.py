@@ -7,7 +7,7 @@ from typing import Any
 from monai_vggunet.dicom.affine import LEAST_EDGE_MM, MOST_PIXEL_MM, MOST_STEP_MM
 from monai_vggunet.json_rules import FLAG, Rule, also, mapping, number, one_of, require_object, several, text, whole
 
-__all__ = ["AXCODES", "CHANNEL_MODES", "PICTURE_PLANE", "require_honest"]
+__all__ = ["AXCODES", "CHANNEL_MODES", "PICTURE_PLANE", "STRIDE", "require_honest"]
 
 # Orientation of a slice stack per plane: rows, columns, stack. Slices stand as a radiologist sees them (patient's
 # left on the right-hand side, head or front up), which is also how ImageNet's photographs stand.

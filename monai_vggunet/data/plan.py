@@ -13,6 +13,7 @@ import torch
 
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.fingerprint import Fingerprint
+from monai_vggunet.data.model_limits import STRIDE
 from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, require_usable
 from monai_vggunet.data.switches import is_on
 from monai_vggunet.layout import spec_beside
@@ -66,7 +67,7 @@ def plan_model(
         modality=modality,
         plane=fingerprint.plane,
         spacing_mm=fingerprint.in_plane_spacing_mm,
-        roi_size=tuple(min(limit, _next_multiple(size)) for size in fingerprint.in_plane_size),  # type: ignore[arg-type]
+        roi_size=tuple(min(limit, _crop(size)) for size in fingerprint.in_plane_size),  # type: ignore[arg-type]
         windows=(_window(fingerprint),),
         channels=_channel_mode(fingerprint),
         image_channels=fingerprint.image_channels,
@@ -133,5 +134,6 @@ def _channel_mode(fingerprint: Fingerprint) -> str:
     return "neighbors" if fingerprint.n_slices > 1 else "window"
 
 
-def _next_multiple(size: int, of: int = 16) -> int:
-    return max(2 * of, -(-size // of) * of)
+def _crop(size: int) -> int:
+    """Return the next multiple of the network's stride, of which two at least."""
+    return max(2 * STRIDE, -(-size // STRIDE) * STRIDE)

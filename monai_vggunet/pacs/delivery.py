@@ -31,11 +31,10 @@ class Delivery:
 
     Args:
         targets: where to.
-        file_name: of the result within the case's folder.
     """
 
-    def __init__(self, targets: Sequence[StoreTarget], file_name: str = SEG) -> None:
-        self.targets, self.file_name = list(targets), file_name
+    def __init__(self, targets: Sequence[StoreTarget]) -> None:
+        self.targets = list(targets)
 
     def __call__(self, folder: str | os.PathLike[str]) -> str:
         """Store a finished case's result; a failure changes nothing but the record.
@@ -50,7 +49,7 @@ class Delivery:
             DatasetError: there is no record, or it is damaged.
             OutputWriteError: the record cannot be written.
         """
-        path, record_file = Path(folder) / self.file_name, Path(folder) / RECORD
+        path, record_file = Path(folder) / SEG, Path(folder) / RECORD
         if not path.is_file():
             return f"nothing to store: {path} is missing"
         record = CaseRecord.read(record_file)

@@ -38,7 +38,6 @@ def open_pacs(
     calling_aet: str = CALLING_AET,
     timeout_sec: float = 60.0,
     allow_plain_http: bool = False,
-    retries: Retries | None = None,
 ) -> PacsSession:
     """Return what the options of `segment` mean; nothing is sent yet.
 
@@ -48,12 +47,11 @@ def open_pacs(
         calling_aet: our own title for C-STORE.
         timeout_sec: longest silence of a server.
         allow_plain_http: see `check_url`.
-        retries: patience.
 
     Raises:
         ConfigurationError: a URL, target or credentials that cannot be used, or the extra is not installed.
     """
-    patience = retries or Retries()
+    patience = Retries()
     server = None
     if dicomweb:
         secrets = credentials_from_environment(READING)

@@ -81,12 +81,12 @@ class NameBook:
                     return text + ending
         raise AssertionError("two names with the same SHA-256")
 
-    def note(self, name: str, kind: str = CASE, **details: str) -> None:
+    def note(self, name: str, **details: str) -> None:
         """Write down more about a name: where it lies, how its series is described. With `--show-phi` nothing is."""
         if shows_phi():
             return
         with self._lock:
-            entry = self._names.setdefault(self.pseudonym(name, kind), {"name": name})
+            entry = self._names.setdefault(self.pseudonym(name), {"name": name})
             known = {key: value for key, value in details.items() if value}
             self._unsaved |= any(entry.get(key) != value for key, value in known.items())
             entry.update(known)

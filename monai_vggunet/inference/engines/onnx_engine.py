@@ -20,7 +20,6 @@ class OnnxEngine(Engine):
     Args:
         model: the file, or its content.
         precision: `auto` or `fp32`.
-        threads: None for all of the process's cores.
 
     Raises:
         EngineUnavailableError: ONNX Runtime is not installed.
@@ -29,15 +28,13 @@ class OnnxEngine(Engine):
 
     name = "onnx"
 
-    def __init__(
-        self, model: str | os.PathLike[str] | bytes, precision: str = "auto", threads: int | None = None
-    ) -> None:
+    def __init__(self, model: str | os.PathLike[str] | bytes, precision: str = "auto") -> None:
         runtime = import_onnxruntime()
         if precision not in ("auto", "fp32"):
             raise ConfigurationError(f"engine onnx computes in fp32, got precision {precision!r}; use auto or fp32")
         self.version = runtime.__version__
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         content = model if isinstance(model, bytes) else os.fspath(model)
         self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name

@@ -32,7 +32,6 @@ class OpenVINOEngine(Engine):
     Args:
         model: an exported `.xml`, or a model in memory.
         precision: `fp32`, `bf16`, `fp16`, or `int8` for a quantized model; `auto` is bf16 with AMX tiles, else fp32.
-        threads: None for all of the process's cores.
 
     Raises:
         EngineUnavailableError: OpenVINO is not installed.
@@ -41,9 +40,7 @@ class OpenVINOEngine(Engine):
 
     name = "openvino"
 
-    def __init__(
-        self, model: str | os.PathLike[str] | openvino.Model, precision: str = "auto", threads: int | None = None
-    ) -> None:
+    def __init__(self, model: str | os.PathLike[str] | openvino.Model, precision: str = "auto") -> None:
         ov = import_openvino()
         if precision == "auto":
             precision = "fp32" if autocast_dtype("cpu") is None else "bf16"
@@ -58,7 +55,7 @@ class OpenVINOEngine(Engine):
         self.precision = precision
         read = core.read_model(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-        settings["INFERENCE_NUM_THREADS"] = threads or torch.get_num_threads()
+        settings["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
         self._request = core.compile_model(read, "CPU", settings).create_infer_request()
 
     def run(self, slices: torch.Tensor) -> torch.Tensor:

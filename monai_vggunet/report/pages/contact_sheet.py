@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.outputs.class_colors import class_color
 from monai_vggunet.report.pages.display_view import DisplayView, paint, resized
 
-__all__ = ["contact_sheet", "sheet_slices", "write_sheet"]
+__all__ = ["contact_sheet", "sheet_slices"]
 
 N_TILES, N_COLUMNS, TILE_PX = 12, 4, 260
 MARGIN_PX, LINE_PX = 6, 22
@@ -47,22 +45,12 @@ def contact_sheet(view: DisplayView, record: CaseRecord) -> Image.Image:
     return page
 
 
-def write_sheet(path: str | os.PathLike[str], view: DisplayView, record: CaseRecord) -> None:
-    """Write the sheet as PNG, whole or not at all.
-
-    Raises:
-        OutputWriteError: the folder cannot be written, or the disk is full.
-    """
-    with atomic_path(path) as temporary:
-        contact_sheet(view, record).save(temporary, format="PNG", optimize=True)
-
-
-def sheet_slices(labels: np.ndarray, axis: int, n_tiles: int = N_TILES) -> list[int]:
+def sheet_slices(labels: np.ndarray, axis: int) -> list[int]:
     """Return the slices to show: evenly over what holds the mask, over everything when the mask is empty."""
     others = tuple(k for k in range(3) if k != axis)
     found = np.flatnonzero((labels > 0).any(axis=others))
     first, last = (int(found[0]), int(found[-1])) if len(found) else (0, labels.shape[axis] - 1)
-    return sorted({round(float(n)) for n in np.linspace(first, last, min(n_tiles, last - first + 1))})
+    return sorted({round(float(n)) for n in np.linspace(first, last, min(N_TILES, last - first + 1))})
 
 
 def _tile(view: DisplayView, index: int, size: tuple[int, int]) -> Image.Image:

@@ -70,11 +70,7 @@ def write_training_report(
         titles=[TITLES[key] for key in names],
         rows=[_row(case, per_case[case], names, classes) for case in order],
         columns=classes,
-        worst=[
-            (case, _text(_mean(per_case[case].get(MEAN_DICE, {}))), _as_url(shown[case]))
-            for case in order
-            if case in shown
-        ],
+        worst=[(case, _mean_dice(per_case[case]), _as_url(shown[case])) for case in order if case in shown],
         notes=list(notes),
     )
     return Path(path)
