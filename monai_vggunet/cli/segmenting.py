@@ -18,7 +18,7 @@ from monai_vggunet.outputs import CaseOutputs
 from monai_vggunet.pacs import PacsSession
 from monai_vggunet.privacy import shown_case, shows_phi, tell
 from monai_vggunet.report.report import StudyReporter, write_index
-from monai_vggunet.segment import CaseResult, Segmenter, gather_results, segment
+from monai_vggunet.segment import CaseResult, Segmenter, cases_to_segment, gather_results, segment_cases
 from monai_vggunet.segment.pacs_studies import segment_studies
 from monai_vggunet.stopping import told_to_stop
 
@@ -70,13 +70,14 @@ def segment_and_tell(wanted: Wanted, inputs: Sequence[Path], pacs: PacsSession, 
     if network["device"] is None and n_ranks > 1:
         network["device"] = own_device()
     reader = dict(wanted.reader)
+    cases = cases_to_segment(inputs, wanted.output) if pacs.server is None else []
     segmenter = Segmenter(wanted.model, reader_options=reader, **network)
     reporter = StudyReporter(reader) if wanted.pages else None
     options: dict[str, Any] = {"resume": wanted.resume, "outputs": outputs, "after_case": pacs.delivery}
     options["report"] = reporter
     with told_to_stop(pacs.stop):
         if pacs.server is None:
-            results = segment(inputs, wanted.output, segmenter, rank=rank, n_ranks=n_ranks, **options)
+            results = segment_cases(cases, wanted.output, segmenter, rank=rank, n_ranks=n_ranks, **options)
         else:
             chosen = reader["series_uid"], reader["modality"]
             results = segment_studies(pacs.server, studies[rank::n_ranks], wanted.output, segmenter, *chosen, **options)

@@ -26,6 +26,7 @@ from monai_vggunet.json_rules import (
     whole,
     without_version,
 )
+from monai_vggunet.layout import require_output_apart, require_sources_kept
 from monai_vggunet.privacy import know_listed, protect_logs, write_down
 
 __all__ = ["Datalist", "evaluation_datalist", "load_datalist"]
@@ -152,7 +153,10 @@ def load_datalist(
 
 
 def evaluation_datalist(
-    dataset_dir: str | os.PathLike[str], split_file: str | os.PathLike[str], split: str = "unseen"
+    dataset_dir: str | os.PathLike[str],
+    split_file: str | os.PathLike[str],
+    split: str = "unseen",
+    output_dir: str | os.PathLike[str] | None = None,
 ) -> Datalist:
     """Choose the cases a model is judged on.
 
@@ -160,14 +164,20 @@ def evaluation_datalist(
         dataset_dir: the folder of annotated cases.
         split_file: `datalist.json` of the training run; it may be missing when the model came from elsewhere.
         split: `unseen` leaves out the cases the model was trained on, `all` takes them too.
+        output_dir: where masks will go, if any are saved.
 
     Returns:
         A list whose `training` and `validation` both hold the cases.
 
     Raises:
         DatasetError: no case is left.
+        ConfigurationError: masks would lie among or replace what they are made from, or judged by.
     """
     cases, description = annotated_cases(dataset_dir)
+    if output_dir is not None:
+        require_output_apart([dataset_dir], output_dir)
+        for key in ("image", "label"):
+            require_sources_kept({case["case"]: case[key] for case in cases}, output_dir)
     known: set[str] = set()
     if split == "unseen" and Path(split_file).is_file():
         listed = Datalist.read(split_file, "pass --split all")

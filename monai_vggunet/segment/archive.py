@@ -17,10 +17,9 @@ from torch import distributed
 from tqdm import tqdm
 
 from monai_vggunet.atomic_files import sha256_of_file
-from monai_vggunet.data import image_cases
-from monai_vggunet.data.case_names import Case, distinct_cases
-from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError, as_refusal
-from monai_vggunet.layout import RECORD, require_sources_kept
+from monai_vggunet.data.case_names import Case
+from monai_vggunet.errors import ConfigurationError, VGGUNetError, as_refusal
+from monai_vggunet.layout import RECORD
 from monai_vggunet.names import readable_lines
 from monai_vggunet.networks.autocast import describe_hardware
 from monai_vggunet.outputs import (
@@ -33,10 +32,11 @@ from monai_vggunet.outputs import (
     study_identity,
     study_record,
 )
-from monai_vggunet.privacy import book, keep_names, protect_logs, shown_case, write_down
+from monai_vggunet.privacy import book, shown_case, write_down
+from monai_vggunet.segment.inputs import cases_to_segment
 from monai_vggunet.segment.segmenter import Segmentation, Segmenter
 
-__all__ = ["CaseResult", "Segmentation", "Segmenter", "failed_case", "gather_results", "segment"]
+__all__ = ["CaseResult", "Segmentation", "Segmenter", "failed_case", "gather_results", "segment", "segment_cases"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,28 @@ def segment(
     output_dir: str | os.PathLike[str],
     segmenter: Segmenter,
     show_progress: bool = True,
+    **options: Any,
+) -> list[CaseResult]:
+    """Segment every case found under the inputs; see `cases_to_segment` and `segment_cases`.
+
+    Args:
+        inputs: DICOM folders, folders of studies, NIfTI files.
+        output_dir: OUT.
+        segmenter: the model.
+        show_progress: show a bar.
+        options: further arguments of `segment_cases`.
+
+    Raises:
+        ConfigurationError, DatasetError: see there.
+    """
+    return segment_cases(cases_to_segment(inputs, output_dir), output_dir, segmenter, show_progress, **options)
+
+
+def segment_cases(
+    cases: Sequence[Case],
+    output_dir: str | os.PathLike[str],
+    segmenter: Segmenter,
+    show_progress: bool = True,
     resume: bool = False,
     rank: int = 0,
     n_ranks: int = 1,
@@ -63,7 +85,7 @@ def segment(
     after_case: Callable[[Path], str] | None = None,
     report: Callable[[Case, Path], None] | None = None,
 ) -> list[CaseResult]:
-    """Segment every case found under the inputs; one that fails, in whatever way, is recorded, and the others go on.
+    """Segment cases; one that fails, in whatever way, is recorded, and the others go on.
 
     Each gives `OUT/<case>/` with the outputs asked for, by default `mask.nii.gz` with `mask.json`, and
     `disagreement.nii.gz` (percent) with several test-time views, and `record.json`; every file appears whole or not at
@@ -71,7 +93,7 @@ def segment(
     one is computed: at most three are in memory.
 
     Args:
-        inputs: DICOM folders, folders of studies, NIfTI files.
+        cases: see `cases_to_segment`.
         output_dir: OUT.
         segmenter: the model.
         show_progress: show a bar.
@@ -83,29 +105,23 @@ def segment(
         report: called with each case and the folder of its results, failed or done, after `after_case`.
 
     Raises:
-        ConfigurationError: outputs that need probabilities, of a segmenter that gives none; or results that would be
-            written over or beside what they are made from.
-        DatasetError: an input does not exist or holds nothing to segment, or two cases have one name.
+        ConfigurationError: outputs that need probabilities, of a segmenter that gives none.
     """
     outputs = outputs or CaseOutputs()
     if outputs.need_probabilities and not segmenter.probabilities:
         raise ConfigurationError("these outputs need probabilities: make the Segmenter with probabilities=True")
-    protect_logs()
-    keep_names(output_dir)
-    everything = _unique(case for path in inputs for case in image_cases(path, output_dir))
-    require_sources_kept({case["case"]: case["image"] for case in everything}, output_dir)
-    cases = everything[rank::n_ranks]
-    write_down((case["case"], case["image"]) for case in cases)
-    _log.info("segmenting %d cases on %s", len(cases), describe_hardware(segmenter.device))
+    own = cases[rank::n_ranks]
+    write_down((case["case"], case["image"]) for case in own)
+    _log.info("segmenting %d cases on %s", len(own), describe_hardware(segmenter.device))
     results: dict[str, CaseResult] = {}
     with (
         ThreadPoolExecutor(1, "read") as reader,
         ThreadPoolExecutor(1, "write") as writer,
-        tqdm(total=len(cases), desc="segmenting", unit="case", disable=not show_progress) as bar,
+        tqdm(total=len(own), desc="segmenting", unit="case", disable=not show_progress) as bar,
     ):
         writing: Future[CaseResult] | None = None
         try:
-            tasks = [_Task(case, Path(output_dir), segmenter, outputs, resume) for case in cases]
+            tasks = [_Task(case, Path(output_dir), segmenter, outputs, resume) for case in own]
             for task in _one_ahead(reader, tasks):
                 done = task.compute()
                 if writing is not None:
@@ -115,7 +131,7 @@ def segment(
                 _note(writing.result(), results, bar)
         finally:
             reader.shutdown(cancel_futures=True)
-    return [results[case["case"]] for case in cases]
+    return [results[case["case"]] for case in own]
 
 
 def gather_results(results: list[CaseResult], n_ranks: int) -> list[CaseResult]:
@@ -264,13 +280,3 @@ def failed_case(case: str, folder: Path, error: VGGUNetError, written: Sequence[
             (folder / RECORD).unlink(missing_ok=True)
         _log.warning("%s: its record could not be written: %s", shown_case(case), unwritten)
     return CaseResult(case, folder, readable_lines(error))
-
-
-def _unique(cases: Iterable[Case]) -> list[Case]:
-    """Refuse inputs that are called the same; those that only some file systems take for the same are renamed."""
-    found: dict[str, Case] = {}
-    for case in cases:
-        if case["case"] in found:
-            raise DatasetError(f"two inputs are called {case['case']!r}: their results would overwrite each other")
-        found[case["case"]] = case
-    return distinct_cases(found.values())

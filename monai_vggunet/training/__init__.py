@@ -25,6 +25,7 @@ from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandl
 from monai_vggunet.training.run_settings import run_settings
 from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
 from monai_vggunet.training.simulated_clicks import SimulatedClicks, largest_error, simulated_clicks
+from monai_vggunet.training.tensorboard_folder import tensorboard_folder
 from monai_vggunet.training.validation import mean_dice, validation_sampler
 from monai_vggunet.training.warm_start import initial_network, start_from
 from monai_vggunet.training.weight_average import WeightAverageHandler
@@ -62,5 +63,6 @@ __all__ = [
     "simulated_clicks",
     "start_from",
     "surface_metrics",
+    "tensorboard_folder",
     "validation_sampler",
 ]

@@ -16,7 +16,7 @@ from monai_vggunet.data import (
     image_cases,
     load_datalist,
 )
-from monai_vggunet.errors import DatasetError, DicomReadError
+from monai_vggunet.errors import ConfigurationError, DatasetError, DicomReadError
 from monai_vggunet.names import same_on_some_disk
 
 
@@ -470,6 +470,16 @@ def test_cases_of_the_training_run_are_left_out_unless_held_out(tmp_path: Path) 
     unseen = evaluation_datalist(tmp_path, tmp_path / "datalist.json")
     assert unseen.validation == unseen.training == datalist.validation
     assert names_of(evaluation_datalist(tmp_path, tmp_path / "datalist.json", "all").validation) == list("abcde")
+
+
+@pytest.mark.parametrize("output", [".", "images", "labels"])
+def test_masks_are_not_written_among_what_is_judged(tmp_path: Path, output: str) -> None:
+    """`OUT/<case>` would be the folder of a series, or of its label."""
+    write_series(tmp_path / "images" / "a")
+    touch(tmp_path / "labels" / "a" / "seg.dcm")
+    with pytest.raises(ConfigurationError, match=r"is the input|where an input lies"):
+        evaluation_datalist(tmp_path, tmp_path / "absent.json", output_dir=tmp_path / output)
+    evaluation_datalist(tmp_path, tmp_path / "absent.json", output_dir=tmp_path / "eval")
 
 
 def test_model_from_elsewhere_is_judged_on_every_case(tmp_path: Path) -> None:

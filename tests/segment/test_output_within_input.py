@@ -124,14 +124,18 @@ def test_an_output_that_is_the_input_is_wrong_usage(command: Command, archive: P
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("output", [".", ".."], ids=["the input", "where its results would lie in it"])
 def test_what_is_wrong_with_the_output_is_said_before_anything_is_loaded(
-    archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["segment", str(archive), "-o", str(archive), "--model", "nowhere/model.pt"]
+    write_series(tmp_path / "ct")
+    words = ["segment", str(tmp_path / "ct"), "-o", str(tmp_path / "ct" / output), "--model", "nowhere/model.pt"]
     monkeypatch.setattr("sys.argv", ["monai-vggunet", *words])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "nowhere" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "input" in said
+    assert "nowhere" not in said
 
 
 @pytest.mark.parametrize("output", ["a.nii.gz", "other.txt"])

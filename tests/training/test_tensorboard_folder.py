@@ -1,0 +1,35 @@
+"""Curves lie where TensorBoard can write them, or a training does not begin."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_vggunet.errors import ConfigurationError, refusal_behind
+from monai_vggunet.training import tensorboard_folder
+
+STRANGE = os.fsdecode(b"Andr\xe9")
+
+
+def test_curves_lie_in_the_output(tmp_path: Path) -> None:
+    assert tensorboard_folder(tmp_path / "\u00e9") == str(tmp_path / "\u00e9" / "tensorboard")
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Andr.xe9/tensorboard is not UTF-8.*pass another --output_dir"):
+        tensorboard_folder(tmp_path / STRANGE)
+
+
+@pytest.mark.parametrize("configs", [["train.json"], ["train.json", "multi_gpu_train.json"]])
+def test_training_refuses_it_before_it_reads_a_case(repository: Path, tmp_path: Path, configs: list[str]) -> None:
+    parser = ConfigParser()
+    parser.read_config([str(repository / "bundle" / "configs" / name) for name in configs])
+    parser.update({"output_dir": str(tmp_path / STRANGE), "ckpt_dir": str(tmp_path), "dataset_dir": "nowhere"})
+    (step,) = [n for n, text in enumerate(parser["initialize"]) if "tensorboard_folder" in text]
+    with pytest.raises(RuntimeError) as caught:
+        parser.get_parsed_content(f"initialize#{step}")
+    assert isinstance(refusal_behind(caught.value), ConfigurationError)
+    assert "nowhere" not in str(caught.value)
