@@ -23,7 +23,6 @@ __all__ = ["loading", "loading_steps"]
 
 def loading(
     with_label: bool = True,
-    image_channels: int | None = None,
     n_classes: int | None = None,
     reader_options: Mapping[str, Any] | None = None,
     segments: Mapping[str, int] | None = None,
@@ -32,7 +31,6 @@ def loading(
 
     Args:
         with_label: whether cases carry a label.
-        image_channels: channels expected; None accepts one or three.
         n_classes: number of classes labels may hold; None accepts any.
         reader_options: arguments of `DicomSeriesReader`, such as `series_uid` or `on_gap`.
         segments: name of a segment (DICOM SEG) or structure (RTSTRUCT) -> class number, as `load_datalist` gives it.
@@ -44,7 +42,7 @@ def loading(
     Raises:
         VGGUNetError: of the kind that fits; from `Compose` it arrives as the cause of a `RuntimeError`.
     """
-    return Compose(loading_steps(with_label, image_channels, n_classes, reader_options, segments))
+    return Compose(loading_steps(with_label, None, n_classes, reader_options, segments))
 
 
 def loading_steps(
