@@ -9,18 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from monai_vggunet._version import __version__
 from monai_vggunet.atomic_files import write_json
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
-from monai_vggunet.json_rules import FLAG, Rule, mapping, number, optional, require_object, several, whole
+from monai_vggunet.json_rules import (
+    FLAG,
+    Rule,
+    mapping,
+    number,
+    optional,
+    require_object,
+    several,
+    versioned,
+    whole,
+    without_version,
+)
 
 __all__ = ["DONE", "FAILED", "CaseRecord", "CaseSource", "RecordedFinding", "is_record"]
 
 DONE, FAILED = "done", "failed"
 
-_FORMAT_VERSION = "format_version"
-_FORMAT = 2  # 1, without a version in the file, had findings without kinds
 # What stands in a file even where it is empty: whoever reads it finds it there.
 _STATED = {
     DONE: {"source", "volumes_ml", "confidence", "flags", "model", "identity", "outputs", "files"},
@@ -50,7 +58,6 @@ _FINDINGS = Rule(
     lambda value: _TEXT.holds(value) or (_FINDING.holds(value) and optional(whole(0)).holds(value.get("count"))),
 )
 _FIELDS: dict[str, Any] = {
-    _FORMAT_VERSION: whole(1, _FORMAT),
     "case": _TEXT,
     "status": _TEXT,
     "names_hidden": FLAG,
@@ -166,7 +173,7 @@ class CaseRecord:
     stored: tuple[Mapping[str, Any], ...] = ()
     further: Mapping[str, Any] = field(default_factory=dict)
 
-    FORMAT: ClassVar[int] = _FORMAT
+    FORMAT: ClassVar[int] = 2  # 1, without a version in the file, had findings without kinds
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> CaseRecord:
@@ -197,7 +204,7 @@ class CaseRecord:
         Raises:
             ValueError: names the field, what kind of value it has and what was expected; it quotes nothing.
         """
-        _require_known_version(content)
+        content = without_version(content, cls.FORMAT)
         require_object(content, _FIELDS, open_end=True, quoting=False)
         known = {name: content[name] for name in _names(cls) if name in content}
         if "source" in known:
@@ -218,7 +225,7 @@ class CaseRecord:
         }
         if "source" in content:
             content["source"] = _source_as_json(self.source)
-        return {_FORMAT_VERSION: self.FORMAT, **content, **self.further}
+        return versioned({**content, **self.further}, self.FORMAT)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the record, whole or not at all.
@@ -234,15 +241,6 @@ def is_record(content: Any) -> bool:
     if not isinstance(content, Mapping) or not isinstance(content.get("case"), str):
         return False
     return content.get("status") in (DONE, FAILED)
-
-
-def _require_known_version(content: Any) -> None:
-    version = content.get(_FORMAT_VERSION) if isinstance(content, Mapping) else None
-    if isinstance(version, int) and version > _FORMAT:
-        raise ValueError(
-            f"{_FORMAT_VERSION} is {version}; monai-vggunet {__version__} reads versions up to {_FORMAT}, and a later "
-            "one wrote this"
-        )
 
 
 def _names(kind: type[CaseRecord] | type[CaseSource]) -> list[str]:

@@ -113,7 +113,7 @@ def without_version(content: Any, newest: int) -> Any:
         newest: the version that this program writes; it reads all up to it.
 
     Raises:
-        ValueError: it is of a later version, or of none that there can be.
+        ValueError: it is of a later version, or of none that there can be; quotes no text.
 
     Example:
         >>> without_version({"format_version": 1, "epochs": []}, newest=1)
@@ -122,9 +122,11 @@ def without_version(content: Any, newest: int) -> Any:
     if not isinstance(content, Mapping) or FORMAT_VERSION not in content:
         return content
     version = content[FORMAT_VERSION]
-    if not whole(1, newest).holds(version):
+    if not whole(1).holds(version):
+        raise ValueError(f"{FORMAT_VERSION} is {_kind(version)}; expected a whole number from 1")
+    if version > newest:
         raise ValueError(
-            f"{FORMAT_VERSION} is {_quoted(version)}; monai-vggunet {__version__} reads versions up to {newest}, and a "
+            f"{FORMAT_VERSION} is {version}; monai-vggunet {__version__} reads versions up to {newest}, and a "
             "later one wrote this"
         )
     return {name: value for name, value in content.items() if name != FORMAT_VERSION}

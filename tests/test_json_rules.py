@@ -4,7 +4,20 @@ from typing import Any
 
 import pytest
 
-from monai_vggunet.json_rules import FLAG, also, mapping, number, one_of, optional, require_object, several, text, whole
+from monai_vggunet.json_rules import (
+    FLAG,
+    also,
+    mapping,
+    number,
+    one_of,
+    optional,
+    require_object,
+    several,
+    text,
+    versioned,
+    whole,
+    without_version,
+)
 
 EVEN = also(whole(0, 10), "even", lambda value: value % 2 == 0)
 
@@ -73,3 +86,26 @@ def test_nesting_without_end_is_shown_shortly() -> None:
         require_object({"name": content}, FIELDS)
     while content:
         content = content.pop()  # Python frees it without recursing
+
+
+def test_an_object_is_written_with_the_version_of_its_form_and_read_without() -> None:
+    assert list(versioned({"a": 1}, 3)) == ["format_version", "a"]
+    assert without_version(versioned({"a": 1}, 3), newest=3) == {"a": 1}
+    assert without_version(versioned({"a": 1}, 2), newest=3) == {"a": 1}, "an earlier one"
+    assert without_version({"a": 1}, newest=3) == {"a": 1}, "from before there were versions"
+    assert without_version([1], newest=3) == [1], "no object: whoever checks the fields says so"
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (4, "format_version is 4; monai-vggunet .* reads versions up to 3, and a later one wrote this"),
+        (0, "format_version is a number; expected a whole number from 1"),
+        ("Doe", "format_version is text; expected a whole number from 1"),
+        (None, "format_version is null; expected"),
+        (10**400, "format_version is a number; expected"),
+    ],
+)
+def test_a_version_that_is_not_known_is_refused_and_no_text_quoted(version: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        without_version({"format_version": version}, newest=3)

@@ -19,10 +19,10 @@ from monai_vggunet.json_rules import (
     whole,
     without_version,
 )
+from monai_vggunet.training.history import LARGEST
 
 __all__ = ["Evaluation"]
 
-LARGEST = 3.4028235e38  # of a figure, which is computed in float32
 MOST_CASES, MOST_NAMES = 1_000_000, 10_000  # names of classes and of metrics
 
 

@@ -105,7 +105,7 @@ def test_specification_from_before_versions_is_read(tmp_path: Path) -> None:
 def test_specification_of_a_later_form_is_refused_before_its_fields_are(tmp_path: Path, version: Any) -> None:
     content = saved_content(tmp_path / "model.json") | {"format_version": version, "later": 1}
     (tmp_path / "model.json").write_text(json.dumps(content))
-    with pytest.raises(ModelMismatchError, match=r"format_version is .*reads versions up to 1, and a later one wrote"):
+    with pytest.raises(ModelMismatchError, match=r"format_version is .*(a later one wrote|expected a whole)"):
         ModelSpec.read(tmp_path / "model.json")
 
 

@@ -47,7 +47,7 @@ def test_an_epoch_that_is_trained_again_takes_the_place_of_all_from_it_on() -> N
         ("{}", "epochs is missing"),
         ('{"epochs": [], "surprise": 1}', "a name in it is unknown"),
         ('{"format_version": 2, "epochs": [], "later": 1}', "format_version is 2; .* a later one wrote this"),
-        ('{"format_version": true, "epochs": []}', "format_version is True"),
+        ('{"format_version": true, "epochs": []}', "format_version is true or false; expected a whole number"),
         ("[5]", "epochs is a list; expected a list of"),
         ('[{"epoch": 1}]', "expected .* with numbers as 'epoch', 'seconds'"),
         ('[{"epoch": "x", "seconds": 1}]', "epochs is"),
