@@ -36,6 +36,7 @@ __all__ = [
     "SeriesSelectionError",
     "VGGUNetError",
     "ViewerMissingError",
+    "WrongTokenError",
     "as_refusal",
     "handles_headers",
     "quotes_headers",
@@ -190,6 +191,10 @@ class RequestRefusedError(VGGUNetError, ValueError):
     def __init__(self, text: str, status: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(text)
         self.status, self.headers = status, dict(headers or {})
+
+
+class WrongTokenError(RequestRefusedError):
+    """A request with a token that is not the annotation server's."""
 
 
 class ViewerMissingError(VGGUNetError, RuntimeError):

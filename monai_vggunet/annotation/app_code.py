@@ -11,9 +11,10 @@ from pathlib import Path
 import monai_vggunet
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
 
-__all__ = ["CODE", "READ_ONLY", "place_code", "require_apart"]
+__all__ = ["CODE", "PACKAGE", "READ_ONLY", "TEMPORARY", "place_code", "require_apart"]
 
 CODE = "code"  # folder of an app with its `main.py`
+TEMPORARY = "temporary"  # folder of an app for what a request needs while it is answered; emptied at each start
 READ_ONLY, RUN_ONLY = 0o444, 0o555
 PACKAGE = Path(monai_vggunet.__file__).resolve().parent
 

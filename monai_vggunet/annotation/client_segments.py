@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import LabelContentError
+from monai_vggunet.names import listed
 
 __all__ = ["by_class_number", "descriptions_of", "segment_entries"]
 
@@ -42,15 +45,15 @@ def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[st
         for names in _readings(entries, class_names[0].casefold())
         if names.keys() >= set(present)
     ]
-    listed = ", ".join(repr(name) for name, _ in entries)
     if not ways:
+        numbers, named = listed(map(str, present)), listed(shown(name) for name, _ in entries)
         raise LabelContentError(
-            f"the label holds the numbers {present}, which its description ({listed}) does not explain: describe every "
-            "segment, with its number in the file as idx"
+            f"the label holds the numbers [{numbers}], which its description ({named}) does not explain: describe "
+            "every segment, with its number in the file as idx"
         )
     meanings = [[_class_number(way[number], class_names) for number in present] for way in ways]
     if any(meaning != meanings[0] for meaning in meanings):
-        words = " or ".join(", ".join(f"{number} for {name!r}" for number, name in way.items()) for way in ways)
+        words = " or ".join(listed(f"{number} for {shown(name)}" for number, name in way.items()) for way in ways)
         raise LabelContentError(
             f"the label's description can be read in two ways ({words}): put a segment 'background' last in the list"
         )
@@ -59,7 +62,7 @@ def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[st
         if meaning is None:
             expected = ", ".join(class_names[1:])
             raise LabelContentError(
-                f"the label has voxels of a segment {ways[0][number]!r}; expected {expected}: rename or remove it"
+                f"the label has voxels of a segment {shown(ways[0][number])}; expected {expected}: rename or remove it"
             )
         classes[number] = meaning
     return classes[labels.astype(np.int64)]
@@ -103,13 +106,16 @@ def segment_entries(described: Any) -> list[Entry]:
     for segment in described:
         name, idx = (segment.get("name"), segment.get("idx")) if isinstance(segment, dict) else (None, None)
         if not isinstance(name, str):
-            raise LabelContentError(f"label_info holds {segment!r}; {EXPECTED}")
+            raise LabelContentError(f"label_info holds {shown(segment)}; {EXPECTED}")
         if idx is not None and (not isinstance(idx, int) or isinstance(idx, bool)):
-            raise LabelContentError(f"the idx of segment {name!r} is {idx!r}, a {type(idx).__name__}; {EXPECTED}")
+            kind = type(idx).__name__
+            raise LabelContentError(f"the idx of segment {shown(name)} is {shown(idx)}, a {kind}; {EXPECTED}")
         entries.append((name, idx))
     numbers = [idx for _, idx in entries if idx is not None]
     if len(set(numbers)) < len(numbers):
-        raise LabelContentError(f"label_info gives segments the idx {numbers}; expected a number for each of its own")
+        twice = Counter(numbers).most_common(1)[0][0]
+        text = f"label_info gives the idx {shown(twice)} to several segments; expected a number for each of its own"
+        raise LabelContentError(text)
     return entries
 
 

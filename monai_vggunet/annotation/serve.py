@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import monai_vggunet.annotation.compat
-from monai_vggunet.annotation.access import LOOPBACK, Access, access_options, chosen_access, require_no_password
+from monai_vggunet.annotation.access import Access, access_options, chosen_access, require_no_password
+from monai_vggunet.annotation.addresses import LOOPBACK
 from monai_vggunet.annotation.app_code import CODE, require_apart
 from monai_vggunet.annotation.front.redaction import hide_studies, redact_logs
 from monai_vggunet.annotation.lock import held_alone
@@ -28,6 +29,7 @@ from monai_vggunet.privacy import know_input, tell
 __all__ = ["main", "server_command", "server_environment"]
 
 LOCK, WEB = "server.lock", ("http://", "https://")
+WRITTEN = ("MONAI_LABEL_DICOMWEB_CACHE_PATH", "MONAI_LABEL_SESSION_PATH")  # settings that name folders
 DEFAULT_MODEL, DEFAULT_APP, DEFAULT_PORT = f"quickstart/{MODELS}/{MODEL}", "label_app", 8000
 
 
@@ -75,7 +77,8 @@ def server_environment(
         # Otherwise every "next sample" starts a process that scores all studies while the annotator waits.
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
         "MONAI_LABEL_TRACKING_ENABLED": "false",
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in WRITTEN},
+        **written_folders(),
         **(access or Access()).environment(),
         "PYTHONSAFEPATH": "1",  # no process looks for code in the folder it was started in
     }
@@ -83,6 +86,12 @@ def server_environment(
     environment["PYTHONPATH"] = os.pathsep.join(searched)
     environment["PATH"] = os.pathsep.join([str(app / "bin"), environment.get("PATH", os.defpath)])
     return environment
+
+
+def written_folders(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the folders that settings of MONAI Label name, in full: the server runs in another working directory."""
+    given = {name: environment.get(name, "").strip() for name in WRITTEN}
+    return {name: str(Path(place).resolve()) for name, place in given.items() if place}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,8 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         studies = _studies(given.studies)
         app = Path(given.app).resolve()
         ModelSpec.read(spec_beside(given.model))
-        settings = [os.environ.get(name) for name in ("MONAI_LABEL_DICOMWEB_CACHE_PATH", "MONAI_LABEL_SESSION_PATH")]
-        require_apart(app, [place for place in (studies, *settings) if place and not place.startswith(WEB)])
+        require_apart(app, [place for place in (studies, *written_folders().values()) if not place.startswith(WEB)])
         with held_alone(app / LOCK, f"another server runs on {app}: end it, or name another folder with --app"):
             place_app(app, given.model, given.name, given.stock)
             hide_studies(app, studies)

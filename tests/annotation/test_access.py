@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import pytest
 from label_server import tiny_model
 
 import monai_vggunet
-from monai_vggunet.annotation.access import TOKEN_VARIABLE, Access, access_options, chosen_access, require_no_password
+from monai_vggunet.annotation.access import Access, access_options, chosen_access, require_no_password
+from monai_vggunet.annotation.addresses import LOOPBACK, LOOPBACK_NAMES
 from monai_vggunet.annotation.app_code import place_code, require_apart
+from monai_vggunet.annotation.chosen_token import TOKEN_VARIABLE
 from monai_vggunet.annotation.lock import held_alone
 from monai_vggunet.annotation.placing import place_app
 from monai_vggunet.annotation.serve import main, server_environment
 from monai_vggunet.errors import ConfigurationError
+
+TOKEN = "t0ken-of-the-tests"
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +29,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def chosen(*words: str, **environment: str) -> Access:
+def parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     access_options(parser)
-    return chosen_access(parser.parse_args(words), environment)
+    return parser.parse_args(words)
+
+
+def chosen(*words: str, **environment: str) -> Access:
+    return chosen_access(parsed(*words), environment)
 
 
 def test_this_machine_alone_and_no_token_unless_told() -> None:
@@ -40,46 +49,107 @@ def test_this_machine_alone_and_no_token_unless_told() -> None:
 def test_others_are_let_in_with_a_token_alone(host: str) -> None:
     with pytest.raises(ConfigurationError, match="nothing would ask who they are: give --token-file, or set"):
         chosen("--host", host)
-    assert chosen("--host", host, "--token", "secret").token == "secret"
-
-
-def test_no_address_is_not_taken_for_all_addresses() -> None:
-    with pytest.raises(ConfigurationError, match="--host is ''"):
-        chosen("--host", "", "--token", "secret")
+    assert chosen("--host", host, "--token", TOKEN).token == TOKEN
 
 
 def test_another_name_is_answered_to_with_a_token_alone() -> None:
     with pytest.raises(ConfigurationError, match=r"--allow-host label\.example lets others in"):
         chosen("--allow-host", "label.example")
-    names = chosen("--allow-host", "Label.Example", "--allow-host", "fd00::1", "--token", "secret").names
+    names = chosen("--allow-host", "Label.Example", "--allow-host", "fd00::1", "--token", TOKEN).names
     assert names == ("localhost", "127.0.0.1", "[::1]", "label.example", "[fd00::1]")
-    for name in ("*", "*.example", "", "a,b", "a/b"):
+    for name in ("*", "*.example", "", "a,b", "a/b", "label.example:8000"):
         with pytest.raises(ConfigurationError, match="expected one name or address"):
-            chosen("--allow-host", name, "--token", "secret")
+            chosen("--allow-host", name, "--token", TOKEN)
 
 
 def test_a_server_on_all_addresses_answers_to_this_machines_names() -> None:
-    names = chosen("--host", "0.0.0.0", "--token", "secret").names
+    names = chosen("--host", "0.0.0.0", "--token", TOKEN).names
     assert {"localhost", "127.0.0.1", os.uname().nodename.lower()} <= set(names)
     assert "0.0.0.0" not in names
-    assert "10.0.0.5" in chosen("--host", "10.0.0.5", "--token", "secret").names
+    assert "10.0.0.5" in chosen("--host", "10.0.0.5", "--token", TOKEN).names
 
 
 def test_a_token_comes_from_an_option_a_file_or_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("of-a-file\n")
-    environment = {TOKEN_VARIABLE: "of-the-environment"}
-    assert chosen(**environment).token == "of-the-environment"
-    assert chosen("--token", "of-an-option", **environment).token == "of-an-option"
-    assert chosen("--token-file", str(tmp_path / "token"), **environment).token == "of-a-file"
+    (tmp_path / "token").write_text("t0ken-of-a-file!\n")
+    environment = {TOKEN_VARIABLE: "t0ken-of-the-environment"}
+    assert chosen(**environment).token == "t0ken-of-the-environment"
+    assert chosen("--token", "t0ken-of-an-option", **environment).token == "t0ken-of-an-option"
+    assert chosen("--token-file", str(tmp_path / "token"), **environment).token == "t0ken-of-a-file!"
     with pytest.raises(ConfigurationError, match="expected one of them"):
         chosen("--token", "x", "--token-file", str(tmp_path / "token"))
 
 
-def test_a_token_that_can_be_guessed_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    chosen("--token", "long-enough-to-be-one")
-    assert not caplog.text
-    chosen("--token", "short")
-    assert "the token has 5 characters, which can be guessed" in caplog.text
+@pytest.mark.parametrize(
+    ("token", "word"),
+    [
+        ("x", "a token of 1 characters; expected 16 to 4096"),
+        ("fifteen-letters", "a token of 15 characters"),
+        ("abababababababab", "2 different characters, which can be guessed"),
+        ("Ab1-" * 2000, "a token of more than 4096 characters"),
+    ],
+)
+def test_a_token_that_can_be_guessed_is_refused_wherever_it_comes_from(token: str, word: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(token)
+    for words, environment in (
+        (("--token", token), {}),
+        (("--token-file", str(tmp_path / "token")), {}),
+        ((), {TOKEN_VARIABLE: token}),
+    ):
+        with pytest.raises(ConfigurationError, match=f"{word}.*secrets.token_urlsafe") as refusal:
+            chosen(*words, **environment)
+        assert len(token) == 1 or token not in str(refusal.value)
+    assert chosen("--token", "sixteen-letters!").token == "sixteen-letters!"
+
+
+def test_an_endless_token_file_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigurationError, match="holds no token"):
+        chosen("--token-file", "/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("[::1]", "::1"), ("127.1", LOOPBACK), ("0x7f.1", LOOPBACK), ("2130706433", LOOPBACK), ("127.0.0.1.", LOOPBACK),
+        ("::ffff:127.0.0.1", LOOPBACK), ("[::ffff:7f00:1]", LOOPBACK), ("localhost.", "localhost"),
+        ("LocalHost", "localhost"), ("0:0:0:0:0:0:0:1", "::1"),
+    ],
+)  # fmt: skip
+def test_this_machine_is_known_however_it_is_written(given: str, meant: str) -> None:
+    access = chosen("--host", given)
+    assert access.host == meant
+    assert set(access.names) <= {*LOOPBACK_NAMES, meant}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("0", "0.0.0.0"), ("0.", "0.0.0.0"), ("0x0", "0.0.0.0"), ("::ffff:0.0.0.0", "0.0.0.0"), ("[::]", "::"),
+        ("0:0:0:0:0:0:0:0", "::"), ("10.5", "10.0.0.5"), ("::ffff:10.0.0.5", "10.0.0.5"), ("128.1", "128.0.0.1"),
+        ("localhost.evil.example", "localhost.evil.example"), ("evil.localhost", "evil.localhost"),
+    ],
+)  # fmt: skip
+def test_no_other_address_passes_for_this_machine(given: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match="nothing would ask who they are"):
+        chosen("--host", given)
+    access = chosen("--host", given, "--token", TOKEN)
+    assert access.host == meant
+    assert meant not in ("0.0.0.0", "::") or not {meant, f"[{meant}]"} & set(access.names)  # no request is to them
+
+
+@pytest.mark.parametrize(
+    "given", ["", " ", "[]", "[::1", "127.0.0.1 x", "-c", "a/b", "127.0.0.1:8000", "a\nb", "１", "."]
+)
+def test_what_is_no_host_is_refused_with_a_token_too(given: str) -> None:
+    for words in ((), ("--token", TOKEN)):
+        with pytest.raises(ConfigurationError, match="expected a name or an address"):
+            chosen_access(argparse.Namespace(**{**vars(parsed(*words)), "host": given}), {})
+
+
+def test_localhost_that_leads_elsewhere_is_not_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0)), (socket.AF_INET, 1, 6, "", ("10.0.0.5", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(ConfigurationError, match="nothing would ask who they are"):
+        chosen("--host", "localhost")
 
 
 def test_an_address_is_written_as_urls_have_it() -> None:
@@ -99,8 +169,8 @@ def test_what_is_no_token_is_refused_and_not_taken_for_none(token: str, tmp_path
 
 def test_the_token_is_in_no_environment_but_the_servers(model: Path, tmp_path: Path) -> None:
     place_app(tmp_path, model)
-    environment = server_environment(tmp_path, access=chosen("--token", "secret"))
-    assert [name for name, value in environment.items() if "secret" in value] == [TOKEN_VARIABLE]
+    environment = server_environment(tmp_path, access=chosen("--token", TOKEN))
+    assert [name for name, value in environment.items() if TOKEN in value] == [TOKEN_VARIABLE]
 
 
 @pytest.mark.parametrize("url", ["http://reader:s3cret@pacs:8042/dicom-web", "https://s3cret@pacs/dicom-web"])

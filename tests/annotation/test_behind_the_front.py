@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from fastapi import HTTPException
 from monailabel.config import settings
 from monai_vggunet.errors import VGGUNetError
+from monai_vggunet.annotation.front.room import UploadRoom
 from monai_vggunet.annotation.front.values import Served
 from monai_vggunet.annotation.server import own_folder
 from monai_vggunet.annotation.server.app import _put_here_by_the_server
@@ -46,12 +47,14 @@ async def app(scope, receive, send):
 
 async def answer(kind, address):
     sent = []
-    scope = {"type": kind, "method": "GET", "path": "/info/", "query_string": b"", "headers": [], "server": address}
+    scope = {"type": kind, "method": "GET", "path": "/info/", "query_string": b"", "server": address}
+    scope["headers"] = [(b"host", b"localhost")]
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
     async def send(message):
         sent.append(message)
-    await Front(app, "", 1, Served, None)(scope, receive, send)
+    room = UploadRoom(root, [])
+    await Front(app, "", 1, Served, None, None, room, {})(scope, receive, send)
     return sent
 
 addresses = [("127.0.0.1", 1), ("::1", 1), ("::ffff:127.0.0.1", 1), ("10.0.0.5", 1), ("::", 1), ("x", 1), None]
@@ -79,7 +82,9 @@ results["patients"] = [case.get("patient") for case in RetrainingTask._fetch_dat
 results["device"] = status_of(device_of, run)
 
 # which files are the server's own
-own_folder.use_own_folder()
+own = own_folder.use_own_folder()
+request = own_folder.request_folder()
+request.__enter__()
 mine, (foreign, name) = Path(tempfile.gettempdir()) / "upload.nii.gz", tempfile.mkstemp(dir=root)
 mine.touch()
 (mine.parent / "link").symlink_to(name)
@@ -88,7 +93,11 @@ paths = [str(mine), name, str(mine.parent / "link"), str(around), "/etc/passwd"]
 results["own"] = [_put_here_by_the_server({}, path) for path in paths]
 sessions = ({"image": name}, {"image": "x"}, name, None)
 results["session"] = [_put_here_by_the_server({"session": said}, name) for said in sessions]
-results["folder mode"] = oct(mine.parent.stat().st_mode & 0o777)
+results["folder modes"] = [oct(place.stat().st_mode & 0o777) for place in (own, mine.parent)]
+with own_folder.request_folder():
+    results["own in another request"] = _put_here_by_the_server({}, str(mine))
+request.__exit__(None, None, None)
+results["after the request"] = mine.parent.exists(), own.exists()
 
 settings.MONAI_LABEL_AUTH_ENABLE = True
 try:
@@ -133,7 +142,9 @@ def test_what_is_known_of_a_study_does_not_become_code_in_a_training(results: di
 def test_a_file_is_the_servers_own_where_it_put_it_there(results: dict[str, Any]) -> None:
     assert results["own"] == [True, False, False, False, False]
     assert results["session"] == [True, False, False, False]
-    assert results["folder mode"] == "0o700"
+    assert not results["own in another request"]
+    assert results["folder modes"] == ["0o700", "0o700"]
+    assert results["after the request"] == [False, True]
 
 
 def test_monai_labels_own_login_is_refused(results: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def test_numbers_become_class_numbers(numbers: list[int], described: Any, expect
         ([1], listed("tumor"), "segment 'tumor'; expected liver, spleen"),
         ([1, 3], listed("liver", "spleen"), r"numbers \[1, 3\], which its description \('liver', 'spleen'\)"),
         ([1, 2], listed("background", "liver", "spleen"), "two ways"),  # counted from 0 or from 1
-        ([3], listed(("liver", 3), ("spleen", 3)), r"the idx \[3, 3\]; expected a number for each"),
+        ([3], listed(("liver", 3), ("spleen", 3)), r"the idx 3 to several segments; expected a number for each"),
         ([2], listed(("liver", 2), ("spleen", 3)), "two ways \\(2 for 'spleen' or 2 for 'liver'\\)"),
         ([1], "liver", "label_info is of type str; expected a list"),
         ([1], ["liver"], "label_info holds 'liver'"),

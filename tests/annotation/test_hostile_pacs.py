@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from dicom_phantoms import write_series
-from hostile_archive import MULTIPART, HostileArchive, Request, answer, endless, multipart, qido
+from hostile_archive import MULTIPART, HostileArchive, Request, answer, chunked, endless, head, multipart, qido, trickle
 from label_server import PYTHON, Server, running_server, tiny_model
 from phantoms import ct_array, label_array
 
@@ -18,6 +21,11 @@ pytestmark = pytest.mark.label
 STUDY, CT, MOVED, ENDLESS, PAGE = "1.2.3.4.5", "1.2.3.4.100", "1.2.3.4.200", "1.2.3.4.300", "1.2.3.4.400"
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Set-Cookie": "a=b"}
 SECRET = "tOp-SECRET-0815"
+JSON = "application/dicom+json"
+# What the archive answers to the viewer, by the study that is asked for.
+SILENT, SLOW, HUGE, HUGE_GZIP, GZIP_OF_ANOTHER, BROKEN, CUT = (f"1.9.{n}" for n in range(21, 28))
+SVG, FORBIDDEN, LOST, EMPTY, CHATTY, ELSEWHERE = (f"1.9.{n}" for n in range(31, 37))
+SILENCE_SEC, MOST_OBJECT_MB = 1, 4  # of the server under test
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,24 @@ def archive(folder: Path, elsewhere: HostileArchive) -> Iterator[HostileArchive]
         entries = [entry(uid) for uid in (CT, MOVED, ENDLESS) if uid in request.path or "Modality=CT" in request.path]
         return qido(entries)
 
+    gzipped = zlib.compressobj(9, zlib.DEFLATED, 31)
+    first, zeros = (gzipped.compress(bytes(1 << 20)) + gzipped.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    elsewhere_url = f"http://localhost:{elsewhere.port}/dicom-web"  # another host, of which .netrc knows
+    loud = {"Link": "<x>; rel=preload", "Clear_Site_Data": "*", "Refresh": "0; url=/x", "Service_Worker_Allowed": "/"}
     answers = {
+        SILENT: stalled(head(Content_Type=JSON, Content_Length=100) + b"["),
+        SLOW: lambda _: trickle(b" ", head(Content_Type=JSON) + b"[", pause_sec=0.2),
+        HUGE: lambda _: endless(b"[" * 1000, head(Content_Type=JSON)),
+        HUGE_GZIP: lambda _: endless(zeros, head(Content_Type=JSON, Content_Encoding="gzip") + first),
+        GZIP_OF_ANOTHER: answer(b"x", JSON, Content_Encoding="br"),
+        BROKEN: head(Content_Type=JSON, Content_Length=100) + b"[",
+        CUT: b"".join([head(Content_Type=JSON, Transfer_Encoding="chunked"), *chunked([b"[", b"]"])][:2]),
+        SVG: answer(b"<svg onload='run()'/>", "image/svg+xml"),
+        FORBIDDEN: answer(b"<script>run()</script>", "text/html", "401 No", WWW_Authenticate='Basic realm="x"'),
+        LOST: answer(b"<script>run()</script>", "text/html", "404 No"),
+        EMPTY: answer(b"", JSON, "204 No Content"),
+        CHATTY: answer(b"[]", JSON, Location="http://evil.example/", **OPEN_TO_ALL, **loud),
+        ELSEWHERE: answer(b"", status="302 Go", Location=f"{elsewhere_url}/studies/{ELSEWHERE}/metadata"),
         "/dicom-web/series?": search,
         MOVED: answer(b"", status="307 Go", Location=f"{elsewhere.dicomweb}/studies/{STUDY}/series/{MOVED}"),
         PAGE: answer(b"<script>run()</script>", "text/html", **OPEN_TO_ALL),
@@ -53,6 +78,16 @@ def archive(folder: Path, elsewhere: HostileArchive) -> Iterator[HostileArchive]
     }
     with HostileArchive(answers=answers) as running:
         yield running
+
+
+def stalled(start: bytes) -> Callable[[Request], Iterator[bytes]]:
+    """Answer a beginning, and then nothing for longer than the server waits."""
+
+    def pieces(_: Request) -> Iterator[bytes]:
+        yield start
+        time.sleep(4 * SILENCE_SEC)
+
+    return pieces
 
 
 def entry(uid: str) -> dict:
@@ -65,11 +100,14 @@ def server(folder: Path, archive: HostileArchive) -> Iterator[Server]:
     """Its user has credentials for this machine in `.netrc`."""
     if not PYTHON.is_file():
         pytest.skip("MONAI Label's environment (.label-venv) is not here: scripts/test.sh makes it")
-    (folder / ".netrc").write_text(f"machine 127.0.0.1 login someone password {SECRET}\n")
+    hosts = "".join(f"machine {host} login someone password {SECRET}\n" for host in ("127.0.0.1", "localhost"))
+    (folder / ".netrc").write_text(hosts)
     (folder / ".netrc").chmod(0o600)
     (folder / "work").mkdir()
     model = tiny_model(folder / "model")
-    with running_server(archive.dicomweb, model, folder / "work", HOME=str(folder)) as running:
+    settings = {"MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT": str(SILENCE_SEC), "HOME": str(folder)}
+    settings |= {"MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB": str(MOST_OBJECT_MB)}
+    with running_server(archive.dicomweb, model, folder / "work", **settings) as running:
         yield running
 
 
@@ -106,10 +144,67 @@ def test_the_viewer_is_not_led_elsewhere_and_does_not_wait_for_ever(
 
 
 def test_a_page_of_the_archives_is_not_shown_as_one_of_the_servers(server: Server) -> None:
-    reply = server.get(f"/proxy/dicom/wado/studies/{STUDY}/series/{PAGE}/metadata")
-    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/octet-stream")
-    assert reply.headers["x-content-type-options"] == "nosniff"
-    assert not {name.title() for name in reply.headers} & set(OPEN_TO_ALL)
+    for path in (f"wado/studies/{STUDY}/series/{PAGE}/metadata", f"wado/studies/{SVG}/metadata"):
+        reply = server.get(f"/proxy/dicom/{path}")
+        assert (reply.status_code, reply.headers["content-type"]) == (502, "application/json")
+        assert "which is none of DICOMweb's types" in reply.json()["detail"]
+        assert "run()" not in reply.text
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("study", "word"),
+    [
+        (SILENT, "gave no answer"),
+        (SLOW, "is too slow"),
+        (HUGE, "in one answer: stopped"),
+        (HUGE_GZIP, "in one answer: stopped"),
+        (GZIP_OF_ANOTHER, "compressed its answer in a way that was not asked for"),
+        (BROKEN, "gave no answer"),
+        (CUT, "gave no answer"),
+        (FORBIDDEN, "set MONAI_LABEL_DICOMWEB_USERNAME"),
+        (ELSEWHERE, "sends us on to another address"),
+    ],
+)
+def test_the_viewer_hears_what_is_wrong_with_the_archive(
+    server: Server, elsewhere: HostileArchive, study: str, word: str
+) -> None:
+    """Whole or not at all: an answer that breaks off is not begun."""
+    for path in (f"wado/studies/{study}/metadata", f"qido/studies/{study}/series"):
+        reply = server.get(f"/proxy/dicom/{path}", timeout=30)
+        assert (reply.status_code, reply.headers["content-type"]) == (502, "application/json"), reply.text
+        assert word in reply.json()["detail"]
+        assert len(reply.content) < 1000
+        assert "www-authenticate" not in reply.headers  # a browser would ask for this server's token again
+    assert not elsewhere.seen
+
+
+def test_an_object_that_does_not_end_is_stopped_where_objects_are_as_large_as_that(server: Server) -> None:
+    reply = server.get(f"/proxy/dicom/wado/studies/{HUGE}/series/1.2/instances/1.2/frames/1", timeout=30)
+    assert (reply.status_code, f"more than {MOST_OBJECT_MB}000000 bytes" in reply.json()["detail"]) == (502, True)
+
+
+def test_of_an_archives_answer_content_and_type_alone_are_passed_on(server: Server) -> None:
+    reply = server.get(f"/proxy/dicom/wado/studies/{CHATTY}/metadata")
+    assert (reply.status_code, reply.json(), reply.headers["content-type"]) == (200, [], JSON)
+    known = {"date", "server", "content-type", "content-length", "content-disposition", "content-security-policy",
+             "cross-origin-resource-policy", "referrer-policy", "x-content-type-options", "cache-control"}  # fmt: skip
+    assert {name.lower() for name in reply.headers} <= known
+    assert reply.headers["content-disposition"] == "attachment"
+    assert server.get(f"/proxy/dicom/wado/studies/{EMPTY}/metadata").status_code == 204
+    lost = server.get(f"/proxy/dicom/wado/studies/{LOST}/metadata")
+    assert (lost.status_code, lost.json()) == (404, {"detail": "the DICOMweb server answered 404 Not Found"})
+
+
+def test_an_archive_that_falls_silent_keeps_nobody_else_waiting(server: Server) -> None:
+    with ThreadPoolExecutor(20) as many:
+        path = f"/proxy/dicom/wado/studies/{SILENT}/metadata"
+        waiting = [many.submit(server.get, path, timeout=60) for _ in range(20)]
+        assert server.get("/info/", timeout=20).ok
+        assert server.get("/ohif/", timeout=20).ok
+        assert not all(one.done() for one in waiting)
+        assert {one.result().status_code for one in waiting} == {502}
+    assert not list((server.app / "temporary").iterdir())
 
 
 def test_netrc_is_not_looked_at(server: Server, archive: HostileArchive) -> None:

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from monai_vggunet.annotation.front.routes import CLOSED, SERVED, Route
-from monai_vggunet.annotation.front.values import BAD_VALUE, Kind, ObjectKind, Served, shown
+from monai_vggunet.annotation.front.values import BAD_VALUE, Kind, ObjectKind, Served
+from monai_vggunet.annotation.shown import MOST_SHOWN, printable, shown
 from monai_vggunet.errors import RequestRefusedError
 
 __all__ = ["checked_json", "checked_query", "checked_texts", "find_route", "written_path"]
@@ -75,7 +76,8 @@ def checked_query(route: Route, query: bytes, served: Served) -> bytes:
             max_num_fields=MOST_PARAMETERS,
         )
     except ValueError as error:
-        raise RequestRefusedError(f"the query cannot be read ({error})", BAD_REQUEST) from None
+        why = printable(str(error), MOST_SHOWN)  # it may repeat the whole query
+        raise RequestRefusedError(f"the query cannot be read ({why})", BAD_REQUEST) from None
     values = _once(pairs)
     for name, value in values.items():
         if name not in route.query:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from monai_vggunet.annotation.front.values import shown
+from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import RequestRefusedError
 
 __all__ = ["require_own_origin"]
@@ -32,7 +32,9 @@ def require_own_origin(headers: Iterable[tuple[str, str]], host: str) -> None:
         if name == "sec-fetch-site" and value not in OWN_SITES:
             raise RequestRefusedError(f"a page of another origin asks (Sec-Fetch-Site: {shown(value)})", FORBIDDEN)
         if name in ("origin", "referer") and _place(value) != host.lower():
-            raise RequestRefusedError(f"a page of another origin asks: {shown(value)}; expected {host}", FORBIDDEN)
+            raise RequestRefusedError(
+                f"a page of another origin asks: {shown(value)}; expected {shown(host)}", FORBIDDEN
+            )
 
 
 def _place(url: str) -> str:

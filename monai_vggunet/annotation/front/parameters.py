@@ -62,8 +62,8 @@ NEW_STUDY = Kind(
     lambda value, served: not served.archive and _FILE_NAME.accepts(value, served),
 )
 SESSION = pattern(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "the id of a session of this server", NOT_FOUND)
-UID = pattern(r"(?=.{1,64}$)\d+(\.\d+)*", "a DICOM UID", NOT_FOUND)  # PS3.5 9.1
-FRAMES = pattern(r"\d{1,6}(,\d{1,6}){0,99}", "numbers of frames", NOT_FOUND)
+UID = pattern(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*", "a DICOM UID", NOT_FOUND)  # PS3.5 9.1
+FRAMES = pattern(r"[0-9]{1,6}(,[0-9]{1,6}){0,99}", "numbers of frames", NOT_FOUND)
 VIEWER_FILE = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "the name of one of the viewer's pages or files", NOT_FOUND)
 TAG = choice("final", "original")
 OUTPUT = choice("all", "stats", "train")
@@ -75,7 +75,7 @@ CLIENT = optional(pattern(r"\w[\w .@+-]{0,63}", "a client's name: letters, digit
 YES_OR_NO = choice(True, False)
 _DEVICE = pattern(r"[A-Za-z][\w .,()+-]*(:\d+)?", "a device's name")
 DEVICE = either(_DEVICE, list_of(_DEVICE, MOST_DEVICES, "a list of such names"), choice("", None))
-GPUS = pattern(r"all|\d{1,2}(,\d{1,2})*", "'all', or numbers of GPUs such as 0,1")
+GPUS = pattern(r"all|[0-9]{1,2}(,[0-9]{1,2})*", "'all', or numbers of GPUs such as 0,1")
 # A file of the models' folder: MONAI Label appends it to that folder's path.
 MODEL_FILE = pattern(r"\w[\w-]*\.pt", "the name of a file with weights, *.pt")
 
@@ -88,10 +88,10 @@ BOX = optional(list_of(_INDEX, 6, "a box: at most six numbers"))
 
 def _describes_segments(value: Any, served: Served) -> bool:
     """Whether a list of segments has the right form (or says itself what is wrong), and no text in it is a path."""
+    if isinstance(value, list) and len(value) > MOST_SEGMENTS:
+        return False
     segment_entries(value)
-    return len(value) <= MOST_SEGMENTS and all(
-        is_name(key) and _harmless(entry, served) for segment in value for key, entry in segment.items()
-    )
+    return all(is_name(key) and _harmless(entry, served) for segment in value for key, entry in segment.items())
 
 
 def _harmless(value: Any, served: Served) -> bool:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO
 
-from monai_vggunet.annotation.front.values import BAD_VALUE, shown
+from monai_vggunet.annotation.front.values import BAD_VALUE
+from monai_vggunet.annotation.shown import shown
 from monai_vggunet.data.nrrd_header import LONGEST_HEADER, begins_as_nrrd, header_in, names_other_files
 from monai_vggunet.errors import RequestRefusedError
 

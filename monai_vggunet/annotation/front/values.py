@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import RequestRefusedError
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "optional",
     "pattern",
     "plain_name",
-    "shown",
     "whole_number",
 ]
 
@@ -38,7 +38,6 @@ MOST_NAME_BYTES = 230  # a file's name has 255, and an ending and the mark of a 
 SEPARATORS = frozenset("/\\")
 # a hidden file or a way up, a home folder; an expression, a reference and a macro in MONAI's config language
 NO_FIRST_LETTER = (".", "~", "$", "@", "%")
-MOST_SHOWN = 80  # characters of a refused value in an answer
 
 
 @dataclass(frozen=True)
@@ -189,9 +188,3 @@ def either(*kinds: Kind) -> Kind:
 def optional(kind: Kind) -> Kind:
     """Return the kind that may also be null."""
     return Kind(f"{kind.expected}, or null", lambda value, served: value is None or kind.accepts(value, served))
-
-
-def shown(value: Any) -> str:
-    """Return a refused value for an answer, cut short."""
-    text = repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

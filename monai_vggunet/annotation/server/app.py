@@ -75,8 +75,8 @@ class VGGUNetLabelApp(MONAILabelApp):
         )
         # The server answers one request at a time: five attempts, the default, would block it for half a minute.
         client.set_http_retry_params(max_attempts=ATTEMPTS, wait_exponential_multiplier=FIRST_WAIT_MS)
-        cache, by_frame = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or None, settings.MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME
-        return DicomWebStudies(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, cache, by_frame)
+        cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or None
+        return DicomWebStudies(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, cache)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return the tasks of `/infer`."""

@@ -7,6 +7,7 @@ are of the same origin, so that nothing is allowed to any other.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from fastapi.middleware.cors import CORSMiddleware
@@ -15,53 +16,63 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from monai_vggunet.annotation.access import (
-    HOSTS_VARIABLE,
-    LOOPBACK_NAMES,
-    MOST_UPLOAD_MB,
-    TOKEN_VARIABLE,
-    UPLOAD_VARIABLE,
-)
+from monai_vggunet.annotation.access import HOSTS_VARIABLE, MOST_UPLOAD_MB, UPLOAD_VARIABLE
+from monai_vggunet.annotation.addresses import LOOPBACK_NAMES
+from monai_vggunet.annotation.app_code import CODE, PACKAGE, TEMPORARY
+from monai_vggunet.annotation.chosen_token import TOKEN_VARIABLE, chosen_token
 from monai_vggunet.annotation.front.asked_names import AskedNames
 from monai_vggunet.annotation.front.redaction import redact_logs
+from monai_vggunet.annotation.front.room import UploadRoom
 from monai_vggunet.annotation.front.values import Served
 from monai_vggunet.annotation.server.archive import read_archive
 from monai_vggunet.annotation.server.front import Front
 from monai_vggunet.annotation.server.own_folder import use_own_folder
+from monai_vggunet.annotation.server.served_settings import require_served
+from monai_vggunet.annotation.server.viewer import read_viewer
+from monai_vggunet.errors import ConfigurationError
 
 __all__ = ["app"]
 
 MEGABYTE = 1 << 20
-UNSERVED = {
-    "MONAI_LABEL_AUTH_ENABLE": "MONAI Label 0.8.5 checks no token that its own login gives: set a token of this server",
-    "MONAI_LABEL_API_STR": "the front knows MONAI Label's routes without a prefix: let a proxy add it",
-}
+WEB = ("http://", "https://")
 
 
 def _served() -> Served:
     """Return what MONAI Label's app offers; clients say a class as it is listed there."""
     app = app_instance()
     labels = {str(label) for task in app._infers.values() for label in task.labels}
-    archive = settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://"))
-    return Served(frozenset(app._trainers), frozenset(labels), archive)
+    return Served(frozenset(app._trainers), frozenset(labels), settings.MONAI_LABEL_STUDIES.startswith(WEB))
 
 
-for _name, _reason in UNSERVED.items():
-    if getattr(settings, _name):
-        raise SystemExit(f"monai-vggunet: {_name} is set, with which the server does not start: {_reason}")
+try:
+    require_served(settings)
+    _token = chosen_token(None, None)
+except ConfigurationError as _error:
+    raise SystemExit(f"monai-vggunet: {_error}") from None
+os.environ.pop(TOKEN_VARIABLE, "")  # trainings and scorings, which are processes, do not get to know it
 redact_logs()
-use_own_folder()
-if settings.MONAI_LABEL_APP_DIR:
+_code = Path(settings.MONAI_LABEL_APP_DIR).resolve() if settings.MONAI_LABEL_APP_DIR else None
+_home = _code.parent if _code is not None and _code.name == CODE else None  # else MONAI Label's own command serves
+_temporary = use_own_folder(_home / TEMPORARY if _home is not None else None)
+if _code is not None:
     # An empty folder: MONAI Label takes a study's id for a file where the working directory has one of that name.
-    os.chdir(Path(settings.MONAI_LABEL_APP_DIR) / "lib")
+    os.chdir(_code / "lib")
 # Before the first request, with which the middleware is put together.
 monai_label.user_middleware[:] = [one for one in monai_label.user_middleware if one.cls is not CORSMiddleware]
+_studies = settings.MONAI_LABEL_STUDIES
+_kept = [settings.MONAI_LABEL_DICOMWEB_CACHE_PATH if _studies.startswith(WEB) else _studies]
+_kept.append(settings.MONAI_LABEL_SESSION_PATH)
+_words = {_temporary: "TEMPORARY", PACKAGE.parent: "PROGRAM", Path(sys.prefix): "PYTHON", Path.home(): "HOME"}
+_words |= {place: word for place, word in ((_home or _code, "APP"), (Path(_studies), "STUDIES")) if place is not None}
 _front = Front(
     monai_label,
-    os.environ.pop(TOKEN_VARIABLE, ""),  # trainings and scorings, which are processes, do not get to know it
+    _token,
     int(os.environ.get(UPLOAD_VARIABLE) or MOST_UPLOAD_MB) * MEGABYTE,
     _served,
     read_archive,
+    read_viewer,
+    UploadRoom(_temporary, [Path(place) for place in _kept if place]),
+    {place: word for place, word in _words.items() if place.is_absolute() and place != Path(place.anchor)},
 )
 _names = os.environ.get(HOSTS_VARIABLE, "").split(",")
 _hosts = [name for name in _names if name] or list(LOOPBACK_NAMES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from typing import Any
 
 from requests_toolbelt import MultipartEncoder
@@ -12,14 +14,16 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from monai_vggunet.annotation.front.checks import checked_json, checked_texts
+from monai_vggunet.annotation.front.room import Arrival, UploadRoom
 from monai_vggunet.annotation.front.routes import Form, Route
 from monai_vggunet.annotation.front.uploads import safe_file_name
-from monai_vggunet.annotation.front.values import BAD_VALUE, Served, shown
+from monai_vggunet.annotation.front.values import BAD_VALUE, Served
+from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import RequestRefusedError
 
 __all__ = ["Body", "limited", "read_body", "replayed"]
 
-BAD_REQUEST, TOO_LARGE, UNSUPPORTED = 400, 413, 415  # RFC 9110
+BAD_REQUEST, TOO_SLOW, TOO_LARGE, UNSUPPORTED = 400, 408, 413, 415  # RFC 9110
 JSON, FORMS = "application/json", ("multipart/form-data", "application/x-www-form-urlencoded")
 MOST_JSON_BYTES = 1 << 20  # of a body without a file; also the longest text part Starlette takes
 MOST_PARTS = 8  # of a form
@@ -27,6 +31,8 @@ MOST_PARTS = 8  # of a form
 # needs minutes for a text of a megabyte.
 UTF_8 = re.compile(r'charset="?utf-8"?(?=[ \t]*(?:;|$))', re.IGNORECASE)
 CHUNK_BYTES = 1 << 20
+# A body that comes more slowly, or pauses longer, keeps a connection and its room for nothing.
+LONGEST_SILENCE_SEC, SLOWEST_BYTES_PER_SEC = 30.0, 1 << 13
 
 
 class Body:
@@ -72,7 +78,15 @@ async def read_body(route: Route, request: Request, served: Served) -> Body:
     return Body(encoder.content_type, encoder, form)
 
 
-def limited(receive: Receive, route: Route, most_upload_bytes: int, declared: str | None) -> Receive:
+def limited(
+    receive: Receive,
+    route: Route,
+    most_upload_bytes: int,
+    declared: str | None,
+    room: UploadRoom,
+    arrival: Arrival,
+    longest_silence_sec: float = LONGEST_SILENCE_SEC,
+) -> Receive:
     """Return `receive`, refusing a longer body than the route takes, whatever length it declares or does not.
 
     Args:
@@ -80,22 +94,41 @@ def limited(receive: Receive, route: Route, most_upload_bytes: int, declared: st
         route: of the request.
         most_upload_bytes: of a body with a file.
         declared: the header `Content-Length`.
+        room: on the disks, for bodies with a file.
+        arrival: this body there.
+        longest_silence_sec: after which a body is not waited for any longer.
 
     Raises:
-        RequestRefusedError: 413, at once where the declared length is too much.
+        RequestRefusedError: 413, at once where the declared length is too much; 408 for one that comes too slowly; 507
+            where there is no room for it.
     """
-    limit = most_upload_bytes if isinstance(route.body, Form) and route.body.file else MOST_JSON_BYTES
+    takes_file = isinstance(route.body, Form) and bool(route.body.file)
+    limit = most_upload_bytes if takes_file else MOST_JSON_BYTES
     text = f"the body has more than {limit} bytes, the most that {route.method} {route.path} takes"
-    if route.body is not None and declared is not None and (not declared.isdecimal() or int(declared) > limit):
-        raise RequestRefusedError(text, TOO_LARGE)
-    taken = 0
+    if route.body is not None and declared is not None:
+        if not declared.isdecimal() or int(declared) > limit:
+            raise RequestRefusedError(text, TOO_LARGE)
+        if takes_file:
+            arrival.expected_bytes = int(declared)
+            room.require(arrival)
+    taken, waited_sec = 0, 0.0
 
     async def counted() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, waited_sec
+        left_sec = longest_silence_sec + taken / SLOWEST_BYTES_PER_SEC - waited_sec
+        began = time.monotonic()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, min(left_sec, longest_silence_sec)))
+        except TimeoutError:
+            said = f"the body comes too slowly: {taken} bytes in {waited_sec + time.monotonic() - began:.0f} s"
+            raise RequestRefusedError(said, TOO_SLOW, {"Connection": "close"}) from None
+        waited_sec += time.monotonic() - began
         taken += len(message.get("body", b""))
         if taken > limit:
             raise RequestRefusedError(text, TOO_LARGE)
+        if takes_file:
+            arrival.arrived_bytes = taken
+            room.require(arrival)
         return message
 
     return counted
