@@ -47,6 +47,14 @@ from monai_vggunet.annotation.server import VGGUNetLabelApp
 __all__ = ["VGGUNetLabelApp"]  # MONAI Label takes the class derived from MONAILabelApp that it finds here
 '''
 
+# Below MONAI Label's own app: its stores take the place of other studies, and follow a DICOMweb server anywhere.
+GUARDED = """
+
+from monai_vggunet.annotation.server.stock import guard
+
+guard(MyApp)
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -78,7 +86,7 @@ def place_app(
         source = Path(sys.prefix) / "monailabel" / "sample-apps" / STOCK_APP / "main.py"
         if not source.is_file():
             raise ConfigurationError(f"MONAI Label's app {STOCK_APP} is not in {source.parent}: install monailabel")
-        text = source.read_text(encoding="utf-8")
+        text = source.read_text(encoding="utf-8") + GUARDED
     else:
         text = MAIN
     programs = {program: f'#!/bin/sh\nexec {_command(program)} "$@"\n' for program in PROGRAMS}

@@ -30,6 +30,7 @@ __all__ = ["main", "server_command", "server_environment"]
 
 LOCK, WEB = "server.lock", ("http://", "https://")
 WRITTEN = ("MONAI_LABEL_DICOMWEB_CACHE_PATH", "MONAI_LABEL_SESSION_PATH")  # settings that name folders
+CONNECTION = "monai_vggunet.annotation.server.connection:BoundedConnection"
 DEFAULT_MODEL, DEFAULT_APP, DEFAULT_PORT = f"quickstart/{MODELS}/{MODEL}", "label_app", 8000
 
 
@@ -132,6 +133,9 @@ def _studies(given: str) -> str:
 
 def _become_server(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run MONAI Label's command in this process, which has imported most of what it needs; it ends with Ctrl-C."""
+    import uvicorn.config  # of MONAI Label's environment
+
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = CONNECTION
     redact_logs()
     os.environ.update(environment)  # read by its settings when they are imported, and by the processes it starts
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)

@@ -12,18 +12,21 @@ pytestmark = pytest.mark.label
 
 # One process for all: starting it takes longer than what it does. The results are printed, and judged below.
 PROGRAM = """
-import asyncio, gzip, json, os, sys, tempfile
+import asyncio, errno, gzip, json, os, sys, tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 from fastapi import HTTPException
+from starlette.requests import Request
 from monailabel.config import settings
 from monai_vggunet.errors import VGGUNetError
-from monai_vggunet.annotation.front.room import UploadRoom
+from monai_vggunet.annotation.front.room import UploadRoom, full_disk_as_refusal
+from monai_vggunet.annotation.front.routes import SERVED
 from monai_vggunet.annotation.front.values import Served
 from monai_vggunet.annotation.server import own_folder
 from monai_vggunet.annotation.server.app import _put_here_by_the_server
 from monai_vggunet.annotation.server.datastore import FolderStudies
+from monai_vggunet.annotation.server.bodies import limited, read_body
 from monai_vggunet.annotation.server.front import Front
 from monai_vggunet.annotation.server.segmentation_task import device_of
 from monai_vggunet.annotation.server.dicomweb_studies import DicomWebStudies
@@ -62,6 +65,32 @@ results["by address"] = [asyncio.run(answer("http", address))[0]["status"] for a
 results["headers"] = [name.decode().lower() for name, _ in asyncio.run(answer("http", addresses[0]))[0]["headers"]]
 results["web socket"] = asyncio.run(answer("websocket", addresses[0]))[0]["type"]
 
+# bodies
+route = next(one for one in SERVED if (one.method, one.path) == ("PUT", "/session/"))
+
+async def slow():
+    if not sent_already:
+        sent_already.append(1)
+        return {"type": "http.request", "body": b"-", "more_body": True}
+    await asyncio.sleep(60)
+
+async def status_of_body(receive, room):
+    with room.arrival() as arrival:
+        headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+        request = {"type": "http", "method": "PUT", "headers": headers}
+        try:
+            with full_disk_as_refusal():
+                counted = limited(receive, route, 100, None, room, arrival, 0.05)
+                await read_body(route, Request(request, counted), Served())
+        except VGGUNetError as error:
+            return [error.status, str(error)]
+
+sent_already = []
+results["slow body"] = asyncio.run(status_of_body(slow, UploadRoom(root, [], lambda place: 1 << 40)))
+async def full():
+    raise OSError(errno.ENOSPC, "x")
+results["full disk"] = asyncio.run(status_of_body(full, UploadRoom(root, [], lambda place: 1 << 40)))[0]
+
 # the stores
 (root / "studies").mkdir()
 (root / "studies" / "axial.nii.gz").write_bytes(gzip.compress(b"a study"))
@@ -99,11 +128,23 @@ with own_folder.request_folder():
 request.__exit__(None, None, None)
 results["after the request"] = mine.parent.exists(), own.exists()
 
-settings.MONAI_LABEL_AUTH_ENABLE = True
-try:
-    import monai_vggunet.annotation.server.asgi
-except SystemExit as stop:
-    results["login"] = str(stop)
+# settings, whether they come from the environment or from a file
+def refusal_of(name, value):
+    former = getattr(settings, name)
+    setattr(settings, name, value)
+    try:
+        import monai_vggunet.annotation.server.asgi
+    except SystemExit as stop:
+        return str(stop)
+    finally:
+        setattr(settings, name, former)
+
+asked = {"MONAI_LABEL_AUTH_ENABLE": True, "MONAI_LABEL_API_STR": "/x", "MONAI_LABEL_DATASTORE": "dsa"}
+asked |= {"MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME": True, "MONAI_LABEL_DATASTORE_FILE_EXT": ["*.nii", "*"]}
+asked |= {"MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT": float("nan")}
+results["settings"] = {name: refusal_of(name, value) for name, value in asked.items()}
+os.environ["MONAI_VGGUNET_LABEL_TOKEN"] = "short"
+results["token"] = refusal_of("MONAI_LABEL_STUDIES", "")
 print(json.dumps(results))
 """
 
@@ -147,6 +188,17 @@ def test_a_file_is_the_servers_own_where_it_put_it_there(results: dict[str, Any]
     assert results["after the request"] == [False, True]
 
 
-def test_monai_labels_own_login_is_refused(results: dict[str, Any]) -> None:
-    assert "MONAI_LABEL_AUTH_ENABLE is set" in results["login"]
-    assert "set a token of this server" in results["login"]
+def test_settings_that_would_open_a_hole_keep_the_server_from_starting(results: dict[str, Any]) -> None:
+    assert all(name in text for name, text in results["settings"].items())
+    assert "set a token of this server" in results["settings"]["MONAI_LABEL_AUTH_ENABLE"]
+    assert "files would be named by" in results["settings"]["MONAI_LABEL_DICOMWEB_FETCH_BY_FRAME"]
+    assert "has '*'; expected some of" in results["settings"]["MONAI_LABEL_DATASTORE_FILE_EXT"]
+
+
+def test_a_short_token_is_refused_by_monai_labels_own_command_too(results: dict[str, Any]) -> None:
+    assert "MONAI_VGGUNET_LABEL_TOKEN holds a token of 5 characters" in results["token"]
+
+
+def test_a_body_that_comes_too_slowly_is_not_waited_for(results: dict[str, Any]) -> None:
+    assert results["slow body"] == [408, "the body comes too slowly: 1 bytes in 0 s"]
+    assert results["full disk"] == 507

@@ -8,14 +8,21 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 from dicom_phantoms import write_series
 from hostile_archive import MULTIPART, HostileArchive, Request, answer, chunked, endless, head, multipart, qido, trickle
 from label_server import PYTHON, Server, running_server, tiny_model
-from phantoms import ct_array, label_array
+from monai.transforms import LoadImage
+from phantoms import ct_array, label_array, write_nifti
+
+from monai_vggunet.annotation.segimage import label_to_seg
+from monai_vggunet.data import DicomSeriesReader
+from monai_vggunet.outputs import Classes
 
 pytestmark = pytest.mark.label
 STUDY, CT, MOVED, ENDLESS, PAGE = "1.2.3.4.5", "1.2.3.4.100", "1.2.3.4.200", "1.2.3.4.300", "1.2.3.4.400"
@@ -25,6 +32,11 @@ JSON = "application/dicom+json"
 # What the archive answers to the viewer, by the study that is asked for.
 SILENT, SLOW, HUGE, HUGE_GZIP, GZIP_OF_ANOTHER, BROKEN, CUT = (f"1.9.{n}" for n in range(21, 28))
 SVG, FORBIDDEN, LOST, EMPTY, CHATTY, ELSEWHERE = (f"1.9.{n}" for n in range(31, 37))
+SERIES_TAG, SEG = "0020000E", "1.2.3.4.900"
+NO_UIDS = [
+    (STUDY, uid) for uid in ("..", "../../x", "", "1." * 32 + "1", "1..2", ".1", "1.2\n", "\u0661.\u0662", 7, None)
+]
+NO_UIDS += [("..", "1.2.3"), (None, "1.2.3"), ("1.2/../..", "1.2.3")]
 SILENCE_SEC, MOST_OBJECT_MB = 1, 4  # of the server under test
 
 
@@ -49,14 +61,24 @@ def archive(folder: Path, elsewhere: HostileArchive) -> Iterator[HostileArchive]
         climbing.save_as(files[0])
 
     def search(request: Request) -> bytes:
-        entries = [entry(uid) for uid in (CT, MOVED, ENDLESS) if uid in request.path or "Modality=CT" in request.path]
+        if "Modality=SEG" in request.path:
+            return qido([*(entry(uid, study) for study, uid in NO_UIDS), {}, entry(SEG)])
+        if "Modality=CT" in request.path:
+            strange = [entry(uid) for _, uid in NO_UIDS if uid != "1.2.3"]
+            return qido([*strange, {SERIES_TAG: None}, *map(entry, (CT, MOVED, ENDLESS))])
+        entries = [entry(uid) for uid in (CT, MOVED, ENDLESS, SEG) if uid in request.path]
         return qido(entries)
 
     gzipped = zlib.compressobj(9, zlib.DEFLATED, 31)
     first, zeros = (gzipped.compress(bytes(1 << 20)) + gzipped.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     elsewhere_url = f"http://localhost:{elsewhere.port}/dicom-web"  # another host, of which .netrc knows
     loud = {"Link": "<x>; rel=preload", "Clear_Site_Data": "*", "Refresh": "0; url=/x", "Service_Worker_Allowed": "/"}
+    seg = label_as_seg(folder, folder / "ct")
+    header = {"00081115": {"vr": "SQ", "Value": [{SERIES_TAG: {"vr": "UI", "Value": [CT]}}]}}
     answers = {
+        "/dicom-web/series?": search,
+        f"{SEG}/metadata": qido([header]),
+        SEG: answer(multipart([seg.read_bytes()]), MULTIPART),
         SILENT: stalled(head(Content_Type=JSON, Content_Length=100) + b"["),
         SLOW: lambda _: trickle(b" ", head(Content_Type=JSON) + b"[", pause_sec=0.2),
         HUGE: lambda _: endless(b"[" * 1000, head(Content_Type=JSON)),
@@ -70,7 +92,6 @@ def archive(folder: Path, elsewhere: HostileArchive) -> Iterator[HostileArchive]
         EMPTY: answer(b"", JSON, "204 No Content"),
         CHATTY: answer(b"[]", JSON, Location="http://evil.example/", **OPEN_TO_ALL, **loud),
         ELSEWHERE: answer(b"", status="302 Go", Location=f"{elsewhere_url}/studies/{ELSEWHERE}/metadata"),
-        "/dicom-web/series?": search,
         MOVED: answer(b"", status="307 Go", Location=f"{elsewhere.dicomweb}/studies/{STUDY}/series/{MOVED}"),
         PAGE: answer(b"<script>run()</script>", "text/html", **OPEN_TO_ALL),
         ENDLESS: lambda _: endless(b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -90,8 +111,15 @@ def stalled(start: bytes) -> Callable[[Request], Iterator[bytes]]:
     return pieces
 
 
-def entry(uid: str) -> dict:
-    values = {"00080060": ("CS", "CT"), "0020000D": ("UI", STUDY), "0020000E": ("UI", uid), "00100020": ("LO", "1")}
+def label_as_seg(folder: Path, series: Path) -> Path:
+    affine = np.asarray(LoadImage(reader=DicomSeriesReader())(series).affine)
+    label = write_nifti(folder / "label.nii.gz", label_array(), affine)
+    label_to_seg(label, series, folder / "seg.dcm", Classes(("background", "liver", "spleen")))
+    return folder / "seg.dcm"
+
+
+def entry(uid: Any, study: Any = STUDY) -> dict:
+    values = {"00080060": ("CS", "CT"), "0020000D": ("UI", study), SERIES_TAG: ("UI", uid), "00100020": ("LO", "1")}
     return {tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in values.items()}
 
 
@@ -205,6 +233,20 @@ def test_an_archive_that_falls_silent_keeps_nobody_else_waiting(server: Server) 
         assert not all(one.done() for one in waiting)
         assert {one.result().status_code for one in waiting} == {502}
     assert not list((server.app / "temporary").iterdir())
+
+
+def test_one_malformed_uid_is_left_out_and_the_others_are_learned_from(server: Server, folder: Path) -> None:
+    assert server.get("/datastore/").json()["total"] == 3
+    cases = server.get("/datastore/?output=train", timeout=120)
+    assert cases.status_code == 200, cases.text
+    assert [Path(case["image"]).name for case in cases.json()] == [f"{CT}.nii.gz"]
+    np.testing.assert_array_equal(np.asarray(nib.load(cases.json()[0]["label"]).dataobj), label_array())
+    log = server.log.read_text()
+    assert "series of the DICOMweb server are left out: their UIDs are none" in log
+    stores = {path.name for path in (server.app / "cache" / "dicom").iterdir()}
+    assert len(stores) == 1
+    kept = {path.name for path in (server.app / "cache" / "dicom" / stores.pop()).iterdir()}
+    assert kept <= {CT, f"{CT}.nii.gz", "labels", "label_history", "datastore_v2.json", ".lock"}, kept
 
 
 def test_netrc_is_not_looked_at(server: Server, archive: HostileArchive) -> None:

@@ -62,8 +62,33 @@ def test_segment_submit_train_and_segment_again(tmp_path: Path) -> None:
         assert server.infer(f"{NAME}_seg", "study_2", result_extension=".nii.gz").ok
 
 
+@pytest.mark.slow
+def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
+    label, affine = label_array(), affine_of()
+    study = write_nifti(tmp_path / "studies" / "axial.nii.gz", ct_array(label), affine)
+    other = write_nifti(tmp_path / "other.nii.gz", ct_array(label, seed=1), affine)
+    labels = [write_nifti(tmp_path / f"label_{n}.nii.gz", np.roll(label, n, axis=0), affine) for n in range(3)]
+    (tmp_path / "studies" / "link.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
+    kept = study.read_bytes()
+    with running_server(tmp_path / "studies", tiny_model(tmp_path / "model"), tmp_path, "--stock") as server:
+        for path in ("/datastore/image", "/datastore/"):
+            for name in ("axial", "link"):
+                files = {"file": (other.name, other.read_bytes())}
+                refused = server.send("PUT", path, params={"image": name}, files=files)
+                assert (refused.status_code, "already: choose another name" in refused.text) == (409, True), name
+        assert study.read_bytes() == kept
+        assert server.send("PUT", "/datastore/image?image=axial", files={"file": ("x.nii.gz", kept)}).ok  # the same
+        assert server.send("PUT", "/datastore/image?image=new", files={"file": ("x.nii.gz", kept)}).ok
+        for file in labels:
+            assert server.submit("axial", file).ok
+        assert (tmp_path / "studies" / "labels" / "final" / "axial.nii.gz").read_bytes() == labels[-1].read_bytes()
+        history = sorted((tmp_path / "studies" / "label_history" / "axial").iterdir())
+        assert [file.read_bytes() for file in history] == [file.read_bytes() for file in labels[:-1]]
+        assert not list((server.app / "temporary").iterdir())
+
+
 def refused_as_before_our_own(server: Server, folder: Path) -> None:
-    """The same front stands before the stock app, which guards nothing itself."""
+    """The same front stands before the stock app, which guards little itself."""
     before = tree_of(server.app, folder / "studies")
     volume = {"file": ("x.nii.gz", gzip.compress(b""))}
     for image in (str(server.app / "code" / "main"), "../x", "..", "a/b"):

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,28 @@ def test_with_it_a_browser_and_a_program_get_in(guarded: Server) -> None:
         assert answer.status == 200
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{guarded.url}/datastore/image?image=axial", timeout=60)
+
+
+def test_guesses_are_slowed_down_and_lock_nobody_out(guarded: Server) -> None:
+    """From the same address, in a flood, by either way to send a token; whatever address the client says it has."""
+
+    def guess(number: int) -> int:
+        wrong = f"wrong-token-number-{number}"
+        if number % 2:
+            headers = {"X-Forwarded-For": f"10.0.0.{number}"}
+            return guarded.get("/info/", auth=("annotator", wrong), headers=headers).status_code
+        return guarded.post("/auth/token", auth=None, data={"username": "x", "password": wrong}).status_code
+
+    with ThreadPoolExecutor(50) as many:
+        guesses = [many.submit(guess, number) for number in range(100)]
+        for _ in range(5):
+            assert guarded.get("/info/", timeout=20).ok
+        assert not all(one.done() for one in guesses)
+    statuses = [one.result() for one in guesses]
+    assert set(statuses) == {401, 429}
+    assert guarded.get("/info/", timeout=20).ok
+    assert "10.0.0." not in guarded.log.read_text()
+    assert guarded.log.read_text().count("a wrong token came from 127.0.0.1") < 12
 
 
 def test_a_page_of_another_origin_does_not_use_the_token_a_browser_keeps(guarded: Server) -> None:

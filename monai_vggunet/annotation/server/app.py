@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.config import settings
-from monailabel.datastore.dicom import DICOMwebClientX
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -21,7 +20,7 @@ from monailabel.tasks.activelearning.random import Random
 from monai_vggunet._version import __version__
 from monai_vggunet.annotation.client_segments import descriptions_of
 from monai_vggunet.annotation.front.redaction import hide_studies
-from monai_vggunet.annotation.server.archive import TIMEOUT_SEC, open_archive
+from monai_vggunet.annotation.server.archive import archive_client
 from monai_vggunet.annotation.server.click_task import ClickTask
 from monai_vggunet.annotation.server.datastore import FolderStudies
 from monai_vggunet.annotation.server.dicomweb_studies import DicomWebStudies
@@ -34,8 +33,6 @@ from monai_vggunet.data import ModelSpec
 from monai_vggunet.layout import CONFIGS, METADATA, MODEL, MODELS, spec_beside
 
 __all__ = ["VGGUNetLabelApp"]
-
-ATTEMPTS, FIRST_WAIT_MS = 3, 200  # of requests to the DICOMweb server
 
 
 class VGGUNetLabelApp(MONAILabelApp):
@@ -65,18 +62,8 @@ class VGGUNetLabelApp(MONAILabelApp):
         return FolderStudies(self.studies, extensions=extensions, auto_reload=reload, read_only=read_only)
 
     def _init_dicomweb_datastore(self) -> Datastore:
-        client = DICOMwebClientX(
-            url=self.studies,
-            session=open_archive(),
-            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
-            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
-            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
-            timeout=TIMEOUT_SEC,
-        )
-        # The server answers one request at a time: five attempts, the default, would block it for half a minute.
-        client.set_http_retry_params(max_attempts=ATTEMPTS, wait_exponential_multiplier=FIRST_WAIT_MS)
         cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or None
-        return DicomWebStudies(client, settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, cache)
+        return DicomWebStudies(archive_client(), settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, cache)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return the tasks of `/infer`."""

@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 
 import requests
 from monailabel.config import settings
+from monailabel.datastore.dicom import DICOMwebClientX
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -19,9 +20,17 @@ from monai_vggunet.pacs.archive_session import ArchiveSession
 from monai_vggunet.pacs.bounds import MOST_LISTING_BYTES, most_object_bytes
 from monai_vggunet.pacs.http_status import named_status
 
-__all__ = ["TIMEOUT_SEC", "UNREACHABLE", "UNREACHABLE_ERRORS", "open_archive", "read_archive", "word_of"]
+__all__ = [
+    "UNREACHABLE",
+    "UNREACHABLE_ERRORS",
+    "archive_client",
+    "open_archive",
+    "read_archive",
+    "word_of",
+]
 
 TIMEOUT_SEC = 20.0  # its longest silence: this server answers nothing else while it fetches a study
+ATTEMPTS, FIRST_WAIT_MS = 3, 200
 MOST_SERIES_BYTES = 1 << 32  # of one answer: a series comes as a whole
 UNREACHABLE = 502  # RFC 9110
 UNREACHABLE_ERRORS = (requests.RequestException, PacsError)
@@ -48,6 +57,21 @@ def open_archive(timeout_sec: float = TIMEOUT_SEC) -> ArchiveSession:
     session = ArchiveSession(settings.MONAI_LABEL_STUDIES, credentials, timeout_sec)
     session.most_bytes = MOST_SERIES_BYTES
     return session
+
+
+def archive_client() -> DICOMwebClientX:
+    """Return MONAI Label's client for the DICOMweb server of the studies, on a session of ours."""
+    client = DICOMwebClientX(
+        url=settings.MONAI_LABEL_STUDIES.rstrip("/"),
+        session=open_archive(),
+        qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+        wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+        stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        timeout=TIMEOUT_SEC,
+    )
+    # The server answers one request at a time: five attempts, the default, would block it for half a minute.
+    client.set_http_retry_params(max_attempts=ATTEMPTS, wait_exponential_multiplier=FIRST_WAIT_MS)
+    return client
 
 
 def read_archive(resource: str) -> Response:

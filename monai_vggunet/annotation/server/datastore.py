@@ -15,6 +15,7 @@ from monailabel.datastore.local import LocalDatastore
 
 from monai_vggunet.annotation.front.values import is_name
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, CONFLICT, NOT_FOUND, refusals_as_answers, refuse
+from monai_vggunet.annotation.shown import shown
 from monai_vggunet.annotation.submissions import fitted_label, keep_version
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data import ModelSpec
@@ -24,17 +25,15 @@ from monai_vggunet.names import listed, readable
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.privacy import know_cases, know_names
 
-__all__ = ["CheckedLabels", "FolderStudies"]
+__all__ = ["CheckedLabels", "FolderStudies", "KeptFolder", "SafeIndex"]
 
 _log = logging.getLogger(__name__)
 
 PLAIN = (str, int, float, bool, type(None))
 
 
-class CheckedLabels(LocalDatastore):
-    """What our stores add to MONAI Label's; `model` is set by the app once the store is there."""
-
-    model: Path | None = None
+class SafeIndex(LocalDatastore):
+    """A store that lists no file it could not serve, and whose index is whole at any time."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -65,6 +64,12 @@ class CheckedLabels(LocalDatastore):
         with FileLock(self._lock_file) if lock else nullcontext():
             write_json(self._datastore_config_path, self._datastore.model_dump(exclude={"base_path"}, mode="json"))
             self._config_ts = os.stat(self._datastore_config_path).st_mtime
+
+
+class CheckedLabels(SafeIndex):
+    """A store that checks labels and keeps every version; `model` is set by the app once the store is there."""
+
+    model: Path | None = None
 
     @contextmanager
     def _checked(
@@ -99,8 +104,8 @@ def _can_be_served(file: Path) -> bool:
     return file.is_file() and readable(file.name) == file.name
 
 
-class FolderStudies(CheckedLabels):
-    """A folder of NIfTI or NRRD files; labels go to `labels/final`, all versions to `label_history`."""
+class KeptFolder(SafeIndex):
+    """A folder of studies in which no upload takes another's place."""
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Store a new study under its name; a path is refused with 422, another study's name with 409.
@@ -109,7 +114,7 @@ class FolderStudies(CheckedLabels):
         """
         with refusals_as_answers():
             if not is_name(image_id):
-                raise refuse(BAD_CONTENT, f"a study cannot be called {image_id!r}: choose a name, never a path")
+                raise refuse(BAD_CONTENT, f"a study cannot be called {shown(image_id)}: choose a name, never a path")
             know_cases([image_id])
             if image_id in self.list_images():
                 known = self.get_image_uri(image_id)
@@ -119,9 +124,20 @@ class FolderStudies(CheckedLabels):
             target = Path(self._datastore.image_path()) / self._filename(image_id, self._to_id(image_filename)[1])
             if os.path.lexists(target):  # one that is not listed yet, or a link that leads nowhere
                 raise refuse(CONFLICT, f"there is a file for {image_id!r} already: choose another name")
-            return super().add_image(image_id, image_filename, image_info)
+            try:
+                return super().add_image(image_id, image_filename, image_info)
+            except OSError:  # a full disk: what is half a study would be listed as one
+                target.unlink(missing_ok=True)
+                raise
+
+
+class FolderStudies(CheckedLabels, KeptFolder):
+    """A folder of NIfTI or NRRD files; labels go to `labels/final`, all versions to `label_history`."""
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Store a label; one that does not fit its study is refused with 422, an unknown study with 404."""
         with self._checked(image_id, label_filename, label_tag, label_info) as (file, said):
+            place = Path(self._datastore.label_path(label_tag)) / self._filename(image_id, ".nii.gz")
+            if place.is_symlink():  # what it leads to is none of ours
+                raise refuse(CONFLICT, f"the label of {image_id!r} is a link to another file: remove it first")
             return super().save_label(image_id, file, label_tag, said)
