@@ -44,25 +44,30 @@ def status_of(call, *args):
 
 # the front, without a token, on several of the server's addresses
 async def app(scope, receive, send):
-    given = [(b"Access-Control-Allow-Origin", b"*"), (b"set-cookie", b"a=b"), (b"content-type", b"text/html")]
+    given = [(b"Cache-Control", b"public")]
+    given += [(b"Access-Control-Allow-Origin", b"*"), (b"set-cookie", b"a=b"), (b"content-type", b"text/html")]
     await send({"type": "http.response.start", "status": 200, "headers": given})
     await send({"type": "http.response.body", "body": b""})
 
-async def answer(kind, address):
+async def answer(kind, address, method="GET", path="/info/", served=Served()):
     sent = []
-    scope = {"type": kind, "method": "GET", "path": "/info/", "query_string": b"", "server": address}
+    scope = {"type": kind, "method": method, "path": path, "query_string": b"", "server": address}
     scope["headers"] = [(b"host", b"localhost")]
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
     async def send(message):
         sent.append(message)
     room = UploadRoom(root, [])
-    await Front(app, "", 1, Served, None, None, room, {})(scope, receive, send)
+    await Front(app, "", 1, lambda: served, None, None, room, {})(scope, receive, send)
     return sent
 
 addresses = [("127.0.0.1", 1), ("::1", 1), ("::ffff:127.0.0.1", 1), ("10.0.0.5", 1), ("::", 1), ("x", 1), None]
 results["by address"] = [asyncio.run(answer("http", address))[0]["status"] for address in addresses]
 results["headers"] = [name.decode().lower() for name, _ in asyncio.run(answer("http", addresses[0]))[0]["headers"]]
+busy = Served(frozenset({"vggunet"}), waiting=8)
+asked = [("POST", path) for path in ("/train/", "/train/vggunet", "/scoring/first", "/batch/infer/vggunet")]
+asked += [("DELETE", "/train/"), ("GET", "/train/")]
+results["busy"] = [asyncio.run(answer("http", addresses[0], *one, busy))[0]["status"] for one in asked]
 results["web socket"] = asyncio.run(answer("websocket", addresses[0]))[0]["type"]
 
 # bodies
@@ -162,6 +167,11 @@ def test_without_a_token_the_loopback_address_alone_is_answered(results: dict[st
 def test_no_answer_lets_other_origins_read_it(results: dict[str, Any]) -> None:
     assert {"content-type", "x-content-type-options"} <= set(results["headers"])
     assert not {"access-control-allow-origin", "set-cookie"} & set(results["headers"])
+    assert results["headers"].count("cache-control") == 1
+
+
+def test_tasks_that_wait_are_bounded_and_can_still_be_stopped(results: dict[str, Any]) -> None:
+    assert results["busy"] == [429, 429, 429, 429, 200, 200]
 
 
 def test_a_web_socket_is_closed(results: dict[str, Any]) -> None:
@@ -200,5 +210,5 @@ def test_a_short_token_is_refused_by_monai_labels_own_command_too(results: dict[
 
 
 def test_a_body_that_comes_too_slowly_is_not_waited_for(results: dict[str, Any]) -> None:
-    assert results["slow body"] == [408, "the body comes too slowly: 1 bytes in 0 s"]
+    assert results["slow body"] == [408, "the body comes too slowly: 1 bytes, and then nothing"]
     assert results["full disk"] == 507

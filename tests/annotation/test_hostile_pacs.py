@@ -218,7 +218,7 @@ def test_of_an_archives_answer_content_and_type_alone_are_passed_on(server: Serv
     known = {"date", "server", "content-type", "content-length", "content-disposition", "content-security-policy",
              "cross-origin-resource-policy", "referrer-policy", "x-content-type-options", "cache-control"}  # fmt: skip
     assert {name.lower() for name in reply.headers} <= known
-    assert reply.headers["content-disposition"] == "attachment"
+    assert (reply.headers["content-disposition"], reply.headers["cache-control"]) == ("attachment", "no-store")
     assert server.get(f"/proxy/dicom/wado/studies/{EMPTY}/metadata").status_code == 204
     lost = server.get(f"/proxy/dicom/wado/studies/{LOST}/metadata")
     assert (lost.status_code, lost.json()) == (404, {"detail": "the DICOMweb server answered 404 Not Found"})
@@ -251,4 +251,24 @@ def test_one_malformed_uid_is_left_out_and_the_others_are_learned_from(server: S
 
 def test_netrc_is_not_looked_at(server: Server, archive: HostileArchive) -> None:
     assert archive.seen
+    assert not any("authorization" in request.headers for request in archive.seen)
+
+
+@pytest.mark.slow
+def test_monai_labels_own_app_is_led_nowhere_either(
+    archive: HostileArchive, elsewhere: HostileArchive, folder: Path
+) -> None:
+    work, upload = folder / "stock", {"file": ("x.nii.gz", b"\x1f\x8b")}
+    settings = {"HOME": str(folder), "MONAI_LABEL_SESSION_PATH": str(work / "sessions")}
+    with running_server(archive.dicomweb, tiny_model(work / "model"), work, "--stock", **settings) as stock:
+        assert stock.get("/datastore/").json()["total"] == 3
+        reply = stock.infer("vggunet", CT, result_extension=".nii.gz")
+        assert reply.status_code == 200, reply.text
+        assert stock.infer("vggunet", MOVED).status_code == 502
+        for uid in ("..", "1..2"):
+            assert stock.infer("vggunet", uid).status_code == 404
+        assert stock.get("/datastore/?output=train", timeout=120).status_code == 200
+        assert stock.send("PUT", "/datastore/image?image=x", files=upload).status_code == 422
+    assert not list(folder.rglob("*climbed*"))
+    assert not elsewhere.seen
     assert not any("authorization" in request.headers for request in archive.seen)

@@ -16,7 +16,7 @@ from monai_vggunet.errors import RequestRefusedError
 __all__ = ["FULL", "NO_ROOM", "Arrival", "UploadRoom", "full_disk_as_refusal"]
 
 NO_ROOM = 507  # RFC 4918 11.5
-KEPT_FREE_BYTES = 1 << 30  # for the studies' own copies, masks, logs, and the system
+KEPT_FREE_BYTES = 1 << 28  # for the studies' own copies, masks, logs, and the system
 # On its way a file lies three times in the temporary folder: as it came, as MONAI Label reads it, and as it keeps it
 # for its task. Then it is copied to where it stays.
 TEMPORARY_COPIES, KEPT_COPIES = 3, 1

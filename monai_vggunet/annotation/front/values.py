@@ -48,11 +48,13 @@ class Served:
         models: those that can be trained.
         labels: names of their classes, as clients see them.
         archive: whether the studies are a DICOMweb server's.
+        waiting: trainings, scorings and batches that were asked for and have not begun.
     """
 
     models: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
     archive: bool = False
+    waiting: int = 0
 
 
 @dataclass(frozen=True)

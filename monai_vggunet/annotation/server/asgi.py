@@ -14,6 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from monailabel.app import app as monai_label
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.async_tasks.utils import background_tasks
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from monai_vggunet.annotation.access import HOSTS_VARIABLE, MOST_UPLOAD_MB, UPLOAD_VARIABLE
@@ -34,6 +35,7 @@ from monai_vggunet.errors import ConfigurationError
 __all__ = ["app"]
 
 MEGABYTE = 1 << 20
+WAITING = "SUBMITTED"  # the status of a task that has not begun
 WEB = ("http://", "https://")
 
 
@@ -41,7 +43,8 @@ def _served() -> Served:
     """Return what MONAI Label's app offers; clients say a class as it is listed there."""
     app = app_instance()
     labels = {str(label) for task in app._infers.values() for label in task.labels}
-    return Served(frozenset(app._trainers), frozenset(labels), settings.MONAI_LABEL_STUDIES.startswith(WEB))
+    waiting = sum(task["status"] == WAITING for tasks in background_tasks.values() for task in tasks)
+    return Served(frozenset(app._trainers), frozenset(labels), settings.MONAI_LABEL_STUDIES.startswith(WEB), waiting)
 
 
 try:

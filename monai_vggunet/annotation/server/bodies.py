@@ -31,8 +31,10 @@ MOST_PARTS = 8  # of a form
 # needs minutes for a text of a megabyte.
 UTF_8 = re.compile(r'charset="?utf-8"?(?=[ \t]*(?:;|$))', re.IGNORECASE)
 CHUNK_BYTES = 1 << 20
-# A body that comes more slowly, or pauses longer, keeps a connection and its room for nothing.
-LONGEST_SILENCE_SEC, SLOWEST_BYTES_PER_SEC = 30.0, 1 << 13
+# A body that comes more slowly than that after the allowance, or pauses longer, keeps its room for nothing.
+LONGEST_SILENCE_SEC, ALLOWANCE_SEC, SLOWEST_BYTES_PER_SEC = 30.0, 120.0, 1 << 13
+# MONAI Label answers one request at a time, and nothing is heard meanwhile: what came then is heard within a moment.
+HEARD_WITHIN_SEC = 1.0
 
 
 class Body:
@@ -115,14 +117,16 @@ def limited(
 
     async def counted() -> Message:
         nonlocal taken, waited_sec
-        left_sec = longest_silence_sec + taken / SLOWEST_BYTES_PER_SEC - waited_sec
-        began = time.monotonic()
-        try:
-            message = await asyncio.wait_for(receive(), max(0.0, min(left_sec, longest_silence_sec)))
-        except TimeoutError:
-            said = f"the body comes too slowly: {taken} bytes in {waited_sec + time.monotonic() - began:.0f} s"
-            raise RequestRefusedError(said, TOO_SLOW, {"Connection": "close"}) from None
-        waited_sec += time.monotonic() - began
+        left_sec = max(0.0, min(longest_silence_sec, ALLOWANCE_SEC + taken / SLOWEST_BYTES_PER_SEC - waited_sec))
+        began, arriving = time.monotonic(), asyncio.ensure_future(receive())
+        for wait_sec in (left_sec, HEARD_WITHIN_SEC):
+            await asyncio.wait({arriving}, timeout=wait_sec)
+        if not arriving.done():
+            arriving.cancel()
+            said = f"the body comes too slowly: {taken} bytes, and then nothing"
+            raise RequestRefusedError(said, TOO_SLOW, {"Connection": "close"})
+        message = arriving.result()
+        waited_sec += min(time.monotonic() - began, longest_silence_sec)
         taken += len(message.get("body", b""))
         if taken > limit:
             raise RequestRefusedError(text, TOO_LARGE)

@@ -35,6 +35,7 @@ TOO_MANY = 429  # RFC 6585 4
 POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
 LOGIN, ARCHIVE, VIEWER = "/auth/", "/proxy/dicom/", "/ohif/"  # routes that are answered here
 TASKS = ("/train/", "/scoring/", "/batch/infer")
+MOST_WAITING_TASKS = 8  # OHIF's route takes any number of trainings, which then run one after the other
 MOST_ARCHIVE_QUESTIONS = 8  # at a time; a browser has six connections to a server
 CLOSE = {"Connection": "close"}
 HURRIED = {**CLOSE, "Retry-After": "5"}
@@ -53,13 +54,14 @@ PASSED_HEADERS = (
     b"user-agent",
 )
 # Whatever MONAI Label or a library in it may come to say
-REMOVED_HEADERS = (b"access-control-", b"set-cookie")
+REMOVED_HEADERS = (b"access-control-", b"set-cookie", b"cache-control")
 # The viewer evaluates code of its own (WebAssembly, workers from memory); nothing is fetched from elsewhere.
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; font-src 'self' data:; "
     "connect-src 'self' blob: data:; frame-ancestors 'none'"
 )
+NO_STORE, NO_CACHE = b"no-store", b"no-cache"  # RFC 9111 5.2.2
 ADDED_HEADERS = (
     (b"content-security-policy", CONTENT_POLICY.encode()),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -112,7 +114,9 @@ class Front:
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         with request_folder(), self.room.arrival() as arrival:
-            await self._answer(scope, receive, _hardened(send), arrival)
+            # Images of patients are kept by no browser and no proxy; the viewer's files, after a question for each.
+            kept = NO_CACHE if scope["path"].startswith(VIEWER) else NO_STORE
+            await self._answer(scope, receive, _hardened(send, kept), arrival)
 
     async def _answer(self, scope: Scope, receive: Receive, answering: Send, arrival: Arrival) -> None:
         request = Request(scope, receive)
@@ -161,7 +165,7 @@ class Front:
 
         Raises:
             RequestRefusedError: 400 for what can be read in two ways, 401 and 403 for who asks, 404 and 405 for what is
-                asked, 415 for an encoded body.
+                asked, 415 for an encoded body, 429 where too many tasks wait.
         """
         scope = request.scope
         _require_one_reading(request)
@@ -178,6 +182,8 @@ class Front:
         coding = request.headers.get("content-encoding", "identity")
         if coding != "identity":
             raise RequestRefusedError(f"the body is encoded ({shown(coding)}); expected it as it is", UNSUPPORTED)
+        if route.method == "POST" and route.path.startswith(TASKS) and self.served().waiting >= MOST_WAITING_TASKS:
+            raise RequestRefusedError(f"{MOST_WAITING_TASKS} tasks wait already: let them begin first", TOO_MANY)
         return route, parts
 
     def _require_token(self, request: Request) -> None:
@@ -259,14 +265,14 @@ def _passed_headers(scope: Scope, body: Body) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _hardened(send: Send) -> Send:
-    """Return `send`, with headers that keep other pages away from every answer."""
+def _hardened(send: Send, cache_control: bytes) -> Send:
+    """Return `send`, with headers that keep other pages and caches away from every answer."""
 
     async def hardened(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = message.get("headers", ())
             kept = [pair for pair in given if not bytes(pair[0]).lower().startswith(REMOVED_HEADERS)]
-            message = cast(Message, {**message, "headers": [*kept, *ADDED_HEADERS]})
+            message = cast(Message, {**message, "headers": [*kept, *ADDED_HEADERS, (b"cache-control", cache_control)]})
         await send(message)
 
     return hardened

@@ -14,7 +14,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monai_vggunet.annotation.server.archive import archive_client
 from monai_vggunet.annotation.server.archive_series import UID, ArchiveSeries
 from monai_vggunet.annotation.server.datastore import KeptFolder
-from monai_vggunet.annotation.server.refusals import refusals_as_answers
+from monai_vggunet.annotation.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.layout import LABEL_HISTORY
 
 __all__ = ["StockFolder", "StockSeries", "guard"]
@@ -44,9 +44,13 @@ class StockSeries(ArchiveSeries):
     """The series of a DICOMweb server, as MONAI Label converts them."""
 
     def get_image_uri(self, image_id: str) -> str:
-        """Return the study's NIfTI file; its series is fetched here."""
+        """Return the study's NIfTI file; its series is fetched here.
+
+        Raises:
+            HTTPException: 404 for a series that the server does not have, 502 when it does not answer as it should.
+        """
         if not UID.fullmatch(image_id):
-            return ""
+            raise refuse(NOT_FOUND, "there is no such series: it is called by its SeriesInstanceUID")
         folder = Path(self._datastore.image_path()) / image_id
         with refusals_as_answers():
             if not folder.is_dir():
