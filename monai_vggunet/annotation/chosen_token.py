@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from monai_vggunet.errors import ConfigurationError
 
-__all__ = ["TOKEN_VARIABLE", "checked_token", "chosen_token"]
+__all__ = ["TOKEN_VARIABLE", "chosen_token"]
 
 TOKEN_VARIABLE = "MONAI_VGGUNET_LABEL_TOKEN"
 SHORTEST, LONGEST = 16, 4096  # characters; the shortest has the random part of a UUID, the longest fits into a header
@@ -24,14 +24,14 @@ def chosen_token(option: str | None, file: str | None, environment: Mapping[str,
     if option is not None and file is not None:
         raise ConfigurationError("--token and --token-file are given; expected one of them")
     if file is not None:
-        return checked_token(_read(file), f"--token-file {file}")
+        return _checked(_read(file), f"--token-file {file}")
     if option is not None:
-        return checked_token(option, "--token")
+        return _checked(option, "--token")
     given = environment.get(TOKEN_VARIABLE, "")
-    return checked_token(given, TOKEN_VARIABLE) if given else ""
+    return _checked(given, TOKEN_VARIABLE) if given else ""
 
 
-def checked_token(token: str, source: str) -> str:
+def _checked(token: str, source: str) -> str:
     """Return a token that can be sent in a header and cannot be guessed.
 
     Args:

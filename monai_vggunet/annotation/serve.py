@@ -11,13 +11,14 @@ import logging
 import os
 import runpy
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import monai_vggunet.annotation.compat
 from monai_vggunet.annotation.access import Access, access_options, chosen_access, require_no_password
 from monai_vggunet.annotation.addresses import LOOPBACK
-from monai_vggunet.annotation.app_code import CODE, require_apart
+from monai_vggunet.annotation.app_code import CODE, TEMPORARY, require_apart
 from monai_vggunet.annotation.front.redaction import hide_studies, redact_logs
 from monai_vggunet.annotation.lock import held_alone
 from monai_vggunet.annotation.placing import DEFAULT_NAME, place_app
@@ -113,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tell(f"http://{access.address}:{given.port} will serve {studies}; Ctrl-C ends it")
             sys.stdout.flush()
             command = server_command(app, studies, given.name, given.port, access.host)
+            _use_temporary_folder(app / TEMPORARY)
             return _become_server(command, server_environment(app, given.name, access))
     except VGGUNetError as error:
         tell(f"monai-vggunet: {error}", error=True)
@@ -129,6 +131,12 @@ def _studies(given: str) -> str:
     if not Path(given).is_dir():
         raise ConfigurationError(f"there is no folder {given}: name the folder of studies, or a DICOMweb URL")
     return str(Path(given).resolve())
+
+
+def _use_temporary_folder(place: Path) -> None:
+    """Let MONAI Label leave there what it leaves when it starts; it is emptied before the first request."""
+    place.mkdir(mode=0o700, exist_ok=True)
+    tempfile.tempdir = str(place)
 
 
 def _become_server(command: Sequence[str], environment: Mapping[str, str]) -> int:

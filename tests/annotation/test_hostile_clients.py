@@ -346,17 +346,17 @@ def test_names_that_differ_in_case_are_two_and_a_session_of_nobody_is_none(attac
 def test_the_temporary_folder_goes_with_the_server_and_a_killed_ones_with_the_next(tmp_path: Path) -> None:
     write_nifti(tmp_path / "studies" / "axial.nii.gz", ct_array(label_array()), affine_of())
     model = tiny_model(tmp_path / "model")
-    before = set(Path("/tmp").glob("monai-label-*"))
-    temporary = tmp_path / "app" / "temporary"
-    with running_server(tmp_path / "studies", model, tmp_path) as server:
+    temporary, of_system = tmp_path / "app" / "temporary", tmp_path / "tmp"
+    of_system.mkdir()
+    with running_server(tmp_path / "studies", model, tmp_path, TMPDIR=str(of_system)) as server:
         assert temporary.stat().st_mode & 0o777 == 0o700
         (temporary / "request-x").mkdir()
         os.killpg(server.process.pid, signal.SIGKILL)
         server.process.wait()
     assert (temporary / "request-x").is_dir()
-    with running_server(tmp_path / "studies", model, tmp_path) as server:
+    with running_server(tmp_path / "studies", model, tmp_path, TMPDIR=str(of_system)) as server:
         assert not list(temporary.iterdir())
         server.process.terminate()
         server.process.wait(60)
         assert not temporary.exists()
-    assert set(Path("/tmp").glob("monai-label-*")) == before
+    assert not list(of_system.iterdir())

@@ -44,6 +44,9 @@ def test_two_uploads_that_fit_by_themselves_alone_are_not_both_taken(tmp_path: P
             other.expected_bytes = 5 * MB
             with pytest.raises(RequestRefusedError, match="no room"):
                 room.require(other)
+            with room.arrival() as small:  # what was refused takes no room, though its answer is still on its way
+                small.expected_bytes = 2 * MB
+                room.require(small)
     with room.arrival() as other:  # the first is answered
         other.expected_bytes = 5 * MB
         room.require(other)

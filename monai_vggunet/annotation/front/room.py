@@ -24,7 +24,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 MEGABYTE = 1 << 20
 
 
-@dataclass
+@dataclass(eq=False)  # two may have the same numbers
 class Arrival:
     """One upload on its way.
 
@@ -73,8 +73,7 @@ class UploadRoom:
         try:
             yield arrival
         finally:
-            # By identity: two uploads may have the same numbers.
-            self._arrivals[:] = [one for one in self._arrivals if one is not arrival]
+            self._arrivals.remove(arrival)
 
     def require(self, arrival: Arrival) -> None:
         """Refuse an upload that, with the others on their way, would fill a disk.
@@ -88,6 +87,7 @@ class UploadRoom:
             if disk == self._temporary:
                 outstanding -= sum(one.arrived_bytes for one in self._arrivals)
             if self._free(self._folders[disk]) < outstanding + self._kept_free:
+                arrival.expected_bytes = arrival.arrived_bytes = 0  # it takes none of the others' room
                 raise _no_room(
                     f"what is on its way needs {outstanding / MEGABYTE:,.0f} MB, and {self._kept_free / MEGABYTE:,.0f} "
                     "MB must stay free"
