@@ -24,7 +24,7 @@ from monai_vggunet.atomic_files import sha256_of_file
 REPOSITORY = Path(__file__).parents[1]
 PYTHON = REPOSITORY / ".label-venv" / "bin" / "python"
 STUDIES = {"axial": "axial", "oblique": "oblique", "third": "axial", "fourth": "axial"}
-START_LIMIT_SEC, TRAINING_LIMIT_SEC = 120, 240
+START_LIMIT_SEC, TRAINING_LIMIT_SEC, LEAVING_LIMIT_SEC = 120, 240, 20
 
 
 def tiny_model(folder: Path, **preprocessing: Any) -> Path:
@@ -69,6 +69,16 @@ class Server:
         raise AssertionError(f"{task} took more than {TRAINING_LIMIT_SEC} s: {self.log.read_text()[-3000:]}")
 
 
+def leaves_nothing(server: Server) -> bool:
+    """Whether the server's temporary folder is empty soon: what a request had there goes once it is answered."""
+    end = time.monotonic() + LEAVING_LIMIT_SEC
+    while time.monotonic() < end:
+        if not list((server.app / "temporary").iterdir()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def in_label_environment(code: str) -> str:
     """Run a program with MONAI Label at hand; return what it prints."""
     if not PYTHON.is_file():
@@ -81,12 +91,15 @@ def in_label_environment(code: str) -> str:
 
 
 def tree_of(*folders: Path) -> dict[str, str]:
-    """Return what lies in some folders, by path: hashes of files and where links lead; logs and locks left out."""
-    found = {}
+    """Return what lies in some folders, by path: hashes of files and where links lead.
+
+    Logs and locks are left out, and what requests have in the temporary folder, which goes a moment after the answer.
+    """
+    found, passing = {}, {"logs", "temporary"}
     for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
         if path.is_symlink():
             found[str(path)] = f"-> {path.readlink()}"
-        elif path.is_file() and "logs" not in path.parts and path.suffix != ".lock" and path.name != ".lock":
+        elif path.is_file() and not passing & set(path.parts) and path.suffix != ".lock" and path.name != ".lock":
             found[str(path)] = sha256_of_file(path)
     return found
 

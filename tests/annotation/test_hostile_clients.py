@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from bombs import nifti_bomb
-from label_server import REPOSITORY, Server, running_server, tiny_model
+from label_server import REPOSITORY, Server, leaves_nothing, running_server, tiny_model
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 pytestmark = pytest.mark.label
@@ -46,7 +46,7 @@ def attacked(root: Path) -> Iterator[Server]:
 def _still_usable(attacked: Server) -> Iterator[None]:
     yield
     assert attacked.get("/info/", timeout=60).ok
-    assert not list((attacked.app / "temporary").iterdir())
+    assert leaves_nothing(attacked)
 
 
 def port_of(server: Server) -> int:
@@ -198,10 +198,8 @@ def test_a_form_in_a_line_is_bounded_too(attacked: Server, body: bytes) -> None:
 
 @pytest.mark.parametrize("target", ["/session/", "/datastore/image?image=new", "/datastore/label?image=axial"])
 def test_an_upload_for_which_the_disk_has_no_room_is_refused_before_it_comes(attacked: Server, target: str) -> None:
-    head = request_of(attacked, f"PUT {target}", f"Content-Type: {FORM}", f"Content-Length: {TERABYTES}")
-    with connected(attacked) as client:
-        client.sendall(head)
-        said = client.recv(1 << 16)
+    headers = [f"Content-Type: {FORM}", f"Content-Length: {TERABYTES}", "Connection: close"]
+    said = exchanged(attacked, request_of(attacked, f"PUT {target}", *headers))
     assert said.startswith(b"HTTP/1.1 507"), said
     assert b"the server's disk has no room for this upload" in said
 
@@ -219,11 +217,12 @@ def test_nothing_stays_of_uploads_that_were_refused_or_broke_off(attacked: Serve
         attacked.post("/infer/vggunet?image=axial&output=dicom_seg"),  # of a folder: refused once the mask is there
     ]
     assert [answer.status_code for answer in answers] == [409, 422, 404, 422, 422, 422, 500]
+    assert not [answer.text for answer in answers if str(root) in answer.text]
     body = PART % b"files" + megabytes
     head = request_of(attacked, "PUT /session/", f"Content-Type: {FORM}", f"Content-Length: {2 * len(body)}")
     with connected(attacked) as client:
         client.sendall(head + body)
-    time.sleep(0.5)
+    assert leaves_nothing(attacked)
     assert not list((attacked.app / "cache" / "sessions").glob("*"))
     assert {path.name for path in (root / "studies").glob("*.nii.gz")} == {"axial.nii.gz"}
 

@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from dicom_phantoms import write_series
 from hostile_archive import MULTIPART, HostileArchive, Request, answer, chunked, endless, head, multipart, qido, trickle
-from label_server import PYTHON, Server, running_server, tiny_model
+from label_server import PYTHON, Server, leaves_nothing, running_server, tiny_model
 from monai.transforms import LoadImage
 from phantoms import ct_array, label_array, write_nifti
 
@@ -232,7 +232,7 @@ def test_an_archive_that_falls_silent_keeps_nobody_else_waiting(server: Server) 
         assert server.get("/ohif/", timeout=20).ok
         assert not all(one.done() for one in waiting)
         assert {one.result().status_code for one in waiting} == {502}
-    assert not list((server.app / "temporary").iterdir())
+    assert leaves_nothing(server)
 
 
 def test_one_malformed_uid_is_left_out_and_the_others_are_learned_from(server: Server, folder: Path) -> None:

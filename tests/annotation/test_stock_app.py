@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-from label_server import Server, running_server, tiny_model, tree_of
+from label_server import Server, leaves_nothing, running_server, tiny_model, tree_of
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 from monai_vggunet.data import load_model_spec
@@ -84,7 +84,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
         assert (tmp_path / "studies" / "labels" / "final" / "axial.nii.gz").read_bytes() == labels[-1].read_bytes()
         history = sorted((tmp_path / "studies" / "label_history" / "axial").iterdir())
         assert [file.read_bytes() for file in history] == [file.read_bytes() for file in labels[:-1]]
-        assert not list((server.app / "temporary").iterdir())
+        assert leaves_nothing(server)
 
 
 def refused_as_before_our_own(server: Server, folder: Path) -> None:

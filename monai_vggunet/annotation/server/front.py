@@ -83,7 +83,7 @@ class Front:
         read_archive: answers for a resource of the studies' DICOMweb server.
         read_viewer: answers for a file of the viewer.
         room: on the disks, for uploads.
-        folders: words that stand for folders of this machine in what is said of tasks.
+        folders: words that stand for folders of this machine in refusals and in what is said of tasks.
     """
 
     def __init__(
@@ -140,9 +140,8 @@ class Front:
                 return
             passed = {**scope, "path": path, "raw_path": raw_path, "query_string": query}
             passed["headers"] = _passed_headers(scope, body)
-            if path.startswith(TASKS):
-                answering = without_paths(answering, self.folders)
-            await self.app(passed, replayed(body, receive), answering)
+            hiding = without_paths(answering, self.folders, path.startswith(TASKS))
+            await self.app(passed, replayed(body, receive), hiding)
         finally:
             await body.close()
 

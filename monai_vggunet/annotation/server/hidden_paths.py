@@ -1,4 +1,4 @@
-"""What is said of a training, scoring or batch, without where the server keeps things: no client needs to know."""
+"""Answers without where the server keeps things: no client needs to know how its folders are called."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from starlette.types import Message, Send
 
 __all__ = ["without_paths"]
 
+JSON = b"application/json"
+FIRST_ERROR = 400  # RFC 9110 15
 
-def without_paths(send: Send, folders: Mapping[Path, str]) -> Send:
-    """Return `send` for an answer in JSON, in whose texts words stand for folders of this machine.
 
-    MONAI Label tells a task's request, with a folder in it, and the last lines of its log.
+def without_paths(send: Send, folders: Mapping[Path, str], of_task: bool) -> Send:
+    """Return `send`, in whose refusals words stand for folders of this machine.
 
     Args:
         send: of the connection.
         folders: words by folder; of folders within one another the inner one counts.
+        of_task: whether the answer tells of a training, scoring or batch: its request, in which MONAI Label puts a
+            folder, and the last lines of its log. Then words stand for folders in any answer.
     """
     words = {str(folder): word for folder, word in sorted(folders.items(), key=lambda item: -len(str(item[0])))}
     start: Message = {}
@@ -28,26 +31,22 @@ def without_paths(send: Send, folders: Mapping[Path, str]) -> Send:
     async def hidden(message: Message) -> None:
         nonlocal start
         if message["type"] == "http.response.start":
-            start = message
+            types = [value for name, value in message["headers"] if name.lower() == b"content-type"]
+            if any(value.startswith(JSON) for value in types) and (of_task or message["status"] >= FIRST_ERROR):
+                start = message
+                return
+        if not start:
+            await send(message)
             return
         body.extend(message.get("body", b""))
         if message.get("more_body"):
             return
-        content = _hidden(bytes(body), words)
+        content = json.dumps(_replaced(json.loads(body), words)).encode() if body else b""
         headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
-        headers.append((b"content-length", str(len(content)).encode()))
-        await send({**start, "headers": headers})
+        await send({**start, "headers": [*headers, (b"content-length", str(len(content)).encode())]})
         await send({**message, "body": content})
 
     return hidden
-
-
-def _hidden(content: bytes, words: Mapping[str, str]) -> bytes:
-    try:
-        value = json.loads(content)
-    except ValueError:  # an answer of plain text, such as "Internal Server Error"
-        return content
-    return json.dumps(_replaced(value, words)).encode()
 
 
 def _replaced(value: Any, words: Mapping[str, str]) -> Any:
