@@ -173,6 +173,30 @@ def test_the_token_is_in_no_environment_but_the_servers(model: Path, tmp_path: P
     assert [name for name, value in environment.items() if TOKEN in value] == [TOKEN_VARIABLE]
 
 
+def test_one_process_serves_and_believes_no_forwarded_address(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several would empty each other's temporary folder; and each guess could come from another address."""
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    place_app(tmp_path, model)
+    environment = server_environment(tmp_path)
+    assert (environment["WEB_CONCURRENCY"], environment["FORWARDED_ALLOW_IPS"]) == ("1", "")
+
+
+def test_folders_that_settings_name_are_the_ones_that_were_checked(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server runs in a folder of its code, from which another place would be meant."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MONAI_LABEL_SESSION_PATH", "../sessions")
+    monkeypatch.setenv("MONAI_LABEL_DICOMWEB_CACHE_PATH", " ")
+    place_app(tmp_path / "app", model)
+    environment = server_environment(tmp_path / "app")
+    assert environment["MONAI_LABEL_SESSION_PATH"] == str(tmp_path.parent / "sessions")
+    assert environment["MONAI_LABEL_DICOMWEB_CACHE_PATH"] == str(tmp_path / "app" / "cache" / "dicom")
+
+
 @pytest.mark.parametrize("url", ["http://reader:s3cret@pacs:8042/dicom-web", "https://s3cret@pacs/dicom-web"])
 def test_a_url_with_a_password_is_refused_with_the_variables_to_use(url: str) -> None:
     with pytest.raises(
