@@ -33,6 +33,8 @@ JSON = "application/dicom+json"
 SILENT, SLOW, HUGE, HUGE_GZIP, GZIP_OF_ANOTHER, BROKEN, CUT = (f"1.9.{n}" for n in range(21, 28))
 SVG, FORBIDDEN, LOST, EMPTY, CHATTY, ELSEWHERE = (f"1.9.{n}" for n in range(31, 37))
 SERIES_TAG, SEG = "0020000E", "1.2.3.4.900"
+# Each is said to be of the same series: one without instances, one without references, one that is no DICOM.
+HOLLOW, BARE, TORN = (f"1.2.3.4.{n}" for n in range(901, 904))
 NO_UIDS = [
     (STUDY, uid) for uid in ("..", "../../x", "", "1." * 32 + "1", "1..2", ".1", "1.2\n", "\u0661.\u0662", 7, None)
 ]
@@ -62,11 +64,11 @@ def archive(folder: Path, elsewhere: HostileArchive) -> Iterator[HostileArchive]
 
     def search(request: Request) -> bytes:
         if "Modality=SEG" in request.path:
-            return qido([*(entry(uid, study) for study, uid in NO_UIDS), {}, entry(SEG)])
+            return qido([*(entry(uid, study) for study, uid in NO_UIDS), {}, *map(entry, (HOLLOW, BARE, TORN, SEG))])
         if "Modality=CT" in request.path:
             strange = [entry(uid) for _, uid in NO_UIDS if uid != "1.2.3"]
             return qido([*strange, {SERIES_TAG: None}, *map(entry, (CT, MOVED, ENDLESS))])
-        entries = [entry(uid) for uid in (CT, MOVED, ENDLESS, SEG) if uid in request.path]
+        entries = [entry(uid) for uid in (CT, MOVED, ENDLESS, HOLLOW, TORN, SEG) if uid in request.path]
         return qido(entries)
 
     gzipped = zlib.compressobj(9, zlib.DEFLATED, 31)
@@ -77,7 +79,10 @@ def archive(folder: Path, elsewhere: HostileArchive) -> Iterator[HostileArchive]
     header = {"00081115": {"vr": "SQ", "Value": [{SERIES_TAG: {"vr": "UI", "Value": [CT]}}]}}
     answers = {
         "/dicom-web/series?": search,
-        f"{SEG}/metadata": qido([header]),
+        f"{BARE}/metadata": qido([{}]),
+        **{f"{uid}/metadata": qido([header]) for uid in (HOLLOW, TORN, SEG)},
+        HOLLOW: answer(multipart([]), MULTIPART),
+        TORN: answer(multipart([b"no DICOM"]), MULTIPART),
         SEG: answer(multipart([seg.read_bytes()]), MULTIPART),
         SILENT: stalled(head(Content_Type=JSON, Content_Length=100) + b"["),
         SLOW: lambda _: trickle(b" ", head(Content_Type=JSON) + b"[", pause_sec=0.2),
@@ -243,6 +248,9 @@ def test_one_malformed_uid_is_left_out_and_the_others_are_learned_from(server: S
     np.testing.assert_array_equal(np.asarray(nib.load(cases.json()[0]["label"]).dataobj), label_array())
     log = server.log.read_text()
     assert "series of the DICOMweb server are left out: their UIDs are none" in log
+    assert f"the DICOM SEG {BARE} is left out" in log
+    for uid in (HOLLOW, TORN):
+        assert f"the DICOM SEG {uid} is passed over" in log
     stores = {path.name for path in (server.app / "cache" / "dicom").iterdir()}
     assert len(stores) == 1
     kept = {path.name for path in (server.app / "cache" / "dicom" / stores.pop()).iterdir()}

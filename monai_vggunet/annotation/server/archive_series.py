@@ -21,9 +21,10 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monai_vggunet.annotation.server.archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, refuse
+from monai_vggunet.errors import PacsError
 from monai_vggunet.pacs.listing import SERIES, STUDY
 
-__all__ = ["MALFORMED", "UID", "ArchiveSeries"]
+__all__ = ["UID", "ArchiveSeries"]
 
 UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")  # PS3.5 9.1; it becomes the name of a folder
 # Raised by headers as DICOMweb gives them (PS3.18 F.2) where something else stands in the place of what belongs there.
@@ -137,7 +138,9 @@ class ArchiveSeries(DICOMWebDatastore):
             os.replace(arriving, folder)
         except StopIteration:
             raise refuse(NOT_FOUND, f"the DICOMweb server has no series {series_uid}") from None
-        except (*UNREACHABLE_ERRORS, *MALFORMED) as error:
+        except Exception as error:  # what no DICOM is fails in many ways
+            if isinstance(error, OSError) and not isinstance(error, UNREACHABLE_ERRORS):  # a full disk is ours
+                raise
             text = f"series {series_uid} could not be fetched from the DICOMweb server: {word_of(error)}"
             raise refuse(UNREACHABLE, text) from error
         finally:
@@ -149,6 +152,8 @@ class ArchiveSeries(DICOMWebDatastore):
         study_uid = next(study for study, series in found if series == series_uid)
         for number, instance in enumerate(self._client.iter_series(study_uid, series_uid)):
             instance.save_as(folder / f"{number}.dcm")
+        if not any(folder.iterdir()):
+            raise PacsError("no instance came")
 
     def _dicom_info(self, series_id: str) -> dict[str, Any]:
         """Return what the index keeps of a series: of the patient a key alone, so that their studies stay together.

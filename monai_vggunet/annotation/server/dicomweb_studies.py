@@ -16,12 +16,11 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monai_vggunet.annotation.segimage import label_to_seg, seg_to_label
 from monai_vggunet.annotation.server.archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
-from monai_vggunet.annotation.server.archive_series import MALFORMED, UID, ArchiveSeries
+from monai_vggunet.annotation.server.archive_series import UID, ArchiveSeries
 from monai_vggunet.annotation.server.datastore import CheckedLabels
 from monai_vggunet.annotation.server.refusals import refusals_as_answers, refuse
 from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.case_loading import load_case
-from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.layout import SEG, spec_beside
 from monai_vggunet.outputs import Classes
 from monai_vggunet.transforms import loading
@@ -85,7 +84,7 @@ class DicomWebStudies(CheckedLabels, ArchiveSeries):
         except HTTPException as error:
             _log.warning("the DICOM SEG %s is passed over: %s", label_id, error.detail)
             return ""
-        except (VGGUNetError, *MALFORMED, *UNREACHABLE_ERRORS) as error:
+        except Exception as error:  # whatever is wrong with it, the others go on
             _log.warning("the DICOM SEG %s is passed over: %s", label_id, word_of(error))
             return ""
         return str(file.resolve())
