@@ -9,11 +9,11 @@ from monailabel.utils.others.generic import get_mime_type
 from starlette.responses import FileResponse
 
 from monai_vggunet.errors import RequestRefusedError
+from monai_vggunet.layout import INDEX
 
 __all__ = ["read_viewer"]
 
 FOLDER = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
-PAGE = "index.html"  # it reads the address itself: `viewer`, `monai-label`, ...
 NOT_FOUND = 404  # RFC 9110
 
 
@@ -26,9 +26,9 @@ def read_viewer(path: str) -> FileResponse:
     Raises:
         RequestRefusedError: 404 for a folder, and for a file that is not there.
     """
-    file = FOLDER / path if path else FOLDER / PAGE
-    if not file.exists() and not file.suffix:
-        file = FOLDER / PAGE
+    file = FOLDER / (path or INDEX)
+    if not file.exists() and not file.suffix:  # the page reads the address itself: `viewer`, `monai-label`, ...
+        file = FOLDER / INDEX
     if not file.is_file():
         raise RequestRefusedError("the viewer has no such file", NOT_FOUND)
     return FileResponse(file, media_type=get_mime_type(str(file)))
