@@ -26,29 +26,50 @@ _WITH_UNIT = re.compile(r"(\d{1,4}|\d{1,3}[.,]\d{1,3})([^\W\d_]+)")
 _KERNEL = re.compile(r"([^\W\d_]{1,2})\d{1,2}[^\W\d_]{0,2}\d?")
 _QUOTATION = re.compile(r"(['\"`])(.*?)\1", re.DOTALL)
 _PARTS = re.compile(r"\d+|[^\W\d_]+")
-_NOT_UTF_8 = re.compile(r"[\udc80-\udcff]")  # PEP 383: may be letters, as in Cyrillic or Japanese names of old archives
+# Bytes of another character set than is declared look like these: control characters, and signs where letters belong.
+# What radiology itself writes beyond ASCII stands beside numbers (90°, 5 × 5, ±2) or between words (a dash).
+_FOREIGN = re.compile(
+    r"[\0-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+    r"|(?<=\D)[°×]|[×±](?=\D)"
+    r"|[^\0-\x7f°±×–—…\w]"
+)
+_STRETCH = re.compile(r"[^ \t\n\v\f\r]+")
+# Letters one by one, as in a name that is spelled out, or in initials; and those that radiology means.
+_LETTER = r"(?<![^\W_])[^\W\d_](?![^\W_])"
+_SPELLED = re.compile(rf"{_LETTER}(?:[\W_]+{_LETTER})+")
+_MEANT = re.compile("r[/-]l|l[/-]r|a[/-]p|p[/-]a|h[/-]f|f[/-]h|s[/-]i|i[/-]s|[ctls]([/-][ctls])+|w/o", re.IGNORECASE)
+_BESIDE_LEFT_OUT = re.compile(rf"(?:{_LETTER}[\W_]*?)?{LEFT_OUT}(?:[\W_]*{_LETTER})?")
+_SEVERAL_LEFT_OUT = re.compile(rf"{LEFT_OUT}(?:[\W_]*{LEFT_OUT})+")
 _YEARS = range(1880, 2100)
 _LONGEST_NUMBER = 4
 # A name with more digits, leading zeros not counted, may be a number of a patient or a birthday.
 _MOST_DIGITS = 5
+_SHORT = 2  # letters of a word that means something without accents alone
+_MOST_LETTERS = 2  # that stand alone between digits, as in `b50f`; more may spell a name
 
 
 def clean_text(text: str) -> str:
     """Return a free text (SeriesDescription, the name of a segment) with each unknown word replaced by `…`.
 
-    Words of radiology in several languages, short numbers, numbers with units and kernels stay. With `--show-phi` the
-    text is returned as it is.
+    Words of radiology in several languages, short numbers, numbers with units, kernels and single letters stay; letters
+    go where they follow each other or stand beside what is left out (`J. Doe`), and so do words in which characters are
+    no letters of any language (text of an undeclared character set). With `--show-phi` the text is returned as it is.
 
     Example:
-        >>> clean_text("Thorax Nativ 5.0 B30f, Dr. Miller 12.03.1956")
+        >>> clean_text("Thorax Nativ 5.0 B30f, Prof. Miller 12.03.1956")
         'Thorax Nativ 5.0 B30f, …'
     """
     if shows_phi() or not text:
         return text
-    without_dates = _DATE.sub(LEFT_OUT, text)
-    shown = _TOKEN.sub(lambda token: token[0] if _is_plain(token[0]) else LEFT_OUT, without_dates)
+    composed = unicodedata.normalize("NFC", text)
+    shown = _STRETCH.sub(lambda stretch: LEFT_OUT if _FOREIGN.search(stretch[0]) else stretch[0], composed)
+    shown = _DATE.sub(LEFT_OUT, shown)
+    shown = _TOKEN.sub(lambda token: token[0] if _is_plain(token[0]) else LEFT_OUT, shown)
+    shown = _SPELLED.sub(lambda letters: letters[0] if _MEANT.fullmatch(letters[0]) else LEFT_OUT, shown)
     shown = "".join(character if character.isprintable() else " " for character in shown)
-    return re.sub(rf"{LEFT_OUT}(?:[\W_]*{LEFT_OUT})+", LEFT_OUT, shown)
+    for pattern in (_SEVERAL_LEFT_OUT, _BESIDE_LEFT_OUT, _SEVERAL_LEFT_OUT):
+        shown = pattern.sub(LEFT_OUT, shown)
+    return shown
 
 
 def quoted(value: object) -> str:
@@ -100,12 +121,13 @@ def is_harmless(name: str) -> bool:
     stem, _ = split_ending(name)
     if is_uid(stem):
         return True
-    if _DATE.search(stem) or _NOT_UTF_8.search(stem):
+    if _DATE.search(stem) or _FOREIGN.search(stem) or _SPELLED.search(stem):
         return False
     numbers = [number.lstrip("0") for number in re.findall(r"\d+", stem)]
     if sum(map(len, numbers)) > _MOST_DIGITS or any(len(number) > _LONGEST_NUMBER for number in numbers):
         return False
-    return all(_is_word(word) for word in re.findall(r"[^\W\d_]+", stem))
+    words = re.findall(r"[^\W\d_]+", stem)
+    return all(map(_is_word, words)) and sum(len(word) == 1 for word in words) <= _MOST_LETTERS
 
 
 def split_ending(name: str) -> tuple[str, str]:
@@ -129,10 +151,13 @@ def _is_plain(token: str) -> bool:
     if "".join(parts) != token:
         return False
     numbers = [part for part in parts if part.isdigit()]
+    words = [part for part in parts if not part.isdigit()]
     short = all(len(number) <= _LONGEST_NUMBER for number in numbers) and sum(map(len, numbers)) <= _MOST_DIGITS
-    return short and all(_is_word(part) for part in parts if not part.isdigit())
+    return short and all(map(_is_word, words)) and sum(len(word) == 1 for word in words) <= _MOST_LETTERS
 
 
 def _is_word(word: str) -> bool:
+    if len(word) <= _SHORT and not word.isascii():  # two bytes of a Korean or Chinese syllable look like letters, too
+        return False
     plain = "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
-    return plain in WORDS or (len(plain) == 1 and plain.isascii())
+    return plain in WORDS or len(plain) == 1

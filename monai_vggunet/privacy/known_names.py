@@ -54,13 +54,18 @@ class KnownNames:
         self._lock = threading.Lock()
 
     def add(self, names: Iterable[str], kind: str) -> None:
-        """Learn names, without the endings of files; those that name nobody (`images`, `IM_0001`) are left alone."""
+        """Learn names, without the endings of files; those that name nobody (`images`, `IM_0001`) are left alone.
+
+        A case is called after its file or folder, made readable: what is known in one of both forms is known in both.
+        """
         for name in names:
             if name and not is_harmless(name):
                 plain = split_ending(name)[0] if kind == FILE else name
-                for written in written_forms(plain):
+                known = self._names.get(readable(plain))
+                entry = known if known and kind != CASE else (plain, kind)
+                for written in written_forms(plain) | (written_forms(known[0]) if known else set()):
                     if kind == CASE or written not in self._names:
-                        self._names[written] = plain, kind
+                        self._names[written] = entry
                         self._add_shape(written)
 
     def add_root(self, path: str | os.PathLike[str]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
 from monai_vggunet.layout import NAMES
+from monai_vggunet.names import readable
 from monai_vggunet.privacy.free_text import is_uid, split_ending
 from monai_vggunet.privacy.setting import shows_phi
 from monai_vggunet.regular_files import read_text
@@ -61,6 +62,8 @@ class NameBook:
     def pseudonym(self, name: str, kind: str = CASE) -> str:
         """Return what stands for a name: `case-3f9a1c20`; a file keeps its ending, and a UID stands for itself.
 
+        A name that is not UTF-8 has one pseudonym, be it as Python has it or as `readable` writes it.
+
         Args:
             name: of a case, a file or a folder, or a text that a user typed.
             kind: `case`, `file`, `folder` or `text`.
@@ -71,13 +74,13 @@ class NameBook:
         with self._lock:
             if not self._salt:
                 self._settle()
-            digits = hmac.new(self._salt, stem.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+            digits = hmac.new(self._salt, readable(stem).encode(), hashlib.sha256).hexdigest()
             for length in range(FEWEST_DIGITS, len(digits), MORE_DIGITS):
                 text = f"{kind}-{digits[:length]}"
                 if text not in self._names:
                     self._names[text] = {"name": stem}
                     self._unsaved = True
-                if self._names[text]["name"] == stem:
+                if readable(self._names[text]["name"]) == readable(stem):
                     return text + ending
         raise AssertionError("two names with the same SHA-256")
 

@@ -63,6 +63,21 @@ def test_names_that_are_not_utf_8_are_found_with_and_without_their_paths(tmp_pat
         assert shown.endswith(": cut short; " + redact(f"{name}.dcm"))
 
 
+@pytest.mark.parametrize("cases_first", [True, False])
+def test_a_name_that_is_not_utf_8_has_one_pseudonym(tmp_path: Path, cases_first: bool) -> None:
+    """A case is called after its file, made readable; messages hold either form, with its path and without."""
+    name = os.fsdecode(b"M\xfcller")
+    (tmp_path / f"{name}.nii.gz").touch()
+    for know in sorted((know_cases, know_tree), key=lambda each: (each is know_cases) is not cases_first):
+        know([readable(name)] if know is know_cases else tmp_path)
+    case = shown_case(readable(name))
+    for written in (name, readable(name), repr(name)[1:-1]):
+        assert redact(f"{written} failed") == f"{case} failed"
+        assert redact(f"{tmp_path}/{written}.nii.gz is cut short").endswith(f"/{case}.nii.gz is cut short")
+    gone = os.fsdecode(b"gone-\xe9")
+    assert redact(f"{tmp_path}/{gone}: x") == redact(f"{tmp_path}/{readable(gone)}: x")
+
+
 def test_paths_below_an_input_keep_their_structure_alone(archive: Path) -> None:
     shown = redact(f"{archive}/images/Doe^Jane/Doe^Jane-001.dcm: cut short")
     case, digits = shown_case("Doe^Jane"), "[0-9a-f]{8}"
