@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from monai_vggunet._version import __version__
+from monai_vggunet.names import shortened
 
 __all__ = [
     "FLAG",
@@ -30,9 +30,6 @@ __all__ = [
 FORMAT_VERSION = "format_version"  # of a file: what its fields are and mean; stands first in it
 MOST_COUNTED = 1 << 53  # of cases, voxels, ...: whole numbers that JSON's readers agree on
 
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = _repr.maxlong = 60
-_quoted = _repr.repr
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
 
 
@@ -67,7 +64,7 @@ def require_object(
         Traceback (most recent call last):
         ValueError: a.b is True; expected a whole number from 1 to 9
     """
-    _check(content, fields, "", required, open_end, _quoted if quoting else _kind)
+    _check(content, fields, "", required, open_end, shortened if quoting else _kind)
 
 
 def _check(
@@ -78,7 +75,7 @@ def _check(
     prefix = f"{where}." if where else ""
     for name in content:
         if name not in fields and not open_end:
-            unknown = f"{prefix}{_quoted(name)[1:-1]}" if shown is _quoted else f"a name in {where or 'it'}"
+            unknown = f"{prefix}{shortened(name)[1:-1]}" if shown is shortened else f"a name in {where or 'it'}"
             raise ValueError(f"{unknown} is unknown; expected {', '.join(fields)} alone")
     for name, rule in fields.items():
         if name not in content:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import reprlib
 import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
     "MOST_NAMED",
     "ReadableFormatter",
+    "counted",
     "folder_name",
     "is_utf_8",
     "listed",
@@ -18,6 +20,7 @@ __all__ = [
     "readable",
     "readable_lines",
     "same_on_some_disk",
+    "shortened",
 ]
 
 MOST_NAMED = 10  # of many files; the rest is counted
@@ -26,6 +29,8 @@ _LONGEST_FOLDER_BYTES = 200
 _HASH_LENGTH = 8  # hexadecimal digits that keep two long names apart
 _BYTES_AS_SURROGATES = range(0xDC80, 0xDD00)  # PEP 383: how Python holds a byte of a name that is not UTF-8
 _INDENT = "  "
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 60  # characters
 
 
 def readable(name: str | os.PathLike[str]) -> str:
@@ -57,6 +62,31 @@ class ReadableFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the message's lines; a traceback, which comes after it, stays as it is."""
         return readable_lines(super().formatMessage(record), _INDENT)
+
+
+def shortened(value: object) -> str:
+    """Return a value from a stranger's file as a message quotes it: in Python's form, without the middle of long ones.
+
+    Example:
+        >>> shortened(["a" * 1000, 2])
+        "['aaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 2]"
+    """
+    return _repr.repr(value)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return how many there are of something, in the singular or the plural.
+
+    Args:
+        number: how many.
+        one: its name.
+        many: the plural, where it is more than an `s` behind the name.
+
+    Example:
+        >>> counted(1, "file"), counted(2, "file"), counted(0, "study", "studies")
+        ('1 file', '2 files', '0 studies')
+    """
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def listed(names: Iterable[str | os.PathLike[str]], most: int = MOST_NAMED, separator: str = ", ") -> str:

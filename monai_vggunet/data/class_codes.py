@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.names import shortened
 
 __all__ = ["ClassCodes", "resolve_class_codes"]
 
@@ -38,11 +40,13 @@ def resolve_class_codes(stated: Mapping[str, Any] | None, class_names: Sequence[
         {'liver': {'scheme': 'SCT', 'value': '10200004', 'meaning': 'Liver'}}
     """
     if not isinstance(stated or {}, Mapping):
-        raise ConfigurationError(f"class codes are {stated!r}; expected an object with a code per class name")
+        raise ConfigurationError(f"class codes are {shortened(stated)}; expected an object with a code per class name")
     known = list(class_names)[1:]
     others = [name for name in stated or {} if name not in known]
     if others:
-        raise ConfigurationError(f"class codes name {others}, but the classes are {known}: name those")
+        raise ConfigurationError(
+            f"class codes name {shortened(others)}, but the classes are {shortened(known)}: name those"
+        )
     return {name: _resolved(code, name) for name, code in (stated or {}).items()}
 
 
@@ -51,7 +55,8 @@ def _resolved(code: Any, name: str) -> dict[str, Any]:
         return _looked_up(code, name)
     if not isinstance(code, Mapping) or set(code) - {*_OWN, *_NESTED, "type"}:
         raise ConfigurationError(
-            f"the code of class {name!r} is {code!r}; expected a name of SNOMED CT such as 'Liver', or an object as "
+            f"the code of class {shortened(name)} is {shortened(code)}; expected a name of SNOMED CT such as "
+            "'Liver', or an object as "
             "{'scheme': 'SCT', 'value': '10200004', 'meaning': 'Liver', 'category': 'AnatomicalStructure'}"
         )
     own = _looked_up(code["type"], name) if "type" in code else _checked(code, name)
@@ -63,13 +68,12 @@ def _resolved_part(code: Any, name: str) -> dict[str, str]:
 
 
 def _looked_up(keyword: Any, name: str) -> dict[str, str]:
-    try:
-        found = getattr(codes.SCT, str(keyword))
-    except AttributeError:
+    found = getattr(codes.SCT, str(keyword), None)
+    if not isinstance(found, Code):  # none, or something else that the dictionary has, such as its method `dir`
         raise ConfigurationError(
-            f"the code {keyword!r} of class {name!r} is no name in pydicom's dictionary of SNOMED CT: search "
-            "pydicom.sr.codedict.codes.SCT.dir('part of it'), or write the code out with 'value' and 'meaning'"
-        ) from None
+            f"the code {shortened(keyword)} of class {shortened(name)} is no name in pydicom's dictionary of SNOMED "
+            "CT: search pydicom.sr.codedict.codes.SCT.dir('part of it'), or write it out with 'value' and 'meaning'"
+        )
     return {"scheme": "SCT", "value": found.value, "meaning": found.meaning}
 
 
@@ -79,7 +83,7 @@ def _checked(code: Any, name: str) -> dict[str, str]:
     bad = [part for part, text in texts.items() if not (0 < len(text) <= _LONGEST[part] and text.isprintable())]
     if bad:
         raise ConfigurationError(
-            f"the code {code!r} of class {name!r} has no {' and no '.join(bad)} of fitting length and characters; "
-            "expected 'value' and 'scheme' of at most 16 characters, and 'meaning' of at most 64"
+            f"the code {shortened(code)} of class {shortened(name)} has no {' and no '.join(bad)} of fitting length "
+            "and characters; expected 'value' and 'scheme' of at most 16 characters, and 'meaning' of at most 64"
         )
     return {part: str(found[part]) for part in _OWN}

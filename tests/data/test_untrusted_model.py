@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,12 @@ CASES = [
     ("class_codes", {"liver": "os"}, "is no name in pydicom's dictionary"),
     ("class_codes", {"liver": {"value": "1", "meaning": "x\x1b[2J"}}, "no meaning of fitting length and characters"),
     ("class_codes", {"liver": ["x" * 100_000]}, "the code of class 'liver' is"),
+    ("class_codes", {"liver": LONG}, r"the code 'x{20,30}\.\.\.x{20,30}' of class 'liver' is no name"),
+    ("class_codes", {"liver": {"value": LONG, "meaning": LONG}}, r"the code .{1,200} of class 'liver' has no value"),
+    ("class_codes", {LONG: "Liver"}, r"class codes name \['x{20,30}\.\.\.x{20,30}'\]"),
+    ("class_codes", {"liver": "dir"}, "is no name in pydicom's dictionary"),
+    ("class_codes", {"liver": "__class__"}, "is no name in pydicom's dictionary"),
+    ("class_codes", {"liver": {"type": ["x"]}}, "is no name in pydicom's dictionary"),
     ("class_codes", [1], r"class_codes is \[1\]; expected an object"),
     ("fingerprint", 5, "fingerprint is 5; expected an object"),
     ("fingerprint.n_cases", "many", "fingerprint.n_cases is 'many'; expected a whole number"),
@@ -143,6 +151,36 @@ def test_what_no_training_writes_is_refused_by_name(model: Path, place: str, val
             load()
         assert "Train again, or use the version of monai-vggunet that wrote it" in str(caught.value)
         assert len(str(caught.value)) < 1500
+
+
+ODD = [None, True, -1, 0.5, 1e308, 10**30, "", "\ud800", "dir", "__class__", LONG, [], {}, [[]], {"a": 1}, [1] * 999]
+
+
+def places(content: Any) -> Iterator[tuple[Any, Any]]:
+    """Every object and list within, with each of its names or numbers."""
+    for name in content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ():
+        yield content, name
+        yield from places(content[name])
+
+
+def test_whatever_is_changed_is_a_model_or_refused(model: Path) -> None:
+    file, draw = model.with_suffix(".json"), random.Random(0)
+    honest = file.read_text()
+    texts = []
+    for _ in range(500):
+        content = json.loads(honest)
+        content["class_codes"] = {"liver": {"value": "1", "meaning": "x", "category": {"value": "1", "meaning": "y"}}}
+        part, name = draw.choice(list(places(content)))
+        part[name] = draw.choice(ODD)
+        if isinstance(part, dict) and draw.random() < 0.2:
+            part[draw.choice(["pretrained", "_target_", LONG, "\n"])] = part.pop(name)
+        file.write_text(json.dumps(content))
+        try:
+            load_model_spec(file)
+        except ModelMismatchError as error:
+            texts.append(str(error))
+    assert 300 < len(texts) < 500
+    assert max(map(len, texts)) < 1500
 
 
 @pytest.mark.parametrize(
