@@ -44,6 +44,7 @@ __all__ = [
     "TENSORBOARD",
     "TRAINING",
     "TRAIN_CONFIG",
+    "called_as_results",
     "holds_results_alone",
     "place_within",
     "require_output_apart",
@@ -154,13 +155,18 @@ def results_among(folder: Path, names: Collection[str], folders: Iterable[str] =
     if (RECORD in names and is_record(_content(folder / RECORD))) or (
         SIDECAR in names and _is_sidecar(_content(folder / SIDECAR))
     ):
-        results = {name for name in names if any(fnmatchcase(name, pattern) for pattern in _RESULTS)}
+        results = called_as_results(names)
     if INDEX in names and any(is_record(_content(folder / name / RECORD)) for name in folders):
         results.add(INDEX)
         if PAGES in folders and _holds_pages_alone(folder / PAGES):
             results.add(PAGES)
     # there from a run's first moment on, before any record is
     return results | {name for name in names if _is_list_of_names(folder, name)}
+
+
+def called_as_results(names: Iterable[str]) -> set[str]:
+    """Return which names of files are those of results; of a run that was killed no record tells that they are."""
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in _RESULTS)}
 
 
 def _is_list_of_names(folder: Path, name: str) -> bool:

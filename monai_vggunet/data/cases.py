@@ -22,13 +22,14 @@ from monai_vggunet.errors import DatasetError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, PICTURE_ENDINGS, ends_with, is_companion
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import (
+    called_as_results,
     holds_results_alone,
     place_within,
     require_output_apart,
     require_sources_kept,
     walk_inputs,
 )
-from monai_vggunet.names import folder_name, listed, listed_by_reason
+from monai_vggunet.names import counted, folder_name, listed, listed_by_reason
 from monai_vggunet.privacy import clean_text, know_cases, know_input, know_names, know_tree
 from monai_vggunet.regular_files import IRREGULAR, is_irregular
 
@@ -76,7 +77,7 @@ def image_cases(dataset_dir: str | os.PathLike[str], output_dir: str | os.PathLi
 
     Args:
         dataset_dir: the folder or file.
-        output_dir: where results will go; what lies there is left out.
+        output_dir: where results will go; studies that lie there are cases too, what is only called as a result is not.
 
     Raises:
         DatasetError: the path is missing, or nothing under it is an image.
@@ -206,7 +207,7 @@ def _paired_cases(root: Path) -> list[Case]:
             f"{labels}: {listed(without)}. Add the labels, or move these out"
         )
     if label_of:
-        _log.warning("%d files in %s belong to no image and are left out", len(label_of), labels)
+        _log.warning("left out, without an image of their name: %s in %s", counted(len(label_of), "label"), labels)
     return cases
 
 
@@ -214,12 +215,18 @@ def _images_below(folder: Path, output: Path | None) -> list[Path]:
     """Return image files, and the topmost folders that hold DICOM files themselves, in sorted order.
 
     What lies below such a folder belongs to it: the reader scans it as a whole, and a series may be spread over it.
+    In the output what is called as a result is none of them: a run that was killed left it without its record.
     """
     found: list[Path] = []
+    half_done: list[Path] = []
     strange: dict[Path, int] = {}
     unlisted: list[OSError] = []
     for parent, folders, files in walk_inputs(folder, unlisted.append):
         visible = [name for name in files if not name.startswith(".")]
+        if output is not None and parent.is_relative_to(output):
+            results = called_as_results(visible)
+            half_done += [parent / name for name in visible if name in results]
+            visible = [name for name in visible if name not in results]
         found += [parent / name for name in visible if _is_image_file(name)]
         others = [name for name in visible if not _is_image_file(name) and not is_companion(name)]
         if is_case_folder(parent, others):
@@ -227,13 +234,18 @@ def _images_below(folder: Path, output: Path | None) -> list[Path]:
             folders[:] = []
         elif others:
             strange[parent] = len(others)
-        folders[:] = [name for name in folders if not name.startswith(".") and parent / name != output]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    if half_done:
+        count = counted(len(half_done), "file")
+        _log.warning("left out of the output, called as results are: %s (%s)", count, listed(half_done))
     if unlisted:
         reasons = listed_by_reason((str(error.filename), str(error.strerror)) for error in unlisted)
-        _log.warning("%d folders cannot be listed and are left out: %s", len(unlisted), "; ".join(reasons))
+        count = counted(len(unlisted), "folder")
+        _log.warning("left out, cannot be listed: %s (%s)", count, "; ".join(reasons))
     if strange:
         places = listed(f"{count} in {place}" for place, count in strange.items())
-        _log.warning("%d files are neither images nor DICOM and are left out: %s", sum(strange.values()), places)
+        count = counted(sum(strange.values()), "file")
+        _log.warning("left out, neither image nor DICOM: %s (%s)", count, places)
     return found
 
 

@@ -117,5 +117,5 @@ def test_very_many_folders_of_other_things_are_counted(tmp_path: Path, caplog: p
         (tmp_path / f"folder_{number}").mkdir()
         (tmp_path / f"folder_{number}" / "VERSION").write_text("7")
     assert [case["case"] for case in image_cases(tmp_path)] == ["ct"]
-    assert "50 files are neither images nor DICOM" in caplog.text
+    assert "neither image nor DICOM: 50 files (" in caplog.text
     assert "... and 40 more" in caplog.text

@@ -168,10 +168,26 @@ def test_an_input_within_the_output_is_segmented(command: Command, tmp_path: Pat
     assert "1 of 1 cases done" in said
 
 
-def test_an_output_that_is_left_out_is_left_out_alone(tmp_path: Path) -> None:
-    write_volume(tmp_path / "out" / "half" / "mask.nii.gz")  # of a run that was killed before its record
+def test_what_a_killed_run_left_in_the_output_is_no_study(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_volume(tmp_path / "out" / "half" / "mask.nii.gz")  # before its record
     write_volume(tmp_path / "outer" / "b.nii.gz")
     assert [case["case"] for case in image_cases(tmp_path, tmp_path / "out")] == ["outer_b"]
+    assert "called as results are: 1 file (" in caplog.text
+    assert [case["case"] for case in image_cases(tmp_path, tmp_path / "outer")] == ["out_half_mask", "outer_b"]
+
+
+def test_studies_that_lie_in_the_output_are_segmented(command: Command, archive: Path) -> None:
+    """Whatever was there before the first run is a study, in later runs too; what a run wrote never is."""
+    write_series(archive / "out" / "older" / "ct")
+    write_volume(archive / "out" / "b.nii.gz")
+    words = ("segment", archive, "-o", archive / "out", "--report")
+    for _ in range(2):
+        status, said = command(*words)
+        assert status == 0
+        assert "4 of 4 cases done," in said
+    results = {path.parent.name for path in (archive / "out").glob("*/record.json")}
+    assert results == {"a", "ct", "out_b", "out_older_ct"}
+    assert "4 of 4 cases done (4 of them before)" in command(*words, "--resume")[1]
 
 
 @pytest.mark.parametrize(
