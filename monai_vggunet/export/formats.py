@@ -15,6 +15,7 @@ from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.errors import EngineUnavailableError
 from monai_vggunet.inference.engines import OnnxEngine, OpenVINOEngine
 from monai_vggunet.inference.engines.export_files import METADATA_KEY, ExportMetadata
+from monai_vggunet.inference.engines.onnx_engine import import_onnxruntime
 from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
 from monai_vggunet.networks.graph import DYNAMIC_AXES, export_program
 from monai_vggunet.quiet_logs import quiet_logs
@@ -53,6 +54,7 @@ def write_onnx(network: nn.Module, path: Path, metadata: ExportMetadata, check: 
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise EngineUnavailableError('ONNX needs more: pip install "monai-vggunet[onnx]"') from error
+    import_onnxruntime()  # before the exporter does, which would let its telemetry run
     with atomic_path(path) as temporary, quiet():
         program = torch.onnx.export(
             export_program(network), dynamo=True, input_names=["image"], output_names=["logits"], verbose=False

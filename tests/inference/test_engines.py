@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -316,6 +317,16 @@ def test_openvino_tells_nobody_what_it_runs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "None"
+
+
+def test_onnx_runtime_tells_nobody_what_it_runs(tmp_path: Path) -> None:
+    """Its telemetry begins with the number of a session among temporary files, and what it will send in a cache."""
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (extra onnx)")
+    code = "from monai_vggunet.inference.engines.onnx_engine import import_onnxruntime; import_onnxruntime()"
+    folders = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **folders})
+    left = {path.name for path in tmp_path.rglob("*")}
+    assert not left & {".ses", "Microsoft"}, left
 
 
 def test_openvino_refuses_a_precision_it_does_not_know(exported: Path) -> None:

@@ -14,6 +14,9 @@ from monai_vggunet.inference.engines.engine import Engine
 __all__ = ["OnnxEngine", "import_onnxruntime"]
 
 
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+
+
 class OnnxEngine(Engine):
     """An exported ONNX model in float32.
 
@@ -51,11 +54,12 @@ class OnnxEngine(Engine):
 
 
 def import_onnxruntime() -> Any:
-    """Return the module `onnxruntime`.
+    """Return the module `onnxruntime`, its telemetry switched off: a hospital's machine tells nobody what it runs.
 
     Raises:
         EngineUnavailableError: it is not installed.
     """
+    os.environ[_NO_TELEMETRY] = "1"  # read once, when it is imported: what can be called later comes too late
     try:
         import onnxruntime
     except ImportError as error:
