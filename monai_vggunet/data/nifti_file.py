@@ -73,13 +73,21 @@ def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
             more = bool(stream.read(1)) if _is_compressed(path) else file_bytes > promise.end
     except (ImageReadError, ImageContentError):
         raise
+    except OSError as error:
+        if error.errno is None:  # gzip's own, of what it cannot inflate
+            raise _damaged(path, error) from error
+        raise ImageReadError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:  # nibabel, gzip and zlib raise all kinds on damaged files
-        raise ImageReadError(
-            f"{path} cannot be read as NIfTI ({type(error).__name__}): a truncated or damaged file; restore it"
-        ) from error
+        raise _damaged(path, error) from error
     text = f"{path.name}: there are more data behind the voxels that the header promises; they are left out"
     findings = (warning(FindingKind.DATA_LEFT_OUT, text),) if more else ()
     return NiftiFile(header.as_byteswapped("<"), array, findings)
+
+
+def _damaged(path: Path, error: Exception) -> ImageReadError:
+    return ImageReadError(
+        f"{path} cannot be read as NIfTI ({type(error).__name__}): a truncated or damaged file; restore it"
+    )
 
 
 def promised_voxels(path: Path) -> int:

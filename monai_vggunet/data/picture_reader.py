@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 WITH_PREVIEW = "MPO"  # what Pillow calls a JPEG with others behind it, as phones write it: the first is the photograph
 BYTES_PER_VALUE = 9  # as it is stored, as float32, and as one of three equal channels
 
+_COUNTED = re.compile(r"\((\d+) pixels\)")
 _TIFF_TILE = (322, 323)  # width and length: TIFF 6.0, section 15
 
 PathLike = str | os.PathLike[str]
@@ -65,13 +67,25 @@ class PictureReader(PILReader):
             raise
         except FileNotFoundError as error:
             raise ImageReadError(f"{path} does not exist; expected a picture") from error
-        except Image.DecompressionBombError as error:
-            raise ImageReadError(f"{path} has more pixels than {MOST_PIXELS:,}: crop it, or reduce it") from error
-        except Exception as error:  # Pillow raises all kinds on damaged files
+        except Image.DecompressionBombError as error:  # Pillow counts before we can
+            found = _COUNTED.search(str(error))
+            pixels = f"{int(found[1]):,}" if found else "too many"
             raise ImageReadError(
-                f"{path} cannot be read as PNG, JPEG, BMP or TIFF ({type(error).__name__}): a damaged file, or another "
-                "kind than its name says; restore or convert it"
+                f"{path} has {pixels} pixels, expected up to {MOST_PIXELS:,}: crop it, or reduce it"
             ) from error
+        except OSError as error:
+            if error.errno is None:  # Pillow's own, of what it cannot decode
+                raise _damaged(path, error) from error
+            raise ImageReadError(f"{path} cannot be read: {error.strerror}") from error
+        except Exception as error:  # Pillow raises all kinds on damaged files
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ImageReadError:
+    return ImageReadError(
+        f"{path} cannot be read as PNG, JPEG, BMP or TIFF ({type(error).__name__}): a damaged file, or another kind "
+        "than its name says; restore or convert it"
+    )
 
 
 def _doubt_in(picture: Image.Image) -> str:
