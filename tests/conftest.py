@@ -37,7 +37,8 @@ def _names_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(known_names, "_known", known_names.KnownNames())
     monkeypatch.setattr(name_book, "_book", name_book.NameBook())
     monkeypatch.setattr(sinks, "_also", [])
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    for name in ("formatwarning", "showwarning"):
+        monkeypatch.setattr(warnings, name, getattr(warnings, name))
     for owner, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     factory = logging.getLogRecordFactory()

@@ -34,6 +34,7 @@ GROUND = {
     "memory",
     "names",
     "privacy",
+    "progress_bars",
     "quiet_logs",
     "regular_files",
     "stopping",

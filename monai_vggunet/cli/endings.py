@@ -13,6 +13,7 @@ from monai_vggunet.cli.terminal import give_up_output, steady_terminal
 from monai_vggunet.errors import OutputWriteError, VGGUNetError
 from monai_vggunet.names import ReadableFormatter, readable, readable_lines
 from monai_vggunet.privacy import redact
+from monai_vggunet.progress_bars import keep_lines_above_bars
 from monai_vggunet.stopping import Stopped, end_now, stop_on_signals
 
 __all__ = ["SOME_FAILED", "first_line", "run_to_its_end", "start_logging"]
@@ -34,6 +35,7 @@ def start_logging(show_phi: bool = False) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(ReadableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    keep_lines_above_bars()
     for name, level in CHATTERERS.items():
         logging.getLogger(name).setLevel(level)
 

@@ -16,6 +16,7 @@ from monai_vggunet.privacy.known_names import redact
 from monai_vggunet.privacy.name_book import keep_names
 from monai_vggunet.privacy.setting import is_yes, show_phi, shows_phi
 from monai_vggunet.privacy.tracebacks import WITHHELD, private_text, private_traceback
+from monai_vggunet.progress_bars import keep_lines_above_bars
 
 __all__ = ["hide_names", "protect_logs", "protect_output", "tell"]
 
@@ -30,7 +31,9 @@ _also: list[Callable[[str], str]] = []
 def hide_names(
     folder: str | os.PathLike[str], like: str | os.PathLike[str] | None = None, show: bool | str = False
 ) -> None:
-    """Keep this process from telling names, for a bundle's `initialize`; calling it again changes nothing.
+    """Keep this process from telling names, and lines of its log from sticking to bars, for a bundle's `initialize`.
+
+    Calling it again changes nothing.
 
     Args:
         folder: where `names.json` is kept, see `keep_names`.
@@ -42,6 +45,7 @@ def hide_names(
         show_phi()
     keep_names(folder, like)
     protect_output()
+    keep_lines_above_bars()
 
 
 def tell(text: str = "", error: bool = False) -> None:
