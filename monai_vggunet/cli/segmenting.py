@@ -14,11 +14,13 @@ from monai_vggunet.cli.endings import first_line
 from monai_vggunet.errors import VGGUNetError
 from monai_vggunet.inference import own_device
 from monai_vggunet.layout import INDEX, NAMES
+from monai_vggunet.names import counted
 from monai_vggunet.outputs import CaseOutputs
 from monai_vggunet.pacs import PacsSession
 from monai_vggunet.privacy import shown_case, shows_phi, tell
 from monai_vggunet.report.report import StudyReporter, write_index
 from monai_vggunet.segment import CaseResult, Segmenter, cases_to_segment, gather_results, segment_cases
+from monai_vggunet.segment.alike_failures import failure_lines
 from monai_vggunet.segment.pacs_studies import segment_studies
 from monai_vggunet.stopping import told_to_stop
 
@@ -91,8 +93,10 @@ def segment_and_tell(wanted: Wanted, inputs: Sequence[Path], pacs: PacsSession, 
             tell(f"report: {write_index(wanted.output)}")
         except VGGUNetError as error:
             without_page[INDEX] = str(error)
-    for name, text in without_page.items():
-        tell(f"no report: {name if name == INDEX else shown_case(name)}: {first_line(text)}")
+    for line in failure_lines(
+        (name if name == INDEX else shown_case(name), first_line(text)) for name, text in without_page.items()
+    ):
+        tell(f"no report: {line}")
     complete = not without_page and not any(result.error for result in results)
     if not complete and not shows_phi():
         tell(f"{wanted.output / NAMES} says which cases these are; --show-phi shows names")
@@ -103,6 +107,6 @@ def _tell_results(results: Sequence[CaseResult], output: Path) -> None:
     failed = [result for result in results if result.error]
     skipped = sum(result.skipped and not result.error for result in results)
     before = f" ({skipped} of them before)" if skipped else ""
-    tell(f"{len(results) - len(failed)} of {len(results)} cases done{before}, masks under {output}")
-    for result in failed:
-        tell(f"failed: {shown_case(result.case)}: {first_line(result.error)}")
+    tell(f"{len(results) - len(failed)} of {counted(len(results), 'case')} done{before}, masks under {output}")
+    for line in failure_lines((shown_case(result.case), first_line(result.error)) for result in failed):
+        tell(f"failed: {line}")

@@ -20,7 +20,7 @@ from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.errors import ConfigurationError, VGGUNetError, as_refusal
 from monai_vggunet.layout import RECORD
-from monai_vggunet.names import readable_lines
+from monai_vggunet.names import counted, readable_lines
 from monai_vggunet.networks.autocast import describe_hardware
 from monai_vggunet.outputs import (
     CaseMask,
@@ -33,6 +33,7 @@ from monai_vggunet.outputs import (
     study_record,
 )
 from monai_vggunet.privacy import book, shown_case, write_down
+from monai_vggunet.segment.alike_failures import told_in_tens
 from monai_vggunet.segment.inputs import cases_to_segment
 from monai_vggunet.segment.segmenter import Segmentation, Segmenter
 
@@ -112,9 +113,10 @@ def segment_cases(
         raise ConfigurationError("these outputs need probabilities: make the Segmenter with probabilities=True")
     own = cases[rank::n_ranks]
     write_down((case["case"], case["image"]) for case in own)
-    _log.info("segmenting %d cases on %s", len(own), describe_hardware(segmenter.device))
+    _log.info("segmenting %s on %s", counted(len(own), "case"), describe_hardware(segmenter.device))
     results: dict[str, CaseResult] = {}
     with (
+        told_in_tens(_log),
         ThreadPoolExecutor(1, "read") as reader,
         ThreadPoolExecutor(1, "write") as writer,
         tqdm(total=len(own), desc="segmenting", unit="case", disable=not show_progress) as bar,

@@ -74,7 +74,7 @@ def test_resume_goes_by_what_the_archive_holds(
 ) -> None:
     words = ("--dicomweb", orthanc.dicomweb, "--study", STUDY, "--no-store", "--resume")
     assert "before" not in run(*words).output
-    assert "1 of 1 cases done (1 of them before)" in run(*words).output
+    assert "1 of 1 case done (1 of them before)" in run(*words).output
     orthanc.clear()
     orthanc.upload(write_series(tmp_path / "again", stored_values(4, 20, 17, seed=1), series_uid=CT))
     assert "before" not in run(*words).output

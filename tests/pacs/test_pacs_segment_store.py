@@ -118,7 +118,7 @@ def test_a_store_that_fails_leaves_the_file_and_says_where_and_a_resumed_run_sto
     proxy.faults = [Fault("POST", status=status)]
     result = run(*words)
     assert result.exit_code == 1
-    assert "0 of 1 cases done" in result.output
+    assert "0 of 1 case done" in result.output
     told = " ".join(result.output.split())
     assert f"not stored: 127.0.0.1 answered {status}" in told
     assert f"The result lies in {seg}" in told
@@ -127,7 +127,7 @@ def test_a_store_that_fails_leaves_the_file_and_says_where_and_a_resumed_run_sto
     before = seg.read_bytes()
     proxy.faults = []
     result = run(*words, "--resume")
-    assert "1 of 1 cases done (1 of them before)" in result.output
+    assert "1 of 1 case done (1 of them before)" in result.output
     assert seg.read_bytes() == before
     assert the_seg_of(orthanc).SOPInstanceUID == pydicom.dcmread(seg).SOPInstanceUID
     assert record_of(seg.parent)["stored"][0]["status"] == "stored"

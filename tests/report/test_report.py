@@ -98,7 +98,7 @@ def test_a_page_that_cannot_be_written_is_told_and_the_mask_stays(
     monkeypatch.setattr("monai_vggunet.report.report.write_study_report", full)
     status, printed = run("segment", tmp_path / "ct", "-o", tmp_path / "out", "--model", model, "--report")
     assert status == 1
-    assert "1 of 1 cases done" in printed
+    assert "1 of 1 case done" in printed
     assert f"no report: {shown_case('ct')}: the page could not be made: MemoryError" in printed
     assert json.loads((tmp_path / "out" / "ct" / "record.json").read_text())["status"] == "done"
 

@@ -153,7 +153,7 @@ def test_a_log_that_takes_nothing_stops_no_study(model: Path, volume: Path, tmp_
             check=False,
         )
     assert done.returncode == 0
-    assert "1 of 1 cases done" in done.stdout
+    assert "1 of 1 case done" in done.stdout
 
 
 def test_streams_that_are_closed_stop_nothing(tmp_path: Path) -> None:

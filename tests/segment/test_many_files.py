@@ -17,6 +17,7 @@ from monai_vggunet.dicom import scan_folder
 from monai_vggunet.dicom.volume import read_volume
 from monai_vggunet.errors import DicomReadError
 from monai_vggunet.names import MOST_NAMED
+from monai_vggunet.segment.alike_failures import MOST_LINES, failure_lines
 
 MANY = 3000
 REASONS = 2  # for which the files here are left out
@@ -119,3 +120,33 @@ def test_very_many_folders_of_other_things_are_counted(tmp_path: Path, caplog: p
     assert [case["case"] for case in image_cases(tmp_path)] == ["ct"]
     assert "neither image nor DICOM: 50 files (" in caplog.text
     assert "... and 40 more" in caplog.text
+
+
+@pytest.mark.parametrize("shown", ["1", "0"])
+def test_very_many_empty_volumes(
+    command: Command, tmp_path: Path, shown: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a study that failed, and has its record; the log and the summary name ten and count the rest."""
+    monkeypatch.setenv("MONAI_VGGUNET_SHOW_PHI", shown)
+    (tmp_path / "in").mkdir()
+    for number in range(50):
+        (tmp_path / "in" / f"useless_{number}.nii.gz").touch()
+    (tmp_path / "in" / "other.nii.gz").write_bytes(b"damaged")
+    status, said = command("segment", tmp_path / "in", "-o", tmp_path / "out")
+    assert status == 1
+    assert "0 of 51 cases done" in said
+    assert said.count(" is empty (0 bytes)") == caplog.text.count(" is empty (0 bytes)") == MOST_NAMED
+    assert "failed: 40 more, as their record.json says" in said
+    assert "40 more failed like those above" in caplog.text
+    assert said.count("cannot be read as NIfTI (BadGzipFile)") == 1
+    records = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/record.json")]
+    assert len(records) == 51
+    assert all(record["status"] == "failed" for record in records)
+
+
+def test_a_summary_has_an_end_whatever_the_reasons() -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    lines = failure_lines((f"case {one}{other}", f"odd {one}{other}") for one in letters for other in letters)
+    assert len(lines) == MOST_LINES + 1
+    assert lines[-1] == f"{len(letters) ** 2 - MOST_LINES} more, as their record.json says"
+    assert failure_lines([]) == []

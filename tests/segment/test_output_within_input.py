@@ -165,7 +165,7 @@ def test_an_input_within_the_output_is_segmented(command: Command, tmp_path: Pat
     write_series(tmp_path / "out" / "studies" / "ct")
     status, said = command("segment", tmp_path / "out" / "studies", "-o", tmp_path / "out")
     assert status == 0
-    assert "1 of 1 cases done" in said
+    assert "1 of 1 case done" in said
 
 
 def test_what_a_killed_run_left_in_the_output_is_no_study(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
