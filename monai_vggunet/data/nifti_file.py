@@ -132,7 +132,12 @@ def _header_in(stream: io.BufferedIOBase) -> Any:
     start = stream.read(max(kind.sizeof_hdr for kind in _HEADERS))
     for kind in _HEADERS:
         if kind.may_contain_header(start):
-            return kind(start[: kind.sizeof_hdr])
+            header = kind(start[: kind.sizeof_hdr])
+            stated = kind(start[: kind.sizeof_hdr], check=False)["pixdim"]
+            for axis, length in enumerate(header.get_data_shape()[:3], start=1):
+                if length > 1 and stated[axis] == 0:  # nibabel puts 1 mm there
+                    header["pixdim"][axis] = 0
+            return header
     raise ValueError("no header of NIfTI-1 or NIfTI-2")
 
 

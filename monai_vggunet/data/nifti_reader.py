@@ -118,6 +118,10 @@ def _affine_of(header: Any, name: str, shape: tuple[int, ...]) -> tuple[np.ndarr
                 )
             findings.append(warning(FindingKind.TRANSFORMS_DISAGREE, f"{said}; the sform counts"))
     affine = sform if sform is not None else qform
+    edges = header["pixdim"][1:4]
+    if sform is None and not all(np.isfinite(edge) and edge for edge, n in zip(edges, shape) if n > 1):
+        found = " x ".join(f"{edge:g}" for edge in edges)
+        raise ImageContentError(f"{name} has voxels of {found} in its pixdim; expected their size: mend its header")
     if affine is None:
         affine = header.get_base_affine()
         text = f"{name}: the header gives no orientation; axes are taken as left, anterior, superior"

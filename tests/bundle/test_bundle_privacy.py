@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,28 @@ def test_exports_and_the_model_beside_them_name_nobody(run: tuple[Path, str], tm
     export_model(model, cases_to_check(model), ["torchscript"])
     assert leaks("", [folder / "models"]) == set()
     assert list((folder / "models").glob("*.ts"))
+
+
+@pytest.mark.slow
+def test_quantization_names_nobody(run: tuple[Path, str], tmp_path: Path) -> None:
+    """Done, and refused because a case is damaged that the list beside the model names."""
+    pytest.importorskip("nncf", reason="NNCF is not installed (extra openvino)")
+    models = shutil.copytree(run[0] / "models", tmp_path / "models")
+    said = run_bundle("run", config_file="configs/quantize.json", ckpt_dir=models, max_dice_drop=1.0)
+    assert "convolutions in int8" in said
+    assert list(models.glob("*int8.xml"))
+    assert leaks(said, [models]) == set()
+    listed = json.loads((models / "datalist.json").read_text())
+    for case in listed["validation"]:
+        damaged = tmp_path / marked("gone") / f"{marked('Gone')}.nii.gz"
+        damaged.parent.mkdir(exist_ok=True)
+        damaged.write_bytes(b"no gzip")
+        case["image"] = str(damaged)
+    (models / "datalist.json").write_text(json.dumps(listed))
+    said = run_bundle("run", check=False, config_file="configs/quantize.json", ckpt_dir=models)
+    assert "\nmonai-vggunet: " in said
+    assert "cannot be read as NIfTI" in said
+    assert leaks(said, [models]) == set()
 
 
 @pytest.mark.slow

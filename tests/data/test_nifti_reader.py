@@ -117,6 +117,17 @@ def test_a_sheared_sform_is_not_held_against_its_qform(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.affine.numpy(), sheared, atol=1e-6)
 
 
+@pytest.mark.parametrize("edge", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("qcode", [0, 1])
+def test_a_spacing_that_is_none_is_refused(tmp_path: Path, edge: float, qcode: int) -> None:
+    """nibabel takes 1 mm for 0, and every volume and every resampling would be wrong."""
+    path = write(tmp_path / "a.nii", sform=None, qform=ORTHOGONAL if qcode else None, qcode=qcode)
+    content = bytearray(path.read_bytes())
+    content[80:84] = np.float32(edge).tobytes()  # the first edge of pixdim
+    path.write_bytes(content)
+    assert "in its pixdim; expected their size" in str(refusal(path))
+
+
 def test_no_orientation_is_said(tmp_path: Path) -> None:
     image = load(write(tmp_path / "a.nii", sform=None))
     assert "no orientation" in finding_lines(image.meta)[0]
