@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -30,16 +31,23 @@ Check = Callable[[Logits], None]
 
 
 def write_torchscript(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
-    """Write TorchScript, metadata among its extra files."""
+    """Write TorchScript, metadata among its extra files.
+
+    torch writes into memory: given a file, it ends the process where the disk is full.
+    """
     with atomic_path(path) as temporary, quiet():
-        torch.jit.save(torch.jit.script(network), str(temporary), _extra_files={METADATA_KEY: metadata.as_json()})
+        content = io.BytesIO()
+        torch.jit.save(torch.jit.script(network), content, _extra_files={METADATA_KEY: metadata.as_json()})
+        temporary.write_bytes(content.getbuffer())
         check(torch.jit.load(str(temporary), map_location="cpu"))
 
 
 def write_torch_export(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
-    """Write an `ExportedProgram`, metadata among its extra files."""
+    """Write an `ExportedProgram`, metadata among its extra files; by way of memory, as `write_torchscript`."""
     with atomic_path(path) as temporary, quiet():
-        torch.export.save(export_program(network), str(temporary), extra_files={METADATA_KEY: metadata.as_json()})
+        content = io.BytesIO()
+        torch.export.save(export_program(network), content, extra_files={METADATA_KEY: metadata.as_json()})
+        temporary.write_bytes(content.getbuffer())
         check(torch.export.load(str(temporary)).module())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +191,23 @@ def test_the_command_exports(tmp_path: Path, images: Path) -> None:
     network.load_state_dict(torch.load(model, weights_only=True))
     with torch.inference_mode():
         np.testing.assert_allclose(exported(image), network(image), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "torch_export", "openvino"])
+def test_a_full_disk_ends_an_export_with_its_reason(kind: str, exported: Path, network: VGG16UNet, disk: Path) -> None:
+    """A real disk: torch and OpenVINO write in C++, where what a test may replace in Python does not count."""
+    metadata = formats.ExportMetadata.of(load_model_spec(exported.with_suffix(".json")), "fp32")
+    path = disk / f"model{SUFFIXES[kind]}"
+    with pytest.raises(OutputWriteError, match=f"cannot write {path}: .*Free disk space"):
+        formats.WRITERS[kind](network, path, metadata, lambda _: pytest.fail("it was written"))
+    assert list(disk.iterdir()) == []
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=1m tmpfs {folder} 2>/dev/null"):
+        pytest.skip("nothing may be mounted here")
+    yield folder
+    os.system(f"umount {folder}")
