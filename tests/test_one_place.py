@@ -24,7 +24,7 @@ UNWRAPS = {
     "monai_vggunet/annotation/server/archive.py",
     "monai_vggunet/annotation/server/refusals.py",
     "monai_vggunet/pacs/dicomweb.py",
-    "monai_vggunet/privacy/sinks.py",
+    "monai_vggunet/privacy/tracebacks.py",
 }
 
 KINDS = {".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".dcm", ".dicom", ".ima", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}

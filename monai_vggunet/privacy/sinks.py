@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from monai_vggunet.errors import handles_headers, refusal_behind
+from monai_vggunet.errors import handles_headers
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy.known_names import redact
 from monai_vggunet.privacy.name_book import keep_names
 from monai_vggunet.privacy.setting import is_yes, show_phi, shows_phi
-from monai_vggunet.privacy.tracebacks import WITHHELD, private_text, private_traceback
+from monai_vggunet.privacy.tracebacks import WITHHELD, private_text, private_traceback, refusal_text
 from monai_vggunet.progress_bars import keep_lines_above_bars
 
 __all__ = ["hide_names", "protect_logs", "protect_output", "tell"]
@@ -138,9 +138,9 @@ def _before_ending(former: Callable[..., Any]) -> Callable[..., Any]:
             former(kind, error, trace)
         else:
             print(private_traceback(error), end="", file=sys.stderr)
-        refusal = refusal_behind(error)
-        if refusal is not None:
-            print(f"\nmonai-vggunet: {private_text(refusal)}", file=sys.stderr)
+        refusal = refusal_text(error)
+        if refusal:
+            print(f"\nmonai-vggunet: {refusal}", file=sys.stderr)
 
     return hook
 

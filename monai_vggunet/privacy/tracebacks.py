@@ -6,17 +6,17 @@ import re
 import traceback
 from collections.abc import Iterator
 
-from monai_vggunet.errors import VGGUNetError, quotes_headers
+from monai_vggunet.errors import VGGUNetError, quotes_headers, refusal_behind
 from monai_vggunet.privacy.known_names import redact
 from monai_vggunet.privacy.setting import VARIABLE, shows_phi
 
-__all__ = ["private_text", "private_traceback"]
+__all__ = ["private_text", "private_traceback", "refusal_text"]
 
 WITHHELD = f"(its text may quote a header; --show-phi or {VARIABLE}=1 shows it)"
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 # The last line of a traceback within a text, as a worker of a data loader hands it over.
-_EMBEDDED = re.compile(r"^((?:\w+\.)*\w+(?:Error|Exception)): .*$", re.MULTILINE)
+_EMBEDDED = re.compile(r"^((?:\w+\.)*\w+(?:Error|Exception)): (.*)$", re.MULTILINE)
 _OURS = f"{VGGUNetError.__module__}."
 
 
@@ -35,6 +35,24 @@ def private_text(error: BaseException) -> str:
 def private_traceback(error: BaseException) -> str:
     """Return an error with its traceback and those of its causes, in Python's form, without names and header text."""
     return "".join(_parts(error, set()))
+
+
+def refusal_text(error: BaseException) -> str:
+    """Return what our own error says that is behind another one, with pseudonyms; empty where there is none.
+
+    MONAI's `SaveImage` hands its writers' errors over as tracebacks within a text.
+    """
+    refusal = refusal_behind(error)
+    if refusal is not None:
+        return private_text(refusal)
+    seen: set[int] = set()
+    found: list[str] = []
+    behind: BaseException | None = error
+    while behind is not None and id(behind) not in seen:
+        seen.add(id(behind))
+        found += [line[2] for line in _EMBEDDED.finditer(str(behind)) if line[1].startswith(_OURS)]
+        behind = behind.__cause__ or behind.__context__
+    return redact(found[-1]) if found else ""
 
 
 def _parts(error: BaseException, seen: set[int]) -> Iterator[str]:

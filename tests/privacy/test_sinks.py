@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -145,6 +146,22 @@ def test_the_last_words_of_a_program_show_pseudonyms(ending: str, shown: bool, t
     lines = [line for line in done.stderr.splitlines() if not line.startswith("    ")]  # the program's own source
     assert ("Doe^Jane" in "\n".join(lines)) == shown
     assert ("case-" in done.stderr) == (not shown)
+
+
+def test_a_refusal_that_is_handed_over_as_text_is_said_last(tmp_path: Path) -> None:
+    """As MONAI's `SaveImage` does, whose writer met a full disk."""
+    program = (
+        "import traceback\nfrom monai_vggunet.errors import OutputWriteError\n"
+        "from monai_vggunet.privacy import hide_names, know_cases\n"
+        f"know_cases(['Doe^Jane'])\nhide_names({str(tmp_path)!r})\n"
+        "try:\n    raise OutputWriteError('cannot write Doe^Jane/mask.nii.gz: full')\n"
+        "except OutputWriteError:\n    text = traceback.format_exc()\n"
+        "try:\n    raise RuntimeError('no suitable writer.\\n' + text)\n"
+        "except RuntimeError as error:\n    raise RuntimeError('Failed to evaluate') from error\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run([sys.executable, str(tmp_path / "program.py")], capture_output=True, text=True, timeout=60)
+    assert re.search(r"\nmonai-vggunet: cannot write case-\w+/mask\.nii\.gz: full\n\Z", done.stderr)
 
 
 def test_what_the_command_prints_shows_pseudonyms(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
