@@ -99,7 +99,8 @@ def segment_and_tell(wanted: Wanted, inputs: Sequence[Path], pacs: PacsSession, 
         tell(f"no report: {line}")
     complete = not without_page and not any(result.error for result in results)
     if not complete and not shows_phi():
-        tell(f"{wanted.output / NAMES} says which cases these are; --show-phi shows names")
+        names = wanted.output / NAMES  # which a full disk may have kept from being written
+        tell(f"{names} says which cases these are; " * names.exists() + "--show-phi shows names")
     return complete
 
 
