@@ -27,6 +27,7 @@ from monai_vggunet.json_rules import (
     without_version,
 )
 from monai_vggunet.layout import require_output_apart, require_sources_kept
+from monai_vggunet.names import counted
 from monai_vggunet.privacy import know_listed, protect_logs, write_down
 
 __all__ = ["Datalist", "evaluation_datalist", "load_datalist"]
@@ -137,7 +138,8 @@ def load_datalist(
         training, validation = [c for c in cases if c.get("split") != "validation"], given
         shared = {c["patient"] for c in training} & {c["patient"] for c in validation}
         if shared:
-            _log.warning("%d patients stand in both the training and the validation list of dataset.json", len(shared))
+            count = counted(len(shared), "patient")
+            _log.warning("both the training and the validation list of dataset.json hold %s", count)
     else:
         training, validation = _split_by_patient(cases, val_fraction, seed)
     if max_training_cases is not None and max_training_cases < 1:
@@ -190,7 +192,8 @@ def evaluation_datalist(
             f"the model was trained on all {len(cases)} cases of {dataset_dir}: pass --dataset_dir with others, or "
             "--split all to see how well it fits them"
         )
-    _log.info("judging %d cases; %d that the model was trained on are left out", len(chosen), len(cases) - len(chosen))
+    left_out = len(cases) - len(chosen)
+    _log.info("judging %s, without the %d that the model was trained on", counted(len(chosen), "case"), left_out)
     return Datalist(chosen, chosen, *_meaning(description))
 
 
@@ -200,9 +203,9 @@ def _split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tupl
     patients = sorted({case["patient"] for case in cases})
     if len(patients) == 1 or val_fraction == 0.0:
         _log.warning(
-            "validating on the training cases themselves (%d patient(s), val_fraction %g): the figures below say how "
+            "validating on the training cases themselves (%s, val_fraction %g): the figures below say how "
             "well the model fits, not how well it will do on others",
-            len(patients),
+            counted(len(patients), "patient"),
             val_fraction,
         )
         return cases, cases

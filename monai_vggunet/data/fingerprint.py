@@ -19,6 +19,7 @@ from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
 from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
+from monai_vggunet.names import counted
 from monai_vggunet.privacy import clean_text
 
 __all__ = ["Fingerprint", "class_weights", "compute_fingerprint"]
@@ -76,7 +77,7 @@ class Fingerprint:
         )
         rows, columns = self.in_plane_spacing_mm
         return (
-            f"{self.n_cases} training cases, {self.modality}, {self.plane} slices\n"
+            f"{counted(self.n_cases, 'training case')}, {self.modality}, {self.plane} slices\n"
             f"in-plane spacing {rows:.3g} x {columns:.3g} mm, slices every {self.slice_spacing_mm:.3g} mm, "
             f"{self.n_slices} per case, up to {self.in_plane_size[0]} x {self.in_plane_size[1]} pixels\n"
             f"intensity inside the classes: {low:.4g} to {high:.4g}, median {middle:.4g}\n"

@@ -23,6 +23,7 @@ from monai_vggunet.inference.engines import OpenVINOEngine
 from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
 from monai_vggunet.layout import spec_beside
+from monai_vggunet.names import counted
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
 
@@ -87,7 +88,7 @@ def quantize_model(
         dice, each = pooled_dice(logits_of, samples, n_classes)
         return dice.mean, each
 
-    _log.info("calibrating on %d slices, judging by %d", len(calibration), len(validation))
+    _log.info("calibrating on %s, judging by %d", counted(len(calibration), "slice"), len(validation))
     with quiet():
         quantized = nncf.quantize_with_accuracy_control(
             model,

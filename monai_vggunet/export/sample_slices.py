@@ -18,6 +18,7 @@ from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.inference import VolumeSliceInferer
 from monai_vggunet.inference.guidance import Guidance
+from monai_vggunet.names import counted
 from monai_vggunet.transforms import network_grid_preprocessing
 
 __all__ = ["SampledSlice", "sample_slices"]
@@ -84,7 +85,7 @@ def sample_slices(
         for index in _indices(volume.shape[3], label if prefer_foreground else None, max(1, share)):
             clicked = bool(spec.preprocessing.n_guidance) and len(found) % 2 == 1
             found.append(_slice(inferer, volume, label, index, clicked))
-    _log.info("%d slices of %d cases", len(found), len(cases))
+    _log.info("%s of %s", counted(len(found), "slice"), counted(len(cases), "case"))
     return found
 
 

@@ -23,6 +23,7 @@ from monai_vggunet.inference.memory import Tiling, plan_tiling
 from monai_vggunet.inference.most_probable import most_probable
 from monai_vggunet.inference.neighborhood import Neighborhood
 from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
+from monai_vggunet.names import counted
 from monai_vggunet.networks.autocast import AutocastInferer
 from monai_vggunet.transforms import NormalizeImageNet, slice_channels
 
@@ -201,7 +202,7 @@ class VolumeSliceInferer(Inferer):
         """Say once how slices go through, and again when that changes in kind."""
         told = "windows" if tiling.window else "whole slices"
         level = logging.DEBUG if told == self._told else logging.INFO
-        _log.log(level, "inference: %s; %d view(s) averaged", tiling.description, len(self.views))
+        _log.log(level, "inference: %s; %s averaged", tiling.description, counted(len(self.views), "view"))
         self._told = told
 
     def network_input(

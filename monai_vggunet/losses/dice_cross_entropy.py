@@ -145,7 +145,7 @@ class DiceCrossEntropyLoss(_Loss):
         if bool(wrong.any()):
             values = target[wrong].unique().tolist()
             raise LabelContentError(
-                f"got label value(s) {', '.join(f'{value:g}' for value in values[:VALUES_SHOWN])}"
+                f"got label values {', '.join(f'{value:g}' for value in values[:VALUES_SHOWN])}"
                 f"{', ...' if len(values) > VALUES_SHOWN else ''}, expected class numbers 0 to {count - 1}"
                 f"{'' if self.ignore_index is None else f' or ignore_index {self.ignore_index}'}; map the labels, "
                 "raise the network's out_channels, or pass ignore_index"

@@ -16,6 +16,7 @@ from torch import nn
 from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 
 from monai_vggunet.errors import ConfigurationError, PretrainedWeightsError
+from monai_vggunet.names import counted
 
 __all__ = ["StagedEncoder", "adapt_first_filter", "load_encoder_weights"]
 
@@ -239,7 +240,7 @@ def _hint(encoder: StagedEncoder, found: dict[str, torch.Tensor], own: list[dict
             break
         whole += 1
     if whole:
-        return f"The file holds the first {whole} stage(s): pass pretrained_stages={whole} to load those alone"
+        return f"The file holds the first {counted(whole, 'stage')}: pass pretrained_stages={whole} to load those alone"
     return "Expected torchvision's state dict, or that of its `features`"
 
 

@@ -200,7 +200,7 @@ def stage_numbers(stages: int | Iterable[int]) -> tuple[int, ...]:
     wrong = [number for number in numbers if not 0 <= number < count]
     if wrong:
         raise ConfigurationError(
-            f"got encoder stage(s) {wrong}, expected numbers from 0 (finest) to {count - 1} (deepest)"
+            f"got encoder stages {wrong}, expected numbers from 0 (finest) to {count - 1} (deepest)"
         )
     return numbers
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from monai_vggunet.errors import ConfigurationError, ImageContentError
+from monai_vggunet.names import counted
 
 from .unet_decoder import VGGUNetDecoder, is_exporting
 from .vgg_encoder import STAGE_CHANNELS, VGG16Encoder, stage_numbers
@@ -137,8 +138,8 @@ class VGG16UNet(nn.Module):
             )
         if x.shape[1] != self.in_channels:
             raise ImageContentError(
-                f"got an image of shape {tuple(x.shape)} with {x.shape[1]} channel(s), expected {self.in_channels}; "
-                f"prepare {self.in_channels} channels or build VGG16UNet(in_channels={x.shape[1]})"
+                f"got an image of shape {tuple(x.shape)} with {counted(x.shape[1], 'channel')}, expected "
+                f"{self.in_channels}; prepare so many, or build VGG16UNet(in_channels={x.shape[1]})"
             )
         if not x.is_floating_point():
             raise ImageContentError(f"got an image of type {x.dtype}, expected floating point; normalize it first")

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_vggunet.errors import PacsError, PacsLimitError, PacsUnavailableError
-from monai_vggunet.names import listed
+from monai_vggunet.names import counted, listed
 from monai_vggunet.pacs.arrival import ArrivedFile, disk, receive
 from monai_vggunet.pacs.bounds import MOST_FRAMING_BYTES, MOST_LISTED, STUDY_PATIENCE
 from monai_vggunet.pacs.dicomweb import DicomWebServer, is_transient
@@ -68,7 +68,7 @@ def download_study(
     with server.patience(STUDY_PATIENCE):
         wanted = _wanted(list_series(server, study_uid), study_uid, series_uid, modality, server.host)
         counts = [_count(server, study_uid, one) for one in wanted]
-        _log.info("downloading %d instances of %d series", sum(counts), len(wanted))
+        _log.info("downloading %s of %d series", counted(sum(counts), "instance"), len(wanted))
         with tqdm(total=sum(counts), desc="downloading", unit="instance", disable=not show_progress) as bar:
             for one, count in zip(wanted, counts):
                 _SeriesDownload(server, study_uid, one.uid, count, Path(folder), bar.update).run()

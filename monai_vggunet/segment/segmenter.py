@@ -22,6 +22,7 @@ from monai_vggunet.errors import ClickError
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
 from monai_vggunet.layout import spec_beside
+from monai_vggunet.names import counted
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import load_weights
 from monai_vggunet.transforms import (
@@ -177,7 +178,8 @@ class Segmenter:
         image = batch["image"].clone()
         image.meta = {**image.meta, CLICKS: np.asarray(clicks, dtype=np.float64)}
         slices = clicked_slices(clicks_on_grid(image), image.shape[-1], slice_step(image))
-        _log.info("%d click(s): %d of %d slices computed anew", len(clicks), len(slices), image.shape[-1])
+        of_all = f"{len(slices)} of {counted(image.shape[-1], 'slice')}"
+        _log.info("%s: %s computed anew", counted(len(clicks), "click"), of_all)
         self.inferer.only_slices = slices
         try:
             redone = self.inferer(image.to(self.device), self.engine).cpu()

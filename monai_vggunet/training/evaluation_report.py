@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monai_vggunet.layout import METRICS
+from monai_vggunet.names import counted
 from monai_vggunet.privacy import keep_names, shown_case, write_down
 from monai_vggunet.training.evaluation import Evaluation
 from monai_vggunet.training.metrics import class_means
@@ -54,7 +55,7 @@ class EvaluationReportHandler:
         )
         write_down((case, "") for case in self.cases)
         evaluation.write(self.output_dir / METRICS)
-        table = Table(title=f"{len(self.cases)} cases, mean over cases")
+        table = Table(title=f"{counted(len(self.cases), 'case')}, mean over cases")
         table.add_column("class")
         for name in means:
             table.add_column(name.removeprefix("val_"), justify="right")

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.names import counted
 from monai_vggunet.networks import find_vgg16_unet
 
 __all__ = ["ProgressiveUnfreezeHandler"]
@@ -173,8 +174,8 @@ class ProgressiveUnfreezeHandler:
         missing = len(self._stage_of_parameter().keys() - held)
         if missing:
             raise ConfigurationError(
-                f"got an optimizer that lacks {missing} encoder parameter(s): a stage freed later would not train; "
-                "build it with parameter_groups(network), on the network this handler gets"
+                f"got an optimizer that lacks {counted(missing, 'encoder parameter')}: a stage freed later would not "
+                "train; build it with parameter_groups(network), on the network this handler gets"
             )
         if self.lr_decay != 1:
             self._stage_groups(optimizer)

@@ -102,7 +102,7 @@ def test_evaluation_leaves_out_what_the_model_was_trained_on(trained: Run, tmp_p
     )
     split = json.loads((trained.folder / "models" / "datalist.json").read_text())
     assert set(figures_per_case(tmp_path)) == {case["case"] for case in split["validation"]}
-    assert f"{len(split['training'])} that the model was trained on are left out" in output
+    assert f"without the {len(split['training'])} that the model was trained on" in output
 
 
 def test_inference_refuses_weights_of_another_run(trained: Run, tmp_path: Path) -> None:

@@ -328,8 +328,8 @@ def test_images_without_series_uid_are_one_series(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lie", "reason"),
     [
-        ({"Rows": 65535, "Columns": 65535}, "1 frame(s) of 65535 x 65535 x 16 bits, 8,589,672,450 bytes, in a file of"),
-        ({"NumberOfFrames": "99999999"}, "99999999 frame(s) of 5 x 6"),
+        ({"Rows": 65535, "Columns": 65535}, "1 frame of 65535 x 65535 x 16 bits, 8,589,672,450 bytes, in a file of"),
+        ({"NumberOfFrames": "99999999"}, "99999999 frames of 5 x 6"),
         ({"NumberOfFrames": "-1"}, "NumberOfFrames is no number of frames"),
         ({"BitsStored": 17}, "BitsStored 17 up to HighBit 16 in BitsAllocated 16"),
         ({"HighBit": 3}, "BitsStored 16 up to HighBit 3 in BitsAllocated 16"),

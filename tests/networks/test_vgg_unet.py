@@ -208,7 +208,7 @@ def test_image_of_another_rank_is_refused(network, shape):
 
 
 def test_image_with_other_channels_is_refused(network):
-    with pytest.raises(ImageContentError, match=r"3 channel\(s\), expected 1.*VGG16UNet\(in_channels=3\)"):
+    with pytest.raises(ImageContentError, match=r"3 channels, expected 1.*VGG16UNet\(in_channels=3\)"):
         network(torch.zeros(1, 3, 32, 32))
 
 

@@ -12,6 +12,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from monai_vggunet.names import counted
+
 __all__ = ["contradiction_in_pixels", "promised_pixel_bytes"]
 
 _UNCOMPRESSED = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
@@ -45,7 +47,7 @@ def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str,
         >>> header = pydicom.Dataset()
         >>> header.Rows, header.Columns, header.BitsAllocated = 30000, 30000, 16
         >>> contradiction_in_pixels(header, 1, "1.2.840.10008.1.2.1", 530_000)
-        '1 frame(s) of 30000 x 30000 x 16 bits, 1,800,000,000 bytes, in a file of 530,000: a damaged header'
+        '1 frame of 30000 x 30000 x 16 bits, 1,800,000,000 bytes, in a file of 530,000: a damaged header'
     """
     rows, columns = _word(header, "Rows") or 0, _word(header, "Columns") or 0
     allocated, samples = _word(header, "BitsAllocated"), _word(header, "SamplesPerPixel") or 1
@@ -59,8 +61,8 @@ def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str,
     elif transfer_syntax == DeflatedExplicitVRLittleEndian:
         most, least = file_bytes * _MOST_TIMES_DEFLATED, 0
     if size > most or least > file_bytes:
-        described = f"{frame_count} frame(s) of {columns} x {rows} x {samples * (allocated or 1)} bits, {size:,} bytes"
-        return f"{described}, in a file of {file_bytes:,}: a damaged header"
+        frames = f"{counted(frame_count, 'frame')} of {columns} x {rows} x {samples * (allocated or 1)} bits"
+        return f"{frames}, {size:,} bytes, in a file of {file_bytes:,}: a damaged header"
     if frame_count > _MOST_FRAMES:
         return f"NumberOfFrames is {frame_count:,}, expected up to {_MOST_FRAMES:,}: a damaged header"
     return ""

@@ -15,6 +15,7 @@ from monai_vggunet.dicom.pixels.decoding import decode_all, unreadable_file
 from monai_vggunet.dicom.pixels.native_pixels import native_layout, read_native, rescale_into
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.memory import lack_of_memory
+from monai_vggunet.names import counted
 from monai_vggunet.privacy import clean_text
 
 __all__ = ["read_pixels"]
@@ -75,7 +76,7 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
 def _require_gray(frame: FrameRecord) -> None:
     if frame.samples_per_pixel != 1 or frame.photometric not in _MONOCHROME:
         raise DicomPixelError(
-            f"{frame.name} has {frame.samples_per_pixel} sample(s) per pixel, "
+            f"{frame.name} has {counted(frame.samples_per_pixel, 'sample')} per pixel, "
             f"{clean_text(frame.photometric) or 'no photometric'}; expected one sample of MONOCHROME1 or MONOCHROME2: "
             "color images are no volume of measured values",
             FindingKind.COLOR,
@@ -91,8 +92,8 @@ def _require_plausible(files: list[_Places]) -> None:
     held = sum(_size(places[0][1].path) for places in files) if is_large else 0
     if claimed > max(_HARMLESS_PIXELS, held * _MOST_PIXELS_PER_BYTE):
         raise DicomPixelError(
-            f"{len(files)} file(s) of {held} bytes, from {first.name}, claim {claimed} pixels ({pixels} a plane); "
-            f"expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header",
+            f"{counted(len(files), 'file')} of {held} bytes, from {first.name}, claim {claimed} pixels ({pixels} a "
+            f"plane); expected at most {_MOST_PIXELS_PER_BYTE} pixels per byte: a damaged header",
             FindingKind.IMPLAUSIBLE_SIZE,
         )
     lacking = lack_of_memory(_VOXEL_BYTES * claimed + _DECODED_PIXEL_BYTES * first.rows * first.columns)

@@ -202,7 +202,7 @@ def test_items_without_end_are_left_out(
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        ({"NumberOfFrames": "2000000000"}, "2000000000 frame(s) of 5 x 6 x 16 bits, 120,000,000,000 bytes, in a file"),
+        ({"NumberOfFrames": "2000000000"}, "2000000000 frames of 5 x 6 x 16 bits, 120,000,000,000 bytes, in a file"),
         ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 x 16 bits, 8,589,672,450 bytes, in a file of"),
     ],
 )

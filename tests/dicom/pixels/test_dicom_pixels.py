@@ -113,7 +113,7 @@ def test_color_is_refused(tmp_path: Path) -> None:
     write_series(
         tmp_path, pixels, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0, RescaleSlope=None
     )
-    with pytest.raises(DicomPixelError, match=r"3 sample\(s\) per pixel, RGB; expected one sample"):
+    with pytest.raises(DicomPixelError, match=r"3 samples per pixel, RGB; expected one sample"):
         read(tmp_path)
 
 
