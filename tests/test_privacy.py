@@ -170,7 +170,7 @@ def test_inspecting_names_nobody(archive: Path, words: tuple[str, ...]) -> None:
     else:
         assert "case 1" in done.stdout
         assert "Thorax … 5.0 B30f" in done.stdout
-        assert "left out: 1 file(s): not a DICOM file" in done.stdout
+        assert "left out: 1 file: not a DICOM file" in done.stdout
         assert done.stdout.rstrip().endswith("--show-phi shows them")
 
 

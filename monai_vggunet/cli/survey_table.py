@@ -15,7 +15,7 @@ from rich.text import Text
 from monai_vggunet.dicom.findings import Finding, FindingKind, Severity
 from monai_vggunet.dicom.headers.records import ImageKind, SkippedFile
 from monai_vggunet.dicom.survey import CaseSurvey, SeriesSurvey, StackSurvey
-from monai_vggunet.names import listed, readable, readable_lines
+from monai_vggunet.names import counted, listed, readable, readable_lines
 from monai_vggunet.privacy import clean_text, clean_uid, redact, shows_phi
 
 __all__ = ["print_survey", "survey_as_json"]
@@ -78,7 +78,7 @@ def print_survey(cases: list[CaseSurvey], console: Console) -> None:
         for line in _left_out(case):
             console.print(f"left out: {line}", highlight=False, markup=False)
     usable = sum(series.chosen is not None for case in cases for series in case.series)
-    console.print(f"{usable} of {len(cases)} case(s) would be segmented, marked → above", style="bold")
+    console.print(f"{usable} of {counted(len(cases), 'case')} would be segmented, marked → above", style="bold")
     if not shows_phi():
         console.print("Names of folders and files and other free text are hidden: --show-phi shows them", style="dim")
 
@@ -94,7 +94,7 @@ def _left_out(case: CaseSurvey) -> list[str]:
         by_kind.setdefault(file.kind, []).append(file)
     lines = []
     for files in by_kind.values():
-        names = listed(file.path.name for file in files) if shows_phi() else f"{len(files)} file(s)"
+        names = listed(file.path.name for file in files) if shows_phi() else counted(len(files), "file")
         reasons = dict.fromkeys(redact(file.reason) for file in files)
         lines.append(f"{names}: {listed(reasons, _MOST_REASONS, '; ')}")
     return lines

@@ -23,6 +23,7 @@ from monai_vggunet.dicom.positions import (
     positions_of,
 )
 from monai_vggunet.errors import DicomGeometryError
+from monai_vggunet.names import counted
 
 __all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "volume_geometry"]
 
@@ -92,7 +93,7 @@ def volume_geometry(
     placed = [group[0] for group in group_by_position(frames)]
     if len(placed) != len(frames):
         raise DicomGeometryError(
-            f"{len(frames)} planes share {len(placed)} position(s), expected one plane per position: not one volume",
+            f"{len(frames)} planes share {counted(len(placed), 'position')}, expected one per position: not one volume",
             FindingKind.REPEATED_POSITIONS,
         )
     axes, normal = in_plane_axes(placed)
@@ -176,7 +177,7 @@ def _name_step(step_mm: float, expected_mm: float, frame: FrameRecord) -> tuple[
     missing = round(multiple) - 1
     where = f"after {frame.name}, expected {expected_mm:.4g} mm"
     if missing >= 1 and abs(multiple - round(multiple)) < WHOLE_STEP_TOLERANCE * (missing + 1):
-        return FindingKind.MISSING_SLICES, f"slice gap of {step_mm:.4g} mm {where}: {missing} slice(s) missing"
+        return FindingKind.MISSING_SLICES, f"slice gap of {step_mm:.4g} mm {where}: {counted(missing, 'slice')} missing"
     return FindingKind.UNEVEN_SLICES, f"uneven slice spacing: {step_mm:.4g} mm {where}"
 
 

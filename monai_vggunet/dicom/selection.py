@@ -11,7 +11,7 @@ from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
 from monai_vggunet.dicom.headers.records import ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions, slice_normal
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
-from monai_vggunet.names import listed, listed_by_reason, readable
+from monai_vggunet.names import counted, listed, listed_by_reason, readable
 from monai_vggunet.privacy import clean_text, clean_uid
 
 __all__ = ["Selection", "describe_series", "select"]
@@ -159,7 +159,7 @@ def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
     damaged = [file for file in skipped if file.series_uid and file.series_uid == series.series_uid]
     if damaged:
         raise DicomReadError(
-            f"{len(damaged)} file(s) of series {clean_uid(series.series_uid)} cannot be used: "
+            f"{counted(len(damaged), 'file')} of series {clean_uid(series.series_uid)} cannot be used: "
             f"{readable(damaged[0].path.name)}: {damaged[0].reason}; expected every file of the "
             "series: restore or remove it",
             FindingKind.DAMAGED_FILES,
@@ -177,7 +177,7 @@ def _left_out(
         for other in one.stacks
     )
     if derived and not stack.is_derived:
-        text = f"chosen as original: {derived} derived stack(s) left out"
+        text = f"chosen as original: {counted(derived, 'derived stack')} left out"
         findings.append(note(FindingKind.DERIVED_LEFT_OUT, text, count=derived))
     siblings = [other.label for other in series.stacks if other is not stack]
     if siblings:
@@ -187,7 +187,7 @@ def _left_out(
     if objects:
         kinds = [f"{clean_text(one.modality) or 'no modality'}, no image" for one in objects]
         reasons = listed_by_reason((one.path.name, kind) for one, kind in zip(objects, kinds))
-        text = f"{len(objects)} file(s) left out of the same series: {'; '.join(reasons)}"
+        text = f"{counted(len(objects), 'file')} left out of the same series: {'; '.join(reasons)}"
         instances = [one.sop_instance_uid for one in objects]
         findings.append(note(FindingKind.OBJECTS_LEFT_OUT, text, instances, len(objects)))
     others = [other for other in all_series if other is not series]
@@ -200,11 +200,11 @@ def _left_out(
         findings.append(note(FindingKind.SERIES_LEFT_OUT, text, count=len(others)))
     damaged = [file for file in skipped if file.damaged]
     if damaged:
-        text = f"{len(damaged)} damaged file(s) skipped, of which series is unknown: {_reasons(damaged)}"
+        text = f"{counted(len(damaged), 'damaged file')} skipped, of which series is unknown: {_reasons(damaged)}"
         findings.append(warning(FindingKind.DAMAGED_FILES, text, count=len(damaged)))
     unused = [file for file in skipped if not file.damaged]
     if unused:
-        text = f"{len(unused)} file(s) skipped: {_reasons(unused)}"
+        text = f"{counted(len(unused), 'file')} skipped: {_reasons(unused)}"
         findings.append(note(FindingKind.FILES_LEFT_OUT, text, count=len(unused)))
     patients = {other.patient_hash for other in all_series} - {""}
     if len(patients) > 1:
@@ -219,5 +219,5 @@ def _reasons(files: Sequence[SkippedFile]) -> str:
 
 def _nothing_found(all_series: Sequence[Series], skipped: Sequence[SkippedFile]) -> str:
     what = f"{len(all_series)} series without an image" if all_series else "no DICOM series"
-    left_out = f"; {len(skipped)} file(s) skipped: {_reasons(skipped)}" if skipped else ""
+    left_out = f"; {counted(len(skipped), 'file')} skipped: {_reasons(skipped)}" if skipped else ""
     return f"no DICOM image found: {what}{left_out}"

@@ -16,7 +16,7 @@ from monai_vggunet.dicom.places import case_folders, scan_path
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
-from monai_vggunet.names import readable
+from monai_vggunet.names import counted, readable
 from monai_vggunet.privacy import clean_text, know_tree
 
 __all__ = ["CaseSurvey", "SeriesSurvey", "StackSurvey", "survey"]
@@ -169,10 +169,11 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
         text = f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
         problem = refused(FindingKind.SEVERAL_VOLUMES_IN_ONE, text)
     elif cut := [readable(frame.path.name) for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
-        text = f"pixels of {cut[0]} end early ({len(cut)} truncated file(s)): restore or remove them"
+        text = f"pixels of {cut[0]} end early ({counted(len(cut), 'truncated file')}): restore or remove them"
         problem = refused(FindingKind.TRUNCATED_PIXELS, text)
     elif copies:
-        text = f"{copies} plane(s) repeat a position: copies are left out, others refused when read"
+        what = "plane repeats" if copies == 1 else "planes repeat"
+        text = f"{copies} {what} a position: copies are left out, others refused when read"
         findings = (*findings, note(FindingKind.REPEATED_POSITIONS, text, count=copies))
     size = (size[0], size[1], len(groups))
     return StackSurvey(number, stack.label, size, geometry.spacing_mm, geometry.gantry_tilt_deg, findings, problem)

@@ -77,8 +77,7 @@ def promising(picture: Image.Image, ending: str) -> bytes:
 def test_a_small_file_that_promises_very_many_pixels(ending: str, picture: Image.Image, tmp_path: Path) -> None:
     path = tmp_path / f"promise{ending}"
     path.write_bytes(promising(picture, ending))
-    pixels = r"4,290,250,000" if ending == ".jpg" else r"10,000,000,000"
-    assert f"has {pixels} pixels, expected up to 89,478,485: crop it, or reduce it" in refusal(path)
+    assert "has over 178,956,970 pixels, expected up to 89,478,485: crop it, or reduce it" in refusal(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

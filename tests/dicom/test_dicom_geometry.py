@@ -67,7 +67,7 @@ def test_tilted_gantry_is_refused_on_request(tmp_path: Path) -> None:
 def test_missing_slice_is_reported_with_place_and_size(tmp_path: Path) -> None:
     files = write_series(tmp_path, stored_values(slices=6))
     files[3].unlink()
-    with pytest.raises(DicomGeometryError, match=r"gap of 5 mm after IM_97 .*InstanceNumber 98.*1 slice\(s\) miss"):
+    with pytest.raises(DicomGeometryError, match=r"gap of 5 mm after IM_97 .*InstanceNumber 98.*1 slice miss"):
         volume_geometry(frames_in(tmp_path))
 
 

@@ -251,7 +251,7 @@ def test_object_in_the_chosen_series_is_named(tmp_path: Path) -> None:
     write_series(tmp_path, series_uid="1.2.9", per_slice=[{"SOPClassUID": SEGMENTATION_CLASS}, {}, {}, {}])
     selection = scan_folder(tmp_path).choose_series()
     assert len(selection.stack.frames) == 3
-    assert "1 file(s) left out of the same series: IM_99: CT, no image" in map(str, selection.findings)
+    assert "1 file left out of the same series: IM_99: CT, no image" in map(str, selection.findings)
 
 
 def test_pipe_in_the_folder_is_no_image_and_no_wait(tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_text_that_runs_on_into_the_patient_is_cut(tmp_path: Path, keyword: str)
 @pytest.mark.parametrize("damage", [{"RescaleSlope": "0"}, {"Rows": None}])
 def test_damaged_header_of_the_chosen_series_is_refused(tmp_path: Path, damage: dict) -> None:
     write_series(tmp_path, per_slice=[damage if k == 3 else {} for k in range(4)])
-    with pytest.raises(DicomReadError, match=r"1 file\(s\) of series .* cannot be used: IM_96: .*restore or remove"):
+    with pytest.raises(DicomReadError, match=r"1 file of series .* cannot be used: IM_96: .*restore or remove"):
         scan_folder(tmp_path).choose_series()
 
 

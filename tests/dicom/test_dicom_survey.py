@@ -58,7 +58,7 @@ def test_a_gap_is_a_reason_not_to_segment(tmp_path: Path) -> None:
     write_series(tmp_path, offsets_mm=[0.0, 2.5, 7.5, 10.0])
     (case,) = survey(tmp_path)
     assert case.series[0].chosen is None
-    assert "1 slice(s) missing" in case.series[0].reason.text
+    assert "1 slice missing" in case.series[0].reason.text
 
 
 def test_a_truncated_file_is_a_reason_not_to_segment(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_truncated_file_is_a_reason_not_to_segment(tmp_path: Path) -> None:
     files[2].write_bytes(content[:-1])
     (case,) = survey(tmp_path)
     assert case.series[0].chosen is None
-    assert case.series[0].reason.text.startswith(f"pixels of {files[2].name} end early (1 truncated file(s))")
+    assert case.series[0].reason.text.startswith(f"pixels of {files[2].name} end early (1 truncated file)")
     files[2].write_bytes(content)
     assert survey(tmp_path)[0].series[0].chosen == 0
 
@@ -110,5 +110,5 @@ def test_patients_are_named_on_request_alone(study: Path, form: list[str]) -> No
 
 def test_the_table_says_how_many_cases_would_be_segmented(study: Path) -> None:
     output = CliRunner().invoke(app, ["inspect", str(study)], env={"COLUMNS": "160"}).output
-    assert "1 of 1 case(s) would be segmented" in output
+    assert "1 of 1 case would be segmented" in output
     assert "Abdomen" in output
