@@ -1,7 +1,7 @@
 """Files that are either whole or not there: written to a temporary name beside the target, then renamed.
 
-A temporary file is locked by whoever writes it. The lock ends with the process, however it ends, so what a killed one
-left is told from what is being written now, and goes when the same file is written again.
+The process that writes a temporary file locks it. The lock ends with the process, however that ends, so the leftovers
+of a killed process can be told from files that are being written. They go when the same file is written again.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ __all__ = ["PRIVATE", "atomic_path", "remove_stale_temporaries", "sha256_of_file
 
 PRIVATE = 0o600  # mode of a file that its owner alone may read
 _READ_BLOCK = 1 << 20  # bytes; large enough that hashing is bound by the disk
-# Of the target's name, in the temporary one: together they must fit into a file name's 255 bytes.
+# Characters of the target's name in the temporary one: together they must fit into a file name's 255 bytes.
 _LONGEST_PREFIX, _LONGEST_ENDING = 40, 16
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], mode: int | None = None) -> Iterator[Path]:
-    """Give a temporary path in the target's folder; on success it becomes the target, on any error it is removed.
+    """Yield a temporary path in the target's folder; on success it becomes the target, on any error it is removed.
 
     A temporary file of the same target that a killed process left is removed first.
 
     Args:
         path: the final file. Its folder is made when missing.
-        mode: of the file, `PRIVATE` from the moment it is made; None leaves it to the process's file mode mask.
+        mode: the file's permissions, such as `PRIVATE`, from the moment it is made; None leaves them to the process's
+            file mode mask.
 
     Raises:
         OutputWriteError: the folder cannot be made or written, or the disk is full.
@@ -60,7 +61,7 @@ def atomic_path(path: str | os.PathLike[str], mode: int | None = None) -> Iterat
             os.fsync(written.fileno())
         os.chmod(temporary, 0o666 & ~_umask() if mode is None else mode)
         os.replace(temporary, target)
-    except OutputWriteError:  # of a file written on the way to this one: it names that file
+    except OutputWriteError:  # raised for a file written on the way to this one: it names that file
         raise
     except OSError as error:
         raise _not_written(target, error) from error
@@ -72,7 +73,7 @@ def atomic_path(path: str | os.PathLike[str], mode: int | None = None) -> Iterat
 
 
 def remove_stale_temporaries(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left of a file's temporary names; what is being written now stays."""
+    """Remove the temporary files that killed processes left of a file; those being written now stay."""
     target = Path(path)
     beginning, ending = _temporary_name(target)
     if not target.parent.is_dir():
@@ -80,7 +81,7 @@ def remove_stale_temporaries(path: str | os.PathLike[str]) -> None:
     with os.scandir(target.parent) as entries:
         left = [e.path for e in entries if e.name.startswith(beginning) and e.name.endswith(ending)]
     for name in left:
-        with suppress(OSError), open_regular(name, follow_link=False) as file:  # of another user, or gone meanwhile
+        with suppress(OSError), open_regular(name, follow_link=False) as file:  # another user's, or gone meanwhile
             if _lock(file.fileno()):
                 os.unlink(name)
 
@@ -88,12 +89,12 @@ def remove_stale_temporaries(path: str | os.PathLike[str]) -> None:
 def write_json(path: str | os.PathLike[str], content: Any, mode: int | None = None) -> None:
     r"""Write `content` as indented JSON, whole or not at all; NaN and infinity, which JSON lacks, become null.
 
-    The file is UTF-8. A byte of a path that is not (PEP 383) is escaped as JSON does, `\udce9`, and comes back when
-    read.
+    The file is UTF-8. A byte of a path that is not UTF-8 (PEP 383) is escaped as in JSON, `\udce9`, and restored when
+    the file is read.
 
     Args:
         path: the file.
-        content: what `json` can write.
+        content: anything that `json` can write.
         mode: see `atomic_path`.
 
     Raises:
@@ -108,7 +109,7 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
     """Return the file's SHA-256 as 64 hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
     """
     digest = hashlib.sha256()
     with open_regular(path) as file:
@@ -131,7 +132,7 @@ def _locked_temporary(target: Path) -> tuple[int, Path]:
         _lock(handle)
         if os.fstat(handle).st_nlink:
             return handle, Path(name)
-        os.close(handle)  # before the lock was there, another process took the file for a killed one's
+        os.close(handle)  # before it was locked, another process took the file for a leftover
 
 
 def _lock(handle: int) -> bool:

@@ -1,4 +1,4 @@
-"""The record of one case: the one form in which it is made, written, read and checked, for whoever needs it."""
+"""The record of one case, `record.json`: made, written, read and checked here alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["DONE", "FAILED", "CaseRecord", "CaseSource", "RecordedFinding", "is_
 
 DONE, FAILED = "done", "failed"
 
-# What stands in a file even where it is empty: whoever reads it finds it there.
+# Fields that a file states even where they are empty, so that readers can rely on them.
 _STATED = {
     DONE: {"source", "volumes_ml", "confidence", "flags", "model", "identity", "outputs", "files"},
     FAILED: {"kind", "error", "files"},
@@ -90,13 +90,13 @@ _FIELDS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RecordedFinding:
-    """A finding as a record states it: kind and severity are words that a later version may know better.
+    """A finding as a record states it: kind and severity are plain text, because a later version may know others.
 
     Attributes:
         text: for people.
         kind: as `dicom.findings.FindingKind` has it; empty in a record of the first form.
         severity: as `dicom.findings.Severity` has it; empty in a record of the first form.
-        count: how many things it concerns; None where that says nothing.
+        count: how many things it concerns; None where there is nothing to count.
     """
 
     text: str
@@ -110,12 +110,12 @@ class CaseSource:
     """What was segmented.
 
     Attributes:
-        modality: of DICOM; empty for other files, as the UIDs are.
+        modality: DICOM's Modality; empty for other files, as the UIDs are.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         shape: voxels along the source's axes.
         spacing_mm: of the source, along its axes.
-        findings: what a user should know of it.
+        findings: what a user should know about it.
         further: entries that this version does not know.
     """
 
@@ -130,23 +130,23 @@ class CaseSource:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What was read, with what it was segmented, what came out; or why nothing did.
+    """What was read, how it was segmented and what came out, or why nothing did.
 
     Attributes:
         case: its pseudonym, or its name if names are shown.
         status: `DONE` or `FAILED`.
         names_hidden: whether pseudonyms stand for names.
-        kind: of a failed case the class of the error.
-        error: of a failed case why.
-        refusal: of a refused series why, as `dicom.findings.FindingKind` has it.
+        kind: for a failed case, the class of the error.
+        error: for a failed case, the text of the error.
+        refusal: for a refused series, the reason, as `dicom.findings.FindingKind` has it.
         source: what was segmented.
         volumes_ml: per class.
         confidence: mean entropy over the foreground and, with several views, their mean disagreement.
         flags: reasons to look before the mask is trusted.
         model: hash of the weights, versions, engine.
         seconds: from reading to writing.
-        finished: when, as ISO 8601 has it.
-        identity: what makes this result this one.
+        finished: the time, in ISO 8601.
+        identity: what the result depends on: the hash of the input, and the settings.
         outputs: what was asked for.
         files: name -> SHA-256.
         stored: where the result was stored in a PACS, and whether that worked.
@@ -177,10 +177,10 @@ class CaseRecord:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> CaseRecord:
-        """Read a record; it may come from anyone.
+        """Read a record, whose content is not trusted.
 
         Raises:
-            DatasetError: there is none, or it is none.
+            DatasetError: the file is missing, or is not a record.
         """
         file = Path(path)
         try:
@@ -191,7 +191,7 @@ class CaseRecord:
             ) from None
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"{file} is no record as `monai-vggunet segment` writes it ({error}): segment the study anew"
+                f"{file} is not a record as `monai-vggunet segment` writes it ({error}): segment the study again"
             ) from error
 
     @classmethod
@@ -214,7 +214,7 @@ class CaseRecord:
         return cls(**known, further={name: content[name] for name in content if name not in _FIELDS})
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is written: of what does not apply to the case nothing."""
+        """Return the content of the file; fields that do not apply to the case are left out."""
         own = {name: getattr(self, name) for name in _names(type(self))}
         stated = _STATED.get(self.status, set())
         empty = CaseRecord()
@@ -237,7 +237,7 @@ class CaseRecord:
 
 
 def is_record(content: Any) -> bool:
-    """Whether JSON is meant as a record, be it damaged or of a later version: it lies among results then."""
+    """Whether JSON is meant as a record, even a damaged or later one: its folder then holds results."""
     if not isinstance(content, Mapping) or not isinstance(content.get("case"), str):
         return False
     return content.get("status") in (DONE, FAILED)

@@ -45,8 +45,8 @@ __all__ = [
     "show_refusals_last",
 ]
 
-_WRAPPING = "applying transform"  # how MONAI's words begin
-# Code that has values of DICOM headers in hand: the text of an error that arises there may quote a patient's name.
+_WRAPPING = "applying transform"  # how MONAI's message begins
+# Code that handles values of DICOM headers: the text of an error that arises there may quote a patient's name.
 _HEADER_CODE = tuple(
     f"/{folder}/"
     for folder in (
@@ -117,7 +117,7 @@ class ImageReadError(VGGUNetError, OSError):
 
 
 class IrregularFileError(VGGUNetError, OSError):
-    """A pipe, a socket or a device where a file was expected: to read it might never end."""
+    """A pipe, a socket or a device where a file was expected: reading it might never end."""
 
 
 class LabelContentError(VGGUNetError, ValueError):
@@ -125,7 +125,7 @@ class LabelContentError(VGGUNetError, ValueError):
 
 
 class ClickError(VGGUNetError, ValueError):
-    """A click that is no voxel of the image, or is given to a model that takes none."""
+    """A click that lies outside the image, or is given to a model that takes no clicks."""
 
 
 class ConfigurationError(VGGUNetError, ValueError):
@@ -145,7 +145,7 @@ class ExportError(VGGUNetError, RuntimeError):
 
 
 class PretrainedWeightsError(VGGUNetError, RuntimeError):
-    """Encoder weights that are not at hand, or do not fit the encoder."""
+    """Encoder weights that are not available, or do not fit the encoder."""
 
 
 class OutputWriteError(VGGUNetError, OSError):
@@ -156,7 +156,7 @@ class PacsError(VGGUNetError, OSError):
     """A PACS cannot be reached, refused, or gave something else than was asked for.
 
     Attributes:
-        status: of HTTP, where there was one.
+        status: the HTTP status, where there was one.
     """
 
     def __init__(self, text: str, status: int | None = None) -> None:
@@ -165,15 +165,15 @@ class PacsError(VGGUNetError, OSError):
 
 
 class PacsAccessError(PacsError):
-    """A PACS wants credentials, or other ones."""
+    """A PACS asks for credentials, or rejects the ones given."""
 
 
 class PacsLimitError(PacsError):
-    """A PACS sends more, or more slowly, than is taken: stopped."""
+    """A PACS sends more, or more slowly, than the limits allow; the transfer was stopped."""
 
 
 class PacsUnavailableError(PacsError):
-    """A PACS that cannot be reached, breaks off, hangs or is overloaded, after several attempts: it may pass."""
+    """A PACS that cannot be reached, breaks off, hangs or is overloaded, after several attempts."""
 
 
 class PacsStoreError(PacsError):
@@ -184,8 +184,8 @@ class RequestRefusedError(VGGUNetError, ValueError):
     """A request that the annotation server does not pass on to MONAI Label.
 
     Attributes:
-        status: of HTTP (RFC 9110).
-        headers: that the answer has besides.
+        status: the HTTP status (RFC 9110).
+        headers: further headers of the answer.
     """
 
     def __init__(self, text: str, status: int, headers: Mapping[str, str] | None = None) -> None:
@@ -202,17 +202,17 @@ class ViewerMissingError(VGGUNetError, RuntimeError):
 
 
 def as_refusal(case: str, error: BaseException) -> VGGUNetError:
-    """Return whatever stopped one case as a refusal of ours; the others go on.
+    """Return whatever stopped one case as an error of this package, so that the other cases go on.
 
-    The text of an error that nobody foresaw may quote a header, so it is left out. What a library raises to end the
-    program (`SystemExit`) is a failure like others.
+    The text of an unforeseen error may quote a header, so it is left out. A library that tries to end the program
+    (`SystemExit`) has failed like any other.
 
     Args:
         case: its name.
-        error: as it was caught.
+        error: the error as it was caught.
 
     Raises:
-        KeyboardInterrupt, Stopped: these are the user's wish, and go on.
+        KeyboardInterrupt, Stopped: passed on, because the user asked for them.
     """
     if isinstance(error, (KeyboardInterrupt, Stopped)):
         raise error
@@ -243,7 +243,7 @@ def refusal_behind(error: BaseException | None) -> VGGUNetError | None:
 def reason_behind(error: BaseException) -> str:
     """Return the first line of what made a transform fail, without MONAI's "applying transform <...>" around it.
 
-    Of an error that may quote a header its kind alone.
+    For an error that may quote a header, return its class alone.
     """
     seen: set[int] = set()
     while str(error).startswith(_WRAPPING) and id(error) not in seen:
@@ -258,7 +258,7 @@ def reason_behind(error: BaseException) -> str:
 
 
 def quotes_headers(error: BaseException) -> bool:
-    """Whether an error's text may quote a value of a DICOM header: it is not ours, and arose where they are handled."""
+    """Whether an error's text may quote a DICOM header's value: it is not ours, and arose where headers are handled."""
     if isinstance(error, VGGUNetError) or (isinstance(error, OSError) and error.errno is not None):
         return False
     return any(handles_headers(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
@@ -275,6 +275,6 @@ def show_refusals_last() -> None:
     `python -m monai.bundle` otherwise ends with "Failed to evaluate ..." and the reason stands a screen above. Names
     are hidden on the way, see `privacy`; calling it again changes nothing.
     """
-    from monai_vggunet.privacy.sinks import protect_output  # which needs this module
+    from monai_vggunet.privacy.sinks import protect_output  # which imports this module
 
     protect_output()

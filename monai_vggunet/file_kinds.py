@@ -1,4 +1,4 @@
-"""What a file is by its name: the endings of images and labels, and of what lies beside them."""
+"""What kind a file is, by its name: the endings of images and labels, and of what lies beside them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NRRD_ENDING = ".nrrd"
 SLICER_ENDING = ".seg.nrrd"  # NRRD, as 3D Slicer calls its segmentations, which number their segments themselves
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")  # many DICOM files have none
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-# What lies beside images without being one. DICOM often has no ending: of any other file its content tells.
+# Files that lie beside images without being one. DICOM often has no ending: any other file is judged by its content.
 COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".zip")
 _DIRECTORY = "DICOMDIR"  # PS3.10 8.6
 
@@ -39,11 +39,11 @@ def ends_with(path: str | os.PathLike[str], endings: str | tuple[str, ...]) -> b
 
 
 def split_ending(name: str, endings: Iterable[str]) -> tuple[str, str]:
-    """Return a file's name without its ending, and the ending as it is written; none is cut off that leaves no name.
+    """Return a file's name without its ending, and the ending as written; an ending that is the whole name stays.
 
     Args:
         name: of the file, without its folder.
-        endings: that count; the first that fits is taken.
+        endings: those that count; the first that fits is taken.
 
     Example:
         >>> split_ending("Liver.07.NII.gz", NIFTI_ENDINGS), split_ending(".nii", NIFTI_ENDINGS)
@@ -56,5 +56,5 @@ def split_ending(name: str, endings: Iterable[str]) -> tuple[str, str]:
 
 
 def is_companion(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's name says that it accompanies images without being one; of any other its content tells."""
+    """Whether a file's name says that it accompanies images without being one; any other is judged by its content."""
     return ends_with(path, COMPANION_ENDINGS) or PurePath(path).name.upper() == _DIRECTORY

@@ -1,4 +1,4 @@
-"""JSON that anyone may have written: read within bounds, and only if it is JSON as RFC 8259 has it, every name once."""
+"""Untrusted JSON: read within bounds, and only if it is valid by RFC 8259 and states no name twice in an object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_BYTES = 1 << 24  # of a record, a list of cases, a curve; ours have some kB
 
 
 class JsonError(ValueError):
-    """A text that is no JSON, or none that an honest program writes; says why, and quotes nothing."""
+    """Text that is not JSON, or not as an honest program writes it; the message says why and quotes nothing."""
 
 
 def read_json(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES, errors: str = "strict") -> Any:
@@ -27,8 +27,8 @@ def read_json(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES, errors
         errors: what to do with bytes that are not UTF-8, as `bytes.decode` takes it.
 
     Raises:
-        JsonError: it is too long, or no JSON: see `parse_json`.
-        OSError: it cannot be read, or is no regular file.
+        JsonError: it is too long, or not JSON: see `parse_json`.
+        OSError: it cannot be read, or is not a regular file.
     """
     with open_regular(path) as file:
         data = file.read(most_bytes + 1) or b""
@@ -43,11 +43,11 @@ def read_json(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES, errors
 
 
 def parse_json(text: str) -> Any:
-    """Return what a text of JSON holds.
+    """Return the content of a JSON text.
 
     Raises:
-        JsonError: it is none, holds NaN, infinity or a number that becomes it, states a name twice in one object, or is
-            nested deeper than Python can follow.
+        JsonError: it is not JSON, holds NaN, infinity or a number too large for a float, states a name twice in one
+            object, or is nested deeper than Python can follow.
 
     Example:
         >>> parse_json('{"a": [1, 2.5]}')
@@ -60,11 +60,11 @@ def parse_json(text: str) -> Any:
     except JsonError:
         raise
     except ValueError as error:  # also of numbers with thousands of digits
-        raise JsonError(f"it is no JSON: {error}") from error
+        raise JsonError(f"it is not JSON: {error}") from error
 
 
 def _no_number(text: str) -> NoReturn:
-    raise JsonError(f"it holds {text}, which is no number in JSON")
+    raise JsonError(f"it holds {text}, which is not a number in JSON")
 
 
 def _finite(text: str) -> float:

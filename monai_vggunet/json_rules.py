@@ -1,4 +1,4 @@
-"""What the values in a file of JSON have to be, each rule in words and as a test."""
+"""What the values in a JSON file have to be: each rule in words and as a test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "without_version",
 ]
 
-FORMAT_VERSION = "format_version"  # of a file: what its fields are and mean; stands first in it
+FORMAT_VERSION = "format_version"  # the first entry of a file: the version of what its fields are and mean
 MOST_COUNTED = 1 << 53  # of cases, voxels, ...: whole numbers that JSON's readers agree on
 
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
@@ -40,14 +40,14 @@ class Rule(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-# The fields of an object: a rule each, or the fields of an object within it with the names that it must have.
+# The fields of an object: each a rule, or the fields of an object within it and the names that this must have.
 Fields = Mapping[str, Any]
 
 
 def require_object(
     content: Any, fields: Fields, required: tuple[str, ...] = (), open_end: bool = False, quoting: bool = True
 ) -> None:
-    """Refuse what is no object of these fields.
+    """Refuse anything but an object with these fields.
 
     Args:
         content: as JSON gives it.
@@ -76,7 +76,7 @@ def _check(
     for name in content:
         if name not in fields and not open_end:
             unknown = f"{prefix}{shortened(name)[1:-1]}" if shown is shortened else f"a name in {where or 'it'}"
-            raise ValueError(f"{unknown} is unknown; expected {', '.join(fields)} alone")
+            raise ValueError(f"{unknown} is unknown; expected only {', '.join(fields)}")
     for name, rule in fields.items():
         if name not in content:
             if name in required:
@@ -89,7 +89,7 @@ def _check(
 
 
 def _kind(value: Any) -> str:
-    """Return what a value is, without what it says."""
+    """Return the kind of a value, without quoting it."""
     return "null" if value is None else _KINDS.get(type(value), "something else")
 
 
@@ -98,19 +98,19 @@ def _expected(rule: Any) -> str:
 
 
 def versioned(content: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """Return what to write: an object that begins with the version of its form."""
+    """Return an object that begins with its format version, ready to be written."""
     return {FORMAT_VERSION: version, **content}
 
 
 def without_version(content: Any, newest: int) -> Any:
-    """Return an object without the version of its form; one without any was written before there were versions.
+    """Return an object without its format version; one that has none was written before there were versions.
 
     Args:
         content: as JSON gives it.
         newest: the version that this program writes; it reads all up to it.
 
     Raises:
-        ValueError: it is of a later version, or of none that there can be; quotes no text.
+        ValueError: its version is later than `newest`, or not a whole number from 1; the message quotes no text.
 
     Example:
         >>> without_version({"format_version": 1, "epochs": []}, newest=1)
@@ -130,7 +130,7 @@ def without_version(content: Any, newest: int) -> Any:
 
 
 def whole(least: int, most: int = MOST_COUNTED) -> Rule:
-    """A whole number; `true` is none."""
+    """A whole number; `true` does not count as one."""
     return Rule(
         f"a whole number from {least} to {most}",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most,
@@ -138,7 +138,7 @@ def whole(least: int, most: int = MOST_COUNTED) -> Rule:
 
 
 def number(least: float, most: float) -> Rule:
-    """A number; `true` is none."""
+    """A number; `true` does not count as one."""
     return Rule(
         f"a number from {least:g} to {most:g}",
         lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most,
@@ -153,13 +153,13 @@ def one_of(*values: str | int) -> Rule:
 def text(longest: int, least: int = 0) -> Rule:
     """A text without control characters."""
     return Rule(
-        f"text of {least} to {longest} characters, none of which controls a screen",
+        f"text of {least} to {longest} characters, without control characters",
         lambda value: isinstance(value, str) and least <= len(value) <= longest and not any(map(_is_control, value)),
     )
 
 
 def _is_control(character: str) -> bool:
-    """Whether a character is a control character, or half of one that Unicode does not have alone."""
+    """Whether a character is a control character, or half of a surrogate pair."""
     return unicodedata.category(character) in ("Cc", "Cs")
 
 
@@ -186,7 +186,7 @@ def mapping(rule: Rule, most: int, key: Rule | None = None) -> Rule:
 
 
 def also(rule: Rule, expected: str, holds: Callable[[Any], bool]) -> Rule:
-    """A rule and one thing more."""
+    """A rule with one more condition."""
     return Rule(f"{rule.expected}, {expected}", lambda value: rule.holds(value) and holds(value))
 
 

@@ -1,4 +1,4 @@
-"""Where results lie, how they are known again in a folder of studies, and that none is written over its source."""
+"""Where results lie, how they are recognized in a folder of studies, and checks that none overwrites its source."""
 
 from __future__ import annotations
 
@@ -73,24 +73,24 @@ NAMES = "names.json"  # what pseudonyms stand for
 # Of a training run.
 MODEL = "model.pt"
 MODEL_SPEC = "model.json"  # what belongs to it, see `spec_beside`
-LAST = "last.pt"  # the whole state of a run, to go on from
+LAST = "last.pt"  # the whole state of a run, to resume from
 DATALIST = "datalist.json"
-HISTORY = "history.json"  # what each epoch came to
+HISTORY = "history.json"  # the figures of each epoch
 PREVIOUS = "previous"  # files of former runs
 TENSORBOARD = "tensorboard"
-METRICS = "metrics.json"  # of judged cases
+METRICS = "metrics.json"  # of evaluated cases
 # Of a model that annotators train further.
 RETRAININGS = "retrainings.json"
-LABEL_HISTORY = "label_history"  # every version of each label, listed in a file that is called as `HISTORY` is
+LABEL_HISTORY = "label_history"  # every version of each label, listed in a file named as `HISTORY`
 # Of a bundle.
 MODELS = "models"
 TRAINING = "training"  # where MONAI Label's runs lie
 CONFIGS = "configs"
 TRAIN_CONFIG, INFERENCE_CONFIG, METADATA = "train.json", "inference.json", "metadata.json"
 
-MAKER = "monai-vggunet"  # as the sidecar of a mask names us
+MAKER = "monai-vggunet"  # our name in the sidecar of a mask
 
-_NAMES_ON_THE_WAY = ".names-*.json"  # as `atomic_path` calls it
+_NAMES_ON_THE_WAY = ".names-*.json"  # what `atomic_path` calls it until it is complete
 _RESULTS = ("mask*.nii.gz", SIDECAR, DISAGREEMENT, SEG, RTSTRUCT, RECORD, REPORT, SHEET, f"*{EARLIER}.*")
 _PAGE_ENDINGS = (".html", ".png")
 _OnError = Callable[[OSError], object] | None
@@ -103,7 +103,7 @@ def spec_beside(model: str | os.PathLike[str]) -> Path:
 
 
 def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
-    """Walk a folder of studies as `walk` does, and pass over the files that runs of ours left in it."""
+    """Walk a folder of studies as `walk` does, and skip the files that runs of ours left in it."""
     for folder, folders, names in walk(root, on_error):
         results = results_among(folder, names, folders)
         folders[:] = [name for name in folders if name not in results]
@@ -113,14 +113,14 @@ def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iter
 def walk(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
     """Walk a folder as `os.walk` does, in sorted order, and without recursion, however deep its folders lie.
 
-    Links to folders are listed and not followed.
+    Links to folders are listed, but not followed.
 
     Args:
         root: the folder.
-        on_error: is called with the `OSError` of a folder that cannot be listed.
+        on_error: called with the `OSError` of a folder that cannot be listed.
 
     Yields:
-        A folder, the names of its folders (which may be taken out to pass them over) and of its other entries.
+        A folder, the names of its folders (remove a name to skip that folder), and the names of its other entries.
     """
     waiting = [Path(root)]
     while waiting:
@@ -144,7 +144,7 @@ def walk(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_P
 
 
 def results_among(folder: Path, names: Collection[str], folders: Iterable[str] = ()) -> set[str]:
-    """Return which of a folder's entries a run of ours wrote; a record or the sidecar of a mask tells that one did.
+    """Return the entries of a folder that a run of ours wrote; a record or a mask's sidecar shows that there was one.
 
     Args:
         folder: where they lie.
@@ -160,17 +160,17 @@ def results_among(folder: Path, names: Collection[str], folders: Iterable[str] =
         results.add(INDEX)
         if PAGES in folders and _holds_pages_alone(folder / PAGES):
             results.add(PAGES)
-    # there from a run's first moment on, before any record is
+    # The list of names is there from the first moment of a run, before any record.
     return results | {name for name in names if _is_list_of_names(folder, name)}
 
 
 def called_as_results(names: Iterable[str]) -> set[str]:
-    """Return which names of files are those of results; of a run that was killed no record tells that they are."""
+    """Return which file names are those of results, for a run that was killed before it wrote a record."""
     return {name for name in names if any(fnmatchcase(name, pattern) for pattern in _RESULTS)}
 
 
 def _is_list_of_names(folder: Path, name: str) -> bool:
-    """Whether a file is the list of what pseudonyms stand for, or is on its way to become it."""
+    """Whether a file is the list of what pseudonyms stand for, or the temporary file that becomes it."""
     if fnmatchcase(name, _NAMES_ON_THE_WAY):
         return True
     content = _content(folder / name) if name == NAMES else None
@@ -180,12 +180,12 @@ def _is_list_of_names(folder: Path, name: str) -> bool:
 def _holds_pages_alone(folder: Path) -> bool:
     try:
         return all(entry.suffix in _PAGE_ENDINGS and entry.is_file() for entry in folder.iterdir())
-    except OSError:  # who walks on says that it cannot be listed
+    except OSError:  # the walk goes on, and reports that it cannot be listed
         return False
 
 
 def holds_results_alone(folder: Path) -> bool:
-    """Whether nothing that is seen lies in a folder or below it but what runs of ours left there."""
+    """Whether a folder, with all below it, holds results of our runs and no other visible file."""
     found = False
     for place, folders, names in walk_inputs(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -204,14 +204,14 @@ def place_within(folder: Path, output_dir: str | os.PathLike[str] | None) -> Pat
 
 
 def require_output_apart(inputs: Iterable[str | os.PathLike[str]], output_dir: str | os.PathLike[str]) -> None:
-    """Refuse an output that is an input, through whatever links, or that is no folder.
+    """Refuse an output that is an input, directly or through links, or that is not a folder.
 
     Args:
         inputs: folders and files that are read.
         output_dir: where results go; it need not exist, and may lie within an input.
 
     Raises:
-        ConfigurationError: results would lie among or replace what they are made from.
+        ConfigurationError: results would lie among their sources, or replace them.
     """
     output = Path(output_dir)
     if output.exists() and not output.is_dir():
@@ -219,20 +219,20 @@ def require_output_apart(inputs: Iterable[str | os.PathLike[str]], output_dir: s
     for path in map(Path, inputs):
         if _real(output) == _real(path) or (output.exists() and path.exists() and output.samefile(path)):
             raise ConfigurationError(
-                f"the output {readable(output)} is the input {readable(path)}: results would lie among what they are "
-                "made from; choose another folder, which may lie within the input"
+                f"the output {readable(output)} is the input {readable(path)}: results would lie among their "
+                "sources; choose another folder, which may lie within the input"
             )
 
 
 def require_sources_kept(images: Mapping[str, str | os.PathLike[str]], output_dir: str | os.PathLike[str]) -> None:
-    """Refuse results that would be written into the folder of a source, as `mask.nii.gz` beside or over one.
+    """Refuse results that would be written into the folder of a source, beside it or over it.
 
     Args:
         images: name of a case -> its file or folder.
         output_dir: where `OUT/<case>` will lie.
 
     Raises:
-        ConfigurationError: `OUT/<case>` holds, or is, what is read.
+        ConfigurationError: `OUT/<case>` is a source, or holds one.
     """
     results = {_real(Path(output_dir) / name): name for name in images}
     for image in map(Path, images.values()):
@@ -245,7 +245,7 @@ def require_sources_kept(images: Mapping[str, str | os.PathLike[str]], output_di
 
 
 def _real(path: str | os.PathLike[str]) -> Path:
-    return Path(os.path.realpath(path))  # unlike `Path.resolve` it bears loops of links
+    return Path(os.path.realpath(path))  # unlike `Path.resolve`, it tolerates loops of links
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

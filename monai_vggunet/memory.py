@@ -1,4 +1,4 @@
-"""How much memory this process may still take, asked before anything is read whose size a file merely promises."""
+"""How much memory this process may still take, checked before anything is read whose size only a header states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["available_memory", "lack_of_memory"]
 
-# Less is there on any machine that runs this at all: to ask would cost more than it says.
+# Any machine that runs this has as much: asking would cost more than it tells.
 NEGLIGIBLE_BYTES = 1 << 26
 GIB = 1 << 30
 
@@ -24,14 +24,14 @@ def available_memory() -> int:
 
     Source: Linux' `Documentation/admin-guide/cgroup-v2.rst` (`memory.max`) and `getrlimit(2)` (`RLIMIT_AS`).
     """
-    import psutil  # not above: whoever reads headers alone never asks
+    import psutil  # not at the top: reading headers alone never needs it
 
     bounds = [int(psutil.virtual_memory().available), *_left_in_control_groups(), *_left_of_own_limit()]
     return max(0, min(bounds))
 
 
 def lack_of_memory(needed_bytes: int) -> str:
-    """Say how much memory is needed and how much is there; nothing if it suffices.
+    """Return, as text, how much memory is needed and how much is free; empty if it suffices.
 
     Example:
         >>> lack_of_memory(1000)
@@ -88,7 +88,7 @@ def _number(file: Path) -> int | None:
 
 
 def _of_statistics(file: Path, name: str) -> int:
-    """Return one figure of a control group's statistics: files in the page cache count as used, and are given up."""
+    """Return one figure of a control group's statistics: the page cache counts as used, but is given up on demand."""
     try:
         return next((int(line.split()[1]) for line in file.read_text().splitlines() if line.split()[0] == name), 0)
     except (OSError, ValueError, IndexError):

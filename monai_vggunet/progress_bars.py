@@ -19,12 +19,12 @@ _MARK = "_monai_vggunet_above_bars"
 def keep_lines_above_bars() -> None:
     """Let all handlers of the log that write to a stream now, and warnings, heed tqdm's bars.
 
-    MONAI's and Ignite's are such bars, too. Calling it again covers handlers that came since.
+    The bars of MONAI and Ignite are tqdm's too. Calling it again covers handlers that were added since.
     """
     for handler in _handlers():
         if isinstance(handler, logging.StreamHandler) and not hasattr(handler.emit, _MARK):
             handler.emit = _above_bars(handler.emit, partial(getattr, handler, "stream"))  # type: ignore[method-assign]
-    if warnings.showwarning.__module__ == warnings.__name__:  # else they go to the log, or where somebody sent them
+    if warnings.showwarning.__module__ == warnings.__name__:  # else they go to the log or elsewhere
         warnings.showwarning = _above_bars(warnings.showwarning, lambda: sys.stderr)
 
 
@@ -38,7 +38,7 @@ def _above_bars(write: Callable[..., None], stream: Callable[[], TextIO]) -> Cal
 
     @wraps(write)
     def written(*args: Any, **kwargs: Any) -> None:
-        # A helper process has no bar, and must not be killed with a lock that it shares with the process that has.
+        # A helper process has no bar, and must not be killed while it holds a lock that it shares with one that has.
         with _without_bars(stream()) if os.getpid() == process else nullcontext():
             write(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Warnings of libraries that a user can do nothing about, left out where they are known to come."""
+"""Warnings of libraries that a user can do nothing about, suppressed where they are known to come."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["quiet_logs"]
 
 @contextmanager
 def quiet_logs(*loggers: str) -> Iterator[None]:
-    """Leave out Python's warnings within, and what these loggers say below an error.
+    """Suppress Python's warnings within the block, and what these loggers say below the level of an error.
 
     Args:
-        loggers: their names. Each has its own level again afterwards.
+        loggers: their names. Their levels are restored afterwards.
     """
     levels = {logging.getLogger(name): logging.getLogger(name).level for name in loggers}
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Regular files alone are opened: a pipe or a device in a folder would keep its reader waiting for ever."""
+"""Only regular files are opened: a pipe or a device in a folder would keep its reader waiting forever."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from monai_vggunet.names import readable
 
 __all__ = ["IRREGULAR", "is_irregular", "open_regular", "read_text", "refuse_irregular", "require_regular"]
 
-IRREGULAR = "no regular file (a pipe, a device, ...)"
-# Does not wait for who writes into a pipe; says nothing to a regular file.
+IRREGULAR = "not a regular file (a pipe, a device, ...)"
+# Opening a pipe then does not wait for a writer; for a regular file it changes nothing.
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
 _WITHOUT_FOLLOWING = getattr(os, "O_NOFOLLOW", 0)
 
@@ -21,15 +21,15 @@ _WITHOUT_FOLLOWING = getattr(os, "O_NOFOLLOW", 0)
 def open_regular(path: str | os.PathLike[str], follow_link: bool = True) -> io.FileIO:
     """Open a regular file, or a link to one, for reading bytes, without a buffer.
 
-    What the path is, is looked at before (to open some devices is to use them) and once more when it is open (it may
-    have been replaced).
+    The path is checked before it is opened, because opening some devices is using them, and once more afterwards,
+    because it may have been replaced.
 
     Args:
         path: the file.
         follow_link: whether a link may lead to it.
 
     Raises:
-        IrregularFileError: it is something else.
+        IrregularFileError: it is not a regular file.
         OSError: it cannot be opened.
     """
     require_regular(path)
@@ -49,11 +49,11 @@ def read_text(path: str | os.PathLike[str]) -> str:
         UnicodeDecodeError: it is not UTF-8.
     """
     with open_regular(path) as file:
-        return (file.readall() or b"").decode("utf-8")  # None: a file of the system's that says nothing now
+        return (file.readall() or b"").decode("utf-8")  # None: a system file that has no data now
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse a path to something else than a regular file, before a library opens it.
+    """Refuse a path to anything but a regular file, before a library opens it.
 
     Raises:
         IrregularFileError: a pipe, a socket, a device or a folder.
@@ -64,7 +64,7 @@ def require_regular(path: str | os.PathLike[str]) -> None:
 
 
 def is_irregular(path: str | os.PathLike[str]) -> bool:
-    """Whether a path leads to something that is neither a file nor a folder; what is not there is not irregular."""
+    """Whether a path leads to something that is neither a file nor a folder; a missing path is not irregular."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -73,18 +73,17 @@ def is_irregular(path: str | os.PathLike[str]) -> bool:
 
 
 def refuse_irregular(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that is neither a file with content nor a folder; what is missing is left to who opens it.
+    """Refuse a path that is neither a file with content nor a folder; a missing path is left to whoever opens it.
 
     Raises:
         IrregularFileError: it is a pipe, a socket or a device.
-        ImageReadError: it is empty (files of the system's say so too, and some never come to an end), or a link to
-            nothing.
+        ImageReadError: it is empty (so are system files by their size, and some never end), or a broken link.
     """
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
         if os.path.islink(path):
-            raise ImageReadError(f"{readable(path)} is a link that leads to nothing: restore what it led to") from error
+            raise ImageReadError(f"{readable(path)} is a broken link: restore the file that it leads to") from error
         return
     if stat.S_ISDIR(status.st_mode):
         return

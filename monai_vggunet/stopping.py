@@ -1,7 +1,7 @@
-"""A signal ends a run within seconds: in order if it can be, at once where a thread waits for what never comes.
+"""A signal ends a run within seconds: in order where possible, by force where a thread waits for what never comes.
 
-Python hears of a signal between two steps of its main thread, and at its end waits for all threads. A thread that
-reads from a dead network share, or a long computation in a library, would put that off for ever.
+Python handles a signal between two steps of its main thread, and waits for all threads before it ends. A thread that
+reads from a dead network share, or a long computation in a library, would delay that forever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NoReturn
 
 __all__ = ["Stopped", "at_forced_end", "end_now", "stop_on_signals", "told_to_stop"]
 
-GRACE_SEC = 2.0  # for an end in order, after which the process is ended as it stands
+GRACE_SEC = 2.0  # for an orderly end, after which the process is forced to end
 CLEANING_SEC = 1.0  # for what must not be left behind even then
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _STATUS_OF_SIGNAL = 128
@@ -28,10 +28,10 @@ _at_forced_end: dict[object, Callable[[], object]] = {}
 
 
 class Stopped(SystemExit):
-    """A signal asks the program to end; no study's failure, and not to be kept as one.
+    """A signal asks the program to end; this is not a study's failure, and must not be recorded as one.
 
     Attributes:
-        status: exit status: 128 and the signal's number, as shells give it.
+        status: exit status: 128 plus the signal's number, as shells give it.
     """
 
     def __init__(self, number: int) -> None:
@@ -43,11 +43,11 @@ class Stopped(SystemExit):
 def stop_on_signals() -> Iterator[None]:
     """Let Ctrl-C, SIGTERM (`kill`, `timeout`, a service's stop) and a closed terminal end what runs within.
 
-    The main thread gets `Stopped`, so that what is begun is undone on the way out. If that takes longer than a moment,
-    or a signal comes again, temporary files and helper processes are removed and the process ends where it stands.
-    Either way the exit status is 128 and the signal's number. A signal that is ignored, as by `nohup`, stays so.
+    The main thread gets `Stopped`, so that unfinished work is undone on the way out. If that takes longer than a
+    moment, or a signal comes again, temporary files and helper processes are removed and the process is forced to end.
+    Either way the exit status is 128 plus the signal's number. A signal that is ignored, as by `nohup`, stays ignored.
     """
-    if threading.current_thread() is not threading.main_thread():  # Python gives signals to that one alone
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to no other
         yield
         return
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -74,7 +74,7 @@ def stop_on_signals() -> Iterator[None]:
 
 
 def end_now(status: int) -> NoReturn:
-    """End the process without waiting for its threads; what must not be left behind is removed before."""
+    """End the process without waiting for its threads; what must not be left behind is removed first."""
     cleaning = threading.Thread(target=_clean_up, daemon=True)
     cleaning.start()
     cleaning.join(CLEANING_SEC)
@@ -92,7 +92,7 @@ def told_to_stop(event: threading.Event) -> Iterator[None]:
 
 
 def at_forced_end(function: Callable[[], object]) -> Callable[[], None]:
-    """Have a function called when the process ends where it stands; return what takes that back.
+    """Register a function to be called when the process is forced to end; return a function that unregisters it.
 
     Args:
         function: removes temporary files or ends processes. It runs in a thread of its own while others still run.

@@ -37,6 +37,7 @@ GROUND = {
     "progress_bars",
     "quiet_logs",
     "regular_files",
+    "short_uid",
     "stopping",
 }
 STAGES = [

@@ -112,7 +112,7 @@ def test_entries_that_are_not_known_stay_when_a_record_is_altered(tmp_path: Path
     ],
 )
 def test_what_is_no_record_is_refused_by_its_field(tmp_path: Path, content: Any, said: str) -> None:
-    with pytest.raises(DatasetError, match=f"is no record as .*{said}"):
+    with pytest.raises(DatasetError, match=f"is not a record as .*{said}"):
         CaseRecord.read(written(tmp_path, content))
 
 

@@ -64,7 +64,7 @@ def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
 def test_what_is_no_regular_file_is_not_opened(irregular: Path) -> None:
     assert is_irregular(irregular)
     for opening in (open_regular, read_text, require_regular):
-        with pytest.raises(IrregularFileError, match=r"x\.nii\.gz is no regular file \(a pipe, a device, \.\.\.\)"):
+        with pytest.raises(IrregularFileError, match=r"x\.nii\.gz is not a regular file \(a pipe, a device, \.\.\.\)"):
             opening(irregular)
 
 
@@ -74,7 +74,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
     """It is looked at before, and then is another: what counts is what was opened."""
     os.mkfifo(tmp_path / "x")
     monkeypatch.setattr("monai_vggunet.regular_files.require_regular", lambda path: None)
-    with pytest.raises(IrregularFileError, match="x is no regular file"):
+    with pytest.raises(IrregularFileError, match="x is not a regular file"):
         open_regular(tmp_path / "x")
 
 
@@ -92,7 +92,7 @@ def test_regular_files_and_links_to_them_are_opened(tmp_path: Path) -> None:
 def test_every_reader_refuses_what_is_no_file(kind: str, ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"x{ending}"
     IRREGULAR_FILES.get(kind, Path.touch)(path)
-    with pytest.raises((ImageReadError, IrregularFileError), match=r"no regular file|is empty|leads to nothing"):
+    with pytest.raises((ImageReadError, IrregularFileError), match=r"not a regular file|is empty|is a broken link"):
         refuse_irregular(path)
     with pytest.raises(RuntimeError, match="applying transform"):
         loading(with_label=False)({"image": str(path), "case": "x"})
@@ -129,10 +129,10 @@ def test_commands_go_on_among_pipes_and_devices(model: Path, tmp_path: Path) -> 
 
 def test_a_pipe_as_the_input_is_wrong_usage(model: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DatasetError, match="is no regular file"):
+    with pytest.raises(DatasetError, match="is not a regular file"):
         image_cases(tmp_path / "pipe")
     looked = command("inspect", tmp_path / "pipe")
-    assert "no regular file" in " ".join(looked.stdout.split())
+    assert "not a regular file" in " ".join(looked.stdout.split())
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.json"])
@@ -168,7 +168,7 @@ def test_pages_of_results_with_pipes_say_what_is_wrong(tmp_path: Path, name: str
     (tmp_path / "out" / "a" / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / "out" / "a" / name)
     assert not is_done(tmp_path / "out" / "a", {})
-    assert "no regular file" in report([tmp_path / "out"])[0].error
+    assert "not a regular file" in report([tmp_path / "out"])[0].error
 
 
 @pytest.mark.parametrize("key", ["image", "label"])
@@ -180,7 +180,7 @@ def test_a_listed_pipe_is_refused_by_its_name(tmp_path: Path, key: str) -> None:
     (case,) = load_datalist(tmp_path).training
     with pytest.raises(RuntimeError, match="applying transform") as caught:
         loading()(case)
-    assert f"{key}.nii.gz is no regular file" in str(caught.value.__cause__)
+    assert f"{key}.nii.gz is not a regular file" in str(caught.value.__cause__)
 
 
 def test_a_pipe_as_the_list_is_not_waited_for(tmp_path: Path) -> None:

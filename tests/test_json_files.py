@@ -19,17 +19,17 @@ def test_json_is_read_as_python_reads_it(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": NaN}', "it holds NaN, which is no number in JSON"),
+        ('{"a": NaN}', "it holds NaN, which is not a number in JSON"),
         ("[Infinity]", "it holds Infinity"),
         ("[-Infinity]", "it holds -Infinity"),
         ("[1e400]", "it holds a number too large"),
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "it states a name twice"),
         ("[" * 100_000, "it is nested too deeply"),
         ('{"a":' * 100_000, "it is nested too deeply"),
-        ("1" * 5000, "it is no JSON: .* digits"),
-        ("", "it is no JSON"),
-        ("{", "it is no JSON"),
-        ('{"a": 1} x', "it is no JSON"),
+        ("1" * 5000, "it is not JSON: .* digits"),
+        ("", "it is not JSON"),
+        ("{", "it is not JSON"),
+        ('{"a": 1} x', "it is not JSON"),
     ],
     ids=range(11),
 )

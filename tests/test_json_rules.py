@@ -55,7 +55,7 @@ FIELDS = {"name": text(9), "inner": ({"count": whole(0, 9)}, ("count",))}
         ({"name": "a", "inner": 5}, "inner is 5; expected an object"),
         ({"name": "a", "inner": {}}, "inner.count is missing; expected a whole number"),
         ({"name": "a", "inner": {"count": -1}}, "inner.count is -1; expected a whole number from 0 to 9"),
-        ({"other": 1}, "other is unknown; expected name, inner alone"),
+        ({"other": 1}, "other is unknown; expected only name, inner"),
         ({}, "name is missing; expected text"),
     ],
 )

@@ -100,7 +100,7 @@ def test_inspect_tells_programs_the_same(folder: Path, say: Callable[[str], None
 def test_inspect_prints_as_many_lines(folder: Path, say: Callable[[str], None], words: str) -> None:
     before = _table(folder)
     assert "several image volumes, none is the obvious one" in before
-    assert "of which series is unknown" not in before, "each file has a line of its own"
+    assert "whose series is unknown" not in before, "each file has a line of its own"
     say(words)
     assert len(_table(folder).splitlines()) == len(before.splitlines())
 

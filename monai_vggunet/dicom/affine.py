@@ -1,4 +1,4 @@
-"""What can be said of an affine alone: its voxels' edges, and DICOM's coordinates against NIfTI's."""
+"""Facts of an affine alone: the edges of its voxels, plausible scales, and DICOM's coordinates turned into NIfTI's."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def edges_mm(affine: np.ndarray) -> Vector3:
 
 
 def lps_to_ras(affine: np.ndarray) -> np.ndarray:
-    """Turn an affine into DICOM's patient coordinates (LPS, PS3.3 C.7.6.2.1.1) into one into NIfTI's (RAS).
+    """Convert an affine to DICOM's patient coordinates (LPS, PS3.3 C.7.6.2.1.1) into one to NIfTI's (RAS).
 
-    x and y change sign. This is the one place that does it, and `ras_to_lps` its inverse; a test looks for others.
+    x and y change sign. Only this function and its inverse `ras_to_lps` do so; a test looks for others.
 
     Args:
         affine: `(4, 4)`, voxel index to LPS mm.
@@ -38,7 +38,7 @@ def lps_to_ras(affine: np.ndarray) -> np.ndarray:
 
 
 def ras_to_lps(affine: np.ndarray) -> np.ndarray:
-    """Turn an affine into NIfTI's coordinates into one into DICOM's: see `lps_to_ras`.
+    """Convert an affine to NIfTI's coordinates (RAS) into one to DICOM's (LPS): see `lps_to_ras`.
 
     Args:
         affine: `(4, 4)`, voxel index to RAS mm.
@@ -47,7 +47,7 @@ def ras_to_lps(affine: np.ndarray) -> np.ndarray:
 
 
 def doubt_in_scale(affine: np.ndarray, stack_axis: int = 2) -> str:
-    """Say why no image can have such voxels or lie there; nothing if one can.
+    """Return why no image can have such voxels or such a position; empty if one can.
 
     Args:
         affine: 4x4, voxel to mm.

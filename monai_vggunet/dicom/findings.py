@@ -1,6 +1,6 @@
-"""What is found about a series, an image or a label: of which kind, how grave, where, and in words for people.
+"""What is found about a series, an image or a label: its kind, its severity, where it is, and a text for people.
 
-Code asks for the kind, never for words. `docs/dicom.md` says what each kind means.
+Code decides by the kind, never by the text. `docs/dicom.md` says what each kind means.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Severity(StrEnum):
-    """How grave a finding is; `REFUSED` where the series, or what was asked for, is not read because of it."""
+    """How severe a finding is; `REFUSED` where the series, or what was asked for, is not read because of it."""
 
     NOTE = "note"
     WARNING = "warning"
@@ -33,7 +33,7 @@ class Severity(StrEnum):
 
 
 class FindingKind(StrEnum):
-    """What is found. The words are stable: other programs may rely on them."""
+    """What is found. The values are stable: other programs may rely on them."""
 
     # the choice of the series
     DERIVED_LEFT_OUT = "derived-left-out"
@@ -111,7 +111,7 @@ class FindingKind(StrEnum):
     FOLDER_NOT_LISTED = "folder-not-listed"
 
 
-# What may once have been an image: a series that has such a file is refused.
+# Files that may once have been images: a series that has such a file is refused.
 DAMAGE = frozenset(
     {
         FindingKind.EMPTY_FILE,
@@ -129,10 +129,10 @@ class Finding:
 
     Attributes:
         kind: what it is.
-        severity: how grave it is.
-        text: for people alone, one line.
+        severity: how severe it is.
+        text: one line, for people only.
         instances: SOPInstanceUIDs of the images concerned, where it concerns some of them.
-        count: how many files, planes, stacks, series or voxels it concerns; None where that says nothing.
+        count: how many files, planes, stacks, series or voxels it concerns; None where there is nothing to count.
         displaced_mm: how far, at most, the affine puts a voxel from where its own header puts it; 0 where it does not.
     """
 
@@ -148,27 +148,31 @@ class Finding:
 
     @property
     def log_level(self) -> int:
-        """At which level it is logged."""
+        """The level at which it is logged."""
         return logging.INFO if self.severity is Severity.NOTE else logging.WARNING
 
 
 def note(kind: FindingKind, text: str, instances: Iterable[str] = (), count: int | None = None) -> Finding:
-    """Return what is good to know."""
+    """Return a finding that is good to know."""
     return Finding(kind, Severity.NOTE, text, tuple(dict.fromkeys(instances)), count)
 
 
 def warning(
     kind: FindingKind, text: str, instances: Iterable[str] = (), count: int | None = None, displaced_mm: float = 0.0
 ) -> Finding:
-    """Return what may make a result wrong."""
+    """Return a finding that may make a result wrong."""
     return Finding(kind, Severity.WARNING, text, tuple(dict.fromkeys(instances)), count, displaced_mm)
 
 
 def refused(kind: str, text: str) -> Finding:
-    """Return why a series is not read; of a refusal that was raised `error.kind` and the text.
+    """Return the finding because of which a series is not read.
+
+    Args:
+        kind: a value of `FindingKind`, such as the `kind` of the error that was raised.
+        text: why, for people.
 
     Raises:
-        ValueError: a kind that is none.
+        ValueError: an unknown kind.
     """
     return Finding(FindingKind(kind), Severity.REFUSED, text)
 
@@ -185,7 +189,7 @@ def unpack_findings(text: str) -> tuple[Finding, ...]:
     """Return the findings of a text that `pack_findings` made.
 
     Raises:
-        ValueError: it is another text.
+        ValueError: `pack_findings` did not make it.
 
     Example:
         >>> found = (note(FindingKind.SINGLE_SLICE, "one slice"),)

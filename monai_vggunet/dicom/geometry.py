@@ -1,6 +1,6 @@
 """Image planes -> the geometry of one volume: sort, validate, spacing, affine. Pure functions on header records.
 
-Voxel (i, j, k) is column i, row j, slice k. The slices follow the growing projection of their position on the slice
+Voxel (i, j, k) is column i, row j, slice k. Slices are sorted by the projection of their position onto the slice
 normal; InstanceNumber and file names play no part. The affine comes from the positions themselves: a tilted gantry
 gives an exact, sheared affine.
 """
@@ -45,13 +45,13 @@ class VolumeGeometry:
     """Where a volume's voxels lie.
 
     Attributes:
-        frames: one plane per slice k, along the growing projection on the normal; none for a resampled volume.
+        frames: one plane per slice k, sorted along the normal; none for a resampled volume.
         affine_lps: 4x4, voxel (i, j, k) -> mm in LPS, to the center of the voxel.
         spacing_mm: length of a voxel's edges: between columns, between rows, between slices.
         gantry_tilt_deg: angle between slice normal and slice step; 0 for an orthogonal volume. Positive when the step
-            leans to growing rows.
+            leans toward growing rows.
         findings: what a user should know.
-        to_resample: `gap`, `tilt` or both where that was asked for and is needed; `resample_volume` then does it.
+        to_resample: `gap`, `tilt` or both, where that was asked for and is needed, for `resample_volume` to do.
     """
 
     frames: tuple[FrameRecord, ...]
@@ -149,15 +149,15 @@ def _judge_steps(
         raise DicomGeometryError(
             f"slice {int(displacement.argmax())} of {len(frames)}, {frames[int(displacement.argmax())].name}, is "
             f"shifted or turned by {worst:.3g} mm against the others; expected slices in line within "
-            f"{tolerance:.2g} mm",
+            f"{tolerance:.2g} mm: a damaged header, or a slice of another volume; restore or remove it",
             FindingKind.SHIFTED_SLICES,
         )
     where = int(np.abs(steps - expected).argmax())
     kind, problem = _name_step(float(steps[where]), expected, frames[where])
     if on_gap == "error":
         raise DicomGeometryError(
-            f"{problem}; restore the missing or misplaced file, or pass on_gap='resample' to interpolate at even "
-            "steps, or on_gap='keep' to take the slices as they are",
+            f"{problem}; restore the missing or misplaced file, or pass on_gap='resample' (--on-gap resample) to "
+            "interpolate at even steps, or on_gap='keep' (--on-gap keep) to take the slices as they are",
             kind,
         )
     ends = (frames[where].sop_instance_uid, frames[where + 1].sop_instance_uid)
@@ -172,7 +172,7 @@ def _centered(count: int) -> np.ndarray:
 
 
 def _name_step(step_mm: float, expected_mm: float, frame: FrameRecord) -> tuple[FindingKind, str]:
-    """Say how a wrong step looks, and where it is."""
+    """Return what is wrong with a step, and where it is."""
     multiple = step_mm / expected_mm
     missing = round(multiple) - 1
     where = f"after {frame.name}, expected {expected_mm:.4g} mm"
@@ -207,8 +207,8 @@ def _judge_tilt(tilt_deg: float, frame: FrameRecord, on_tilt: TiltPolicy) -> Fin
     problem = f"slices are stacked {abs(tilt_deg):.3g} degrees off their normal (a tilted gantry)"
     if on_tilt == "error":
         raise DicomGeometryError(
-            f"{problem}, from {frame.name}; pass on_tilt='keep' for the exact, sheared affine, or on_tilt='resample' "
-            "for an orthogonal volume",
+            f"{problem}, from {frame.name}; pass on_tilt='keep' (--on-tilt keep) for the exact, sheared affine, or "
+            "on_tilt='resample' (--on-tilt resample) for an orthogonal volume",
             FindingKind.GANTRY_TILT,
         )
     done = "resampled on request" if on_tilt == "resample" else "the affine is exact and sheared"

@@ -20,9 +20,9 @@ from monai_vggunet.layout import walk_inputs
 
 __all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
 
-# Helper processes that read headers; more than there are cores hide the latency of disks and network shares.
+# Helper processes that read headers; having more of them than cores hides the latency of disks and network shares.
 DEFAULT_WORKERS = min(8, 2 * (os.cpu_count() or 1))
-# Headers are read in parcels of so many files: few enough that all helpers end together.
+# Headers are read in parcels of this many files: few enough that all helpers end together.
 _FILES_PER_PARCEL = 64
 
 
@@ -42,13 +42,13 @@ class DicomIndex:
     ) -> Selection:
         """Return the one stack that is asked for, or the obvious one.
 
-        Obvious is an image volume beside which there are only localizers, secondary captures, single images of other
-        orientations or series, and objects without an image.
+        An image volume is the obvious one if there are only localizers, secondary captures, single images of other
+        orientations or series, and objects without an image beside it.
 
         Args:
-            series_uid: SeriesInstanceUID.
-            description: SeriesDescription, or a part of it, in any case.
-            modality: Modality, as `CT`.
+            series_uid: SeriesInstanceUID, or SeriesNumber.
+            description: SeriesDescription, or a part of it, in upper or lower case.
+            modality: Modality, such as `CT`.
             stack: which stack of the series, 0-based in the order that `inspect` and the error list them.
 
         Raises:
@@ -61,15 +61,15 @@ class DicomIndex:
 def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
     """Index every DICOM file under a folder, whatever the files' names and however deep they lie.
 
-    Only headers are read. No file stops the scan: what cannot be used is listed in `skipped` with a reason. What
-    `monai-vggunet segment` left there is passed over.
+    Only headers are read. No file stops the scan: what cannot be used is listed in `skipped` with a reason. Results of
+    `monai-vggunet segment` are left out.
 
     Args:
         path: the folder.
-        num_workers: helper processes that may read headers (see `helpers`).
+        num_workers: helper processes that may read headers (see `parallel.spread`).
 
     Raises:
-        DicomReadError: if the folder does not exist, is none, or cannot be listed.
+        DicomReadError: if the folder does not exist, or is not a folder.
 
     Example:
         >>> index = scan_folder("/data/study")  # doctest: +SKIP
@@ -77,7 +77,7 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
     """
     root = Path(path)
     if not root.is_dir():
-        raise DicomReadError(f"{root} is no folder; expected a folder that holds DICOM files")
+        raise DicomReadError(f"{root} is not a folder; expected a folder that holds DICOM files")
     unreadable: list[SkippedFile] = []
     files: list[Path] = []
     for folder, _, names in walk_inputs(root, lambda error: unreadable.append(_unlisted(error))):
@@ -101,8 +101,8 @@ def patient_key(path: str | os.PathLike[str]) -> str:
     """Return a pseudonym of the patient whose images lie at `path`, so that a split keeps a patient's cases together.
 
     The key is a prefix of the SHA-256 of PatientID and IssuerOfPatientID; of the StudyInstanceUID where no file has a
-    PatientID; of the SOPInstanceUIDs where de-identification took both, each folder then being its own patient's. It
-    does not show the identifier, but whoever guesses an identifier can check it: do not publish it.
+    PatientID; of the SOPInstanceUIDs where de-identification removed both, so that each folder counts as a patient of
+    its own. It does not show the identifier, but whoever guesses an identifier can check it: do not publish it.
 
     Args:
         path: a DICOM file or a folder of them.

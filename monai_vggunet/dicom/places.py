@@ -45,13 +45,13 @@ def scan_path(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) 
 
 
 def is_dicomdir(path: Path) -> bool:
-    """Whether a file is a DICOMDIR by what it says it is, whatever it is called."""
+    """Whether a file is a DICOMDIR by its header, whatever its name."""
     try:
         if not path.is_file() or not opens_as_dicom(path):
             return False
         meta = read_file_meta(path)
         return str(meta.get("MediaStorageSOPClassUID", "")) == MediaStorageDirectoryStorage
-    except Exception:  # whatever is wrong with it: no directory that can be used
+    except Exception:  # whatever is wrong with it, it cannot be used as a directory
         return False
 
 
@@ -90,11 +90,11 @@ def files_of_dicomdir(path: Path) -> tuple[list[Path], list[SkippedFile]]:
 
 
 def is_case_folder(folder: Path, names: Iterable[str]) -> bool:
-    """Whether a folder is a case: DICOM files lie in it itself. A DICOMDIR alone makes none.
+    """Whether a folder is a case: DICOM files lie in it itself. A DICOMDIR alone does not count.
 
     Args:
         folder: the folder.
-        names: of its files. What is hidden, or called as something else than DICOM, is not opened.
+        names: of its files. Hidden files, and those whose ending says that they are not DICOM, are not opened.
     """
     called_otherwise = (*NIFTI_ENDINGS, NRRD_ENDING, *PICTURE_ENDINGS)
     files = (

@@ -1,4 +1,4 @@
-"""Where planes lie: in order along their normal, those at one place together; a plane of no known place is refused."""
+"""Where planes lie: sorted along their normal and grouped by position; a plane of unknown position is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COSINE_TOLERANCE = 2e-3
 
 
 def group_by_position(frames: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
-    """Sort planes along the slice normal and put those at one place together.
+    """Sort planes along the slice normal and group those at one position.
 
     Args:
         frames: planes of one orientation, in any order.
@@ -65,7 +65,7 @@ def _original_first(frame: FrameRecord) -> tuple[float, str, int]:
 
 
 def _require_geometry(frame: FrameRecord) -> None:
-    """Refuse a plane of which the place in space is not fully known."""
+    """Refuse a plane whose position in space is not fully known."""
     if "MOSAIC" in frame.image_type:
         raise DicomGeometryError(
             f"{frame.name} is a Siemens mosaic, many slices tiled in one {frame.columns}x{frame.rows} image; expected "
@@ -78,7 +78,7 @@ def _require_geometry(frame: FrameRecord) -> None:
         "PixelSpacing": frame.pixel_spacing_mm,
     }
     for keyword, value in needed.items():
-        if value is None or not all(abs(number) <= MOST_POSITION_MM for number in value):  # NaN is not either
+        if value is None or not all(abs(number) <= MOST_POSITION_MM for number in value):  # refuses NaN too
             raise DicomGeometryError(
                 f"{frame.name} has no usable {keyword}; expected it for every plane of a volume: this is a projection "
                 "image, an object whose frames share no known geometry, or a damaged header",
@@ -86,7 +86,7 @@ def _require_geometry(frame: FrameRecord) -> None:
             )
     if frame.pixel_spacing_mm is not None and min(frame.pixel_spacing_mm) <= 0:
         raise DicomGeometryError(
-            f"{frame.name} has PixelSpacing {frame.pixel_spacing_mm} mm, expected above 0",
+            f"{frame.name} has PixelSpacing {frame.pixel_spacing_mm} mm, expected above 0: a damaged header",
             FindingKind.UNUSABLE_GEOMETRY,
         )
 
@@ -95,15 +95,15 @@ def in_plane_axes(frames: Sequence[FrameRecord]) -> tuple[np.ndarray, np.ndarray
     """Return ((step of a column index, step of a row index) in mm in LPS, unit normal), averaged over the planes.
 
     Raises:
-        DicomGeometryError: if the directions are no perpendicular unit vectors.
+        DicomGeometryError: if the directions are not perpendicular unit vectors.
     """
     cosines = np.array([frame.orientation_lps for frame in frames], dtype=float).mean(axis=0).reshape(2, 3)
     spacing = np.array([frame.pixel_spacing_mm for frame in frames], dtype=float).mean(axis=0)
     lengths = np.linalg.norm(cosines, axis=1)
     if np.abs(lengths - 1).max() > COSINE_TOLERANCE or abs(float(np.dot(*cosines))) > COSINE_TOLERANCE:
         raise DicomGeometryError(
-            f"ImageOrientationPatient {cosines.ravel().tolist()} of {frames[0].name} is no pair of perpendicular unit "
-            "vectors: a damaged header",
+            f"ImageOrientationPatient {cosines.ravel().tolist()} of {frames[0].name} is not a pair of perpendicular "
+            "unit vectors: a damaged header",
             FindingKind.UNUSABLE_GEOMETRY,
         )
     cosines = cosines / lengths[:, None]

@@ -1,8 +1,7 @@
 """What a reader tells a writer of the DICOM series that a volume was read from, in a form that travels with the volume.
 
-MONAI puts the metadata of several cases into a batch and takes them out again, and knows text and tensors alone there:
-an object, or lists of different lengths, would not arrive. So this object becomes text on its way, here and nowhere
-else.
+MONAI collates the metadata of several cases into a batch and takes them apart again. Only text and tensors survive
+this; an object, or lists of different lengths, would not. So this object is turned into text and back, only here.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _TEXTS = ("modality", "series_description", "study_uid", "series_uid", "frame_of
 
 @dataclass(frozen=True)
 class ReferencedSlice:
-    """The image that a slice is (PS3.3 10.3, Image SOP Instance Reference Macro).
+    """The image that a slice was read from (PS3.3 10.3, Image SOP Instance Reference Macro).
 
     Attributes:
         sop_instance_uid: of its instance; empty where the header lacks it.
@@ -34,11 +33,11 @@ class ReferencedSlice:
 
 @dataclass(frozen=True)
 class ReferencedSeries:
-    """A volume's source; texts are as the headers have them, and empty where these say nothing.
+    """A volume's source; texts are as the headers have them, and empty where they lack them.
 
     Attributes:
-        slices: one for each slice of the volume, in its order; None where it was interpolated, and is no image.
-        files: which were read, each once.
+        slices: one for each slice of the volume, in its order; None for a slice that was interpolated.
+        files: those that were read, each once.
         modality, series_description, study_uid, series_uid, frame_of_reference_uid: of the series.
     """
 
@@ -52,12 +51,12 @@ class ReferencedSeries:
 
     @property
     def images(self) -> list[ReferencedSlice]:
-        """The slices that are images of the series, in their order: all, or none of an interpolated volume."""
+        """The slices that are images of the series, in their order: all of them, or none if they were interpolated."""
         return [one for one in self.slices if one is not None]
 
     @property
     def instance_uids(self) -> list[str]:
-        """The SOPInstanceUID of every slice, repeated for frames of one file; empty for what is no image."""
+        """The SOPInstanceUID of every slice, repeated for frames of one file; empty for an interpolated slice."""
         return ["" if one is None else one.sop_instance_uid for one in self.slices]
 
     def to_meta(self) -> dict[str, str]:
@@ -71,7 +70,7 @@ class ReferencedSeries:
             True
         """
         slices = [None if one is None else [one.sop_instance_uid, one.frame_number] for one in self.slices]
-        # JSON's escapes also carry what of a path is not UTF-8
+        # JSON's escapes also carry bytes of a path that are not UTF-8
         instances = json.dumps({"slices": slices, "files": [str(file) for file in self.files]})
         return {name: str(getattr(self, name)) for name in _TEXTS} | {_INSTANCES: instances}
 

@@ -1,7 +1,7 @@
 """A volume with gaps or a tilted gantry -> an evenly spaced, orthogonal one, on request.
 
 The readers' default is to refuse a gap and to keep a tilt as the exact, sheared affine. Resampling changes values: a
-resampled slice is no instance of the series any more, and a mask of it lies on the new grid, not on the source's.
+resampled slice is no longer an instance of the series, and a mask of it lies on the new grid, not on the source's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["resample_volume"]
 
 # Steps within this factor of the smallest one count as the regular step.
 REGULAR_STEP = 1.1
-# At least this share of the new slices must have a slice of the series within half a step: more gap than image is none.
+# At least this share of the new slices must have a slice of the series within half a step, or gaps prevail.
 LEAST_SHARE_MEASURED = 0.5
 # A gantry tilts by 30 degrees at most; even a stack that is longer than its slices are wide then grows less than this.
 MOST_TIMES_WIDER = 4
@@ -33,7 +33,7 @@ NEGLIGIBLE = 1e-3
 def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.ndarray, VolumeGeometry]:
     """Interpolate linearly onto the grid that `geometry.to_resample` asks for.
 
-    `gap`: slices at even steps of the series' regular step, from the first slice on; those missing are interpolated
+    `gap`: slices at even steps of the series' regular step, from the first slice on; missing ones are interpolated
     between their neighbors. `tilt`: every slice is shifted in its plane until the stack is orthogonal; the matrix
     grows so that whole pixels are never cut off; voxels that are not between measured ones get the volume's smallest
     value.
@@ -43,10 +43,10 @@ def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.nda
         geometry: of the volume as it was acquired.
 
     Returns:
-        The array (columns, rows, slices), float32, and its geometry without frames: its slices are nobody's own.
+        The array (columns, rows, slices), float32, and its geometry without frames: its slices are no longer instances.
 
     Raises:
-        DicomGeometryError: if most of the new slices would be made up, or most of their pixels; or for lack of memory.
+        DicomGeometryError: if most of the new slices, or of their pixels, would be interpolated; or for lack of memory.
     """
     frames = geometry.frames
     basis = np.array(geometry.affine_lps[:3, :3])
@@ -93,12 +93,12 @@ def resample_volume(array: np.ndarray, geometry: VolumeGeometry) -> tuple[np.nda
 
 
 def _require_one_volume(shape: tuple[int, ...], size: np.ndarray, count: int) -> None:
-    """Refuse slices that lie so far aside of each other that most of the new matrix would be empty, or fill memory."""
+    """Refuse slices so far to the side of each other that the new matrix would be mostly empty, or fill memory."""
     described = f"resampling slices of {shape[0]} x {shape[1]} voxels would make {count} of {size[0]} x {size[1]}"
     if (size > MOST_TIMES_WIDER * np.array(shape[:2])).any():
         raise DicomGeometryError(
-            f"{described}: they lie too far aside of each other for a tilted gantry; pass on_tilt='keep', or give the "
-            "parts one by one",
+            f"{described}: they lie too far to the side of each other for a tilted gantry; pass on_tilt='keep' "
+            "(--on-tilt keep), or give the parts one by one",
             FindingKind.MOSTLY_INTERPOLATED,
         )
     lacking = lack_of_memory(VOXEL_BYTES * int(size[0]) * int(size[1]) * count)
@@ -130,7 +130,7 @@ def _line_through(in_plane: np.ndarray, along: np.ndarray, straight: bool) -> Ca
 
 
 def _shifted(plane: np.ndarray, shift: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Place a slice (columns, rows) into a larger one, moved by a fraction of pixels, linearly; NaN where it is not."""
+    """Place a slice (columns, rows) into a larger one, moved by a fraction of pixels, linearly; NaN outside it."""
     for axis in (0, 1):
         whole = int(np.floor(shift[axis] + NEGLIGIBLE))
         part = float(shift[axis] - whole)

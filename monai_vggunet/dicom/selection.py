@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,12 +14,13 @@ from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 from monai_vggunet.names import counted, listed, listed_by_reason, readable
 from monai_vggunet.privacy import clean_text, clean_uid
+from monai_vggunet.short_uid import short_uid
 
 __all__ = ["Selection", "describe_series", "select"]
 
 # An original volume with fewer voxels than this share of a derived one beside it is not the obvious choice.
 _COMPARABLE_SIZE = 0.5
-# A listing longer than this is no longer read; the rest is counted.
+# Nobody reads a longer listing; the rest is counted.
 _MOST_LISTED = 40
 
 
@@ -46,7 +48,7 @@ def select(
     asked = _asked(series_uid, description, modality, stack)
     if not fitting:
         raise SeriesSelectionError(
-            f"no image series has {asked}; found:\n{describe_series(all_series)}", FindingKind.NOTHING_FITS
+            f"no image series fits {asked}; found:\n{describe_series(all_series)}", FindingKind.NOTHING_FITS
         )
     candidates = [
         (series, part, number)
@@ -56,11 +58,13 @@ def select(
     ]
     chosen = _only(candidates)
     if chosen is None:
-        remedy = "choose with series_uid, description, modality or stack"
+        remedy = (
+            "choose by series_uid (--series), description (--description), modality (--modality) or stack (--stack)"
+        )
         volumes = describe_series(fitting)
         if not candidates:
-            raise SeriesSelectionError(f"no stack has {asked}; {remedy}:\n{volumes}", FindingKind.NOTHING_FITS)
-        reason = f"several image volumes{' have ' + asked if asked else ''}, none is the obvious one"
+            raise SeriesSelectionError(f"no volume fits {asked}; {remedy}:\n{volumes}", FindingKind.NOTHING_FITS)
+        reason = f"several image volumes{' fit ' + asked if asked else ''}, none is the obvious one"
         raise SeriesSelectionError(f"{reason}; {remedy}:\n{volumes}", FindingKind.SEVERAL_VOLUMES)
     series, part, _ = chosen
     _refuse_damaged(series, skipped)
@@ -68,11 +72,17 @@ def select(
 
 
 def describe_series(all_series: Sequence[Series]) -> str:
-    """List series and their stacks, one line each, without anything that names a patient."""
+    """List series and their stacks, one line each, without anything that names a patient.
+
+    A series stands under its number, by which it can be chosen; where it shares its number, or has none, under its UID.
+    """
+    times = Counter(series.series_number for series in all_series)
     lines = []
     for series in all_series:
-        name = f"{clean_text(series.modality) or 'no modality'} {clean_uid(series.series_uid) or 'without UID'}"
-        lines.append(f"  {name} ({clean_text(series.description) or 'no description'}), {series.kind}")
+        number = series.series_number if times[series.series_number] == 1 else ""
+        name = f"series {number}" if number else clean_uid(series.series_uid) or "without UID"
+        modality = clean_text(series.modality) or "no modality"
+        lines.append(f"  {modality} {name} ({clean_text(series.description) or 'no description'}), {series.kind}")
         lines += [f"    stack {number}: {stack.label}" for number, stack in enumerate(series.stacks)]
     if len(lines) > _MOST_LISTED:
         lines = [*lines[:_MOST_LISTED], f"  ... and {len(lines) - _MOST_LISTED} more lines"]
@@ -80,9 +90,9 @@ def describe_series(all_series: Sequence[Series]) -> str:
 
 
 def _asked(series_uid: str | None, description: str | None, modality: str | None, stack: int | None) -> str:
-    """Say what was asked for; a description that somebody typed is free text too."""
+    """Return what was asked for; a description that somebody typed is free text too."""
     asked = {
-        "series_uid": series_uid and clean_uid(series_uid),
+        "UID or number": series_uid and short_uid(series_uid),
         "description": description and clean_text(description),
         "modality": modality and clean_text(modality),
         "stack": stack,
@@ -124,8 +134,8 @@ def _only(candidates: list[tuple[Series, Stack, int]]) -> tuple[Series, Stack, i
 def _original_first(volumes: list[tuple[Series, Stack, int]]) -> list[tuple[Series, Stack, int]]:
     """Drop derived volumes (reformats, projections, parameter maps) beside the one original that they may come from.
 
-    It has their study and modality and a comparable size. Alone, or among themselves, derived volumes are judged as any
-    others: good axial series are often exported, de-identified or resampled as DERIVED.
+    It has their study and modality and a comparable size. Alone, or among themselves, derived volumes are judged like
+    any others: good axial series are often exported, de-identified or resampled as DERIVED.
     """
     originals = [volume for volume in volumes if not volume[1].is_derived]
     if len(originals) != 1:
@@ -159,7 +169,7 @@ def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
     damaged = [file for file in skipped if file.series_uid and file.series_uid == series.series_uid]
     if damaged:
         raise DicomReadError(
-            f"{counted(len(damaged), 'file')} of series {clean_uid(series.series_uid)} cannot be used: "
+            f"{counted(len(damaged), 'file')} of series {short_uid(series.series_uid)} cannot be used: "
             f"{readable(damaged[0].path.name)}: {damaged[0].reason}; expected every file of the "
             "series: restore or remove it",
             FindingKind.DAMAGED_FILES,
@@ -169,7 +179,7 @@ def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
 def _left_out(
     series: Series, stack: Stack, all_series: Sequence[Series], skipped: Sequence[SkippedFile]
 ) -> tuple[Finding, ...]:
-    """Say what lies beside the chosen stack."""
+    """Return findings about what lies beside the chosen stack."""
     findings = [*stack.findings]
     derived = sum(
         other is not stack and other.is_derived and other.kind == ImageKind.IMAGE
@@ -193,14 +203,14 @@ def _left_out(
     others = [other for other in all_series if other is not series]
     if others:
         names = (
-            f"{clean_text(o.modality) or '?'} {clean_text(o.description) or clean_uid(o.series_uid)} ({o.kind})"
+            f"{clean_text(o.modality) or '?'} {clean_text(o.description) or short_uid(o.series_uid)} ({o.kind})"
             for o in others
         )
         text = f"{len(others)} other series left out: {listed(names, separator='; ')}"
         findings.append(note(FindingKind.SERIES_LEFT_OUT, text, count=len(others)))
     damaged = [file for file in skipped if file.damaged]
     if damaged:
-        text = f"{counted(len(damaged), 'damaged file')} skipped, of which series is unknown: {_reasons(damaged)}"
+        text = f"{counted(len(damaged), 'damaged file')} skipped whose series is unknown: {_reasons(damaged)}"
         findings.append(warning(FindingKind.DAMAGED_FILES, text, count=len(damaged)))
     unused = [file for file in skipped if not file.damaged]
     if unused:

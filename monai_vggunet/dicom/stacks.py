@@ -25,7 +25,7 @@ SAME_POSITION_MM = 0.01
 
 # Attributes whose values may alternate between planes of different positions without the planes being one volume.
 _NEVER_MIXED = ("EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue")
-# More attributes than this at once have not been seen to be needed (echo and magnitude/phase need two).
+# More attributes than this at once have never been needed (echo and magnitude/phase need two).
 _MOST_ATTRIBUTES = 3
 _DECIMALS = {"EchoTime": 3}
 # Attributes whose values are text, which may be anything; of the others a number may be shown, however long.
@@ -148,7 +148,7 @@ def _labeled(
 
 
 def _shown(keyword: str, value: str) -> str:
-    """Return a value as a label may hold it: a number as it is, free text without names."""
+    """Return a value as a label may show it: a number as it is, free text without names."""
     is_number = keyword not in _TEXTS and _NUMBERS.fullmatch(value)
     return (value if is_number else clean_text(value)) or "absent"
 
@@ -176,7 +176,7 @@ def _describe(frames: list[FrameRecord]) -> str:
 
 
 def _findings(frames: list[FrameRecord]) -> tuple[Finding, ...]:
-    """Say what a stack's headers tell about its values, beyond what its geometry does."""
+    """Return findings about a stack's values, as its headers describe them."""
     findings: list[Finding] = []
     types = sorted({clean_text("\\".join(frame.image_type)) for frame in frames})
     if all(frame.is_derived for frame in frames):
@@ -189,8 +189,8 @@ def _findings(frames: list[FrameRecord]) -> tuple[Finding, ...]:
     without = [frame for frame in frames if not frame.has_rescale]
     if 0 < len(without) < len(frames):
         text = (
-            f"{len(without)} of {len(frames)} planes have no rescale, as {readable(without[0].path.name)}, the others "
-            "have one: perhaps damaged headers; these planes are taken as stored"
+            f"{len(without)} of {len(frames)} planes have no rescale, such as {readable(without[0].path.name)}, but "
+            "the others have one: perhaps damaged headers; these planes are taken as stored"
         )
         instances = [frame.sop_instance_uid for frame in without]
         findings.append(warning(FindingKind.RESCALE_MISSING, text, instances, len(without)))

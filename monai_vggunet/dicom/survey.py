@@ -1,4 +1,4 @@
-"""What `monai-vggunet inspect` tells: every series, what would be segmented, and why the rest would not."""
+"""What `monai-vggunet inspect` reports: every series, what would be segmented, and why the rest would not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StackSurvey:
     """One stack of planes.
 
     Attributes:
-        number: its place in the series, for `--stack`.
+        number: its index in the series, for `--stack`.
         label: size, plane, and what sets it apart.
         size: columns, rows, slices.
         spacing_mm: between columns, rows, slices; None where the planes form no volume.
@@ -112,7 +112,7 @@ def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], 
         selection = index.choose_series(**choice)  # type: ignore[arg-type]
         findings = selection.findings
     except (SeriesSelectionError, DicomReadError) as error:
-        refusal = refused(error.kind, str(error).splitlines()[0].rstrip(":"))  # the list below it stands here anyhow
+        refusal = refused(error.kind, str(error).splitlines()[0].rstrip(":"))  # the list below it is shown here anyway
         findings = (refusal,)
     series = tuple(_series(one, selection, refusal, show_phi) for one in index.series)
     return CaseSurvey(folder, series, findings, index.skipped)
@@ -142,7 +142,7 @@ def _series(series: Series, selection: Selection | None, refusal: Finding | None
 def _reason(
     series: Series, stacks: tuple[StackSurvey, ...], chosen: int | None, refusal: Finding | None
 ) -> Finding | None:
-    """Say why a series would not be segmented; None if it would."""
+    """Return why a series would not be segmented; None if it would."""
     if chosen is not None:
         return stacks[chosen].problem
     if not series.stacks:

@@ -17,7 +17,8 @@ from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError
 from monai_vggunet.names import listed
-from monai_vggunet.privacy import clean_text, clean_uid
+from monai_vggunet.privacy import clean_text
+from monai_vggunet.short_uid import short_uid
 
 __all__ = ["DicomVolume", "DuplicatePolicy", "read_volume"]
 
@@ -65,8 +66,8 @@ def read_volume(
         DicomPixelError: if pixels cannot be decoded.
     """
     series = selection.series
-    told = logging.INFO if selection.findings else logging.DEBUG  # a folder with one series leaves no choice to tell of
-    modality, uid = clean_text(series.modality), clean_uid(series.series_uid)
+    told = logging.INFO if selection.findings else logging.DEBUG  # one series leaves no choice to report
+    modality, uid = clean_text(series.modality), short_uid(series.series_uid)
     logger.log(told, "chosen: %s series %s, %s", modality, uid, selection.stack.label)
     frames, duplicates = _unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
@@ -106,7 +107,7 @@ def _unique_planes(
 
 
 def _left_out(copies: list[tuple[FrameRecord, FrameRecord]]) -> Finding:
-    """Say which planes are copies, and of what."""
+    """Return the finding that says which planes are copies, and of what."""
     names = listed((f"{copy.name} repeats {original.name}" for copy, original in copies), separator="; ")
     what = "1 identical copy" if len(copies) == 1 else f"{len(copies)} identical copies"
     instances = [copy.sop_instance_uid for copy, _ in copies]
@@ -114,7 +115,7 @@ def _left_out(copies: list[tuple[FrameRecord, FrameRecord]]) -> Finding:
 
 
 def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], count: int) -> DicomGeometryError:
-    """Say which planes at one position differ, and what in their headers may tell them apart."""
+    """Return the refusal that says which planes at one position differ, and what in their headers tells them apart."""
     if len(groups) == 1:
         return DicomGeometryError(
             f"all {count} planes lie at one position, from {group[0].name}; expected slices one behind the other: this "
@@ -132,7 +133,7 @@ def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], co
     differing = [keyword for keyword in values[0] if len({value[keyword] for value in values}) > 1]
     hint = f"their {', '.join(differing)} differ" if differing else "no header attribute tells them apart"
     return DicomGeometryError(
-        f"{what}, as {group[0].name} and {group[1].name}; expected one plane per position; {hint}: give one volume's "
-        "files alone, or remove the wrong plane",
+        f"{what}, such as {group[0].name} and {group[1].name}; expected one plane per position; {hint}: give the files "
+        "of one volume only, or remove the wrong plane",
         FindingKind.SEVERAL_VOLUMES_IN_ONE if whole else FindingKind.DIFFERING_PLANES,
     )

@@ -157,7 +157,7 @@ def test_zero_pixel_spacing_is_refused(tmp_path: Path) -> None:
 
 def test_skewed_orientation_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path, orientation=((1.0, 0.0, 0.0), (0.3, 1.0, 0.0)))
-    with pytest.raises(DicomGeometryError, match="no pair of perpendicular unit vectors"):
+    with pytest.raises(DicomGeometryError, match="not a pair of perpendicular unit vectors"):
         volume_geometry(frames_in(tmp_path))
 
 

@@ -59,7 +59,7 @@ def test_many_files_are_scanned_by_threads_in_the_same_order(tmp_path: Path) -> 
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DicomReadError, match="is no folder"):
+    with pytest.raises(DicomReadError, match="is not a folder"):
         scan_folder(tmp_path / "absent")
 
 
@@ -121,14 +121,14 @@ def test_series_is_chosen_by_uid_modality_or_description(tmp_path: Path, wish: d
 
 def test_ambiguous_wish_lists_what_fits(tmp_path: Path) -> None:
     two_series(tmp_path)
-    with pytest.raises(SeriesSelectionError, match="several image volumes have modality 'MR'") as caught:
+    with pytest.raises(SeriesSelectionError, match="several image volumes fit modality 'MR'") as caught:
         scan_folder(tmp_path).choose_series(modality="MR")
     assert "1.2.3" not in str(caught.value)
 
 
 def test_wish_that_nothing_fits_lists_what_is_there(tmp_path: Path) -> None:
     two_series(tmp_path)
-    with pytest.raises(SeriesSelectionError, match=r"no image series has series_uid '9\.9'; found:\n  MR 1\.2\.1"):
+    with pytest.raises(SeriesSelectionError, match=r"no image series fits UID or number '9\.9'; found:\n  MR 1\.2\.1"):
         scan_folder(tmp_path).choose_series(series_uid="9.9")
 
 
@@ -236,7 +236,7 @@ def test_planes_without_the_rescale_of_the_others_are_reported(tmp_path: Path) -
     lost = {"RescaleSlope": None, "RescaleIntercept": None}
     write_series(tmp_path, RescaleIntercept="-1024", per_slice=[lost if k == 2 else {} for k in range(4)])
     selection = scan_folder(tmp_path).choose_series()
-    assert "1 of 4 planes have no rescale, as IM_97" in " ".join(map(str, selection.findings))
+    assert "1 of 4 planes have no rescale, such as IM_97" in " ".join(map(str, selection.findings))
     assert selection.findings[0] in selection.stack.findings
 
 
@@ -258,12 +258,12 @@ def test_pipe_in_the_folder_is_no_image_and_no_wait(tmp_path: Path) -> None:
     write_series(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     index = scan_folder(tmp_path)
-    assert [file.reason for file in index.skipped] == ["no regular file (a pipe, a device, ...)"]
+    assert [file.reason for file in index.skipped] == ["not a regular file (a pipe, a device, ...)"]
 
 
 def test_stack_number_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path)
-    with pytest.raises(SeriesSelectionError, match="no stack has stack 3"):
+    with pytest.raises(SeriesSelectionError, match="no volume fits stack 3"):
         scan_folder(tmp_path).choose_series(stack=3)
 
 
@@ -330,7 +330,7 @@ def test_images_without_series_uid_are_one_series(tmp_path: Path) -> None:
     [
         ({"Rows": 65535, "Columns": 65535}, "1 frame of 65535 x 65535 x 16 bits, 8,589,672,450 bytes, in a file of"),
         ({"NumberOfFrames": "99999999"}, "99999999 frames of 5 x 6"),
-        ({"NumberOfFrames": "-1"}, "NumberOfFrames is no number of frames"),
+        ({"NumberOfFrames": "-1"}, "NumberOfFrames is not a number of frames"),
         ({"BitsStored": 17}, "BitsStored 17 up to HighBit 16 in BitsAllocated 16"),
         ({"HighBit": 3}, "BitsStored 16 up to HighBit 3 in BitsAllocated 16"),
         ({"PixelRepresentation": 2}, "PixelRepresentation is 2, expected 0 or 1"),
@@ -384,7 +384,29 @@ def test_what_only_looks_like_a_number_is_none(tmp_path: Path, text: str) -> Non
     raw = files[1].read_bytes()
     files[1].write_bytes(raw.replace(b"7777", text.encode("latin-1").ljust(4)[:4]))
     (skipped,) = scan_folder(tmp_path).skipped
-    assert "RescaleIntercept is no number" in skipped.reason
+    assert "RescaleIntercept is not a number" in skipped.reason
+
+
+LONG_UID = "1.2.840.113619.2.55.3.41297"
+
+
+def test_an_instance_is_named_by_its_number_or_else_by_the_end_of_its_uid(tmp_path: Path) -> None:
+    per_slice = [{"InstanceNumber": 7}, {"InstanceNumber": None, "SOPInstanceUID": LONG_UID}]
+    write_series(tmp_path, np.zeros((2, 5, 6), np.int16), per_slice=per_slice)
+    (series,) = scan_folder(tmp_path).series
+    names = sorted(frame.name.partition(" ")[2] for frame in series.stacks[0].frames)
+    assert names == ["(InstanceNumber 7)", "(SOP instance ….3.41297)"]
+
+
+@pytest.mark.parametrize(("numbers", "listed"), [((3, 4), "MR series 3 ("), ((3, 3), f"MR {LONG_UID} (")])
+def test_series_are_listed_by_what_chooses_them(tmp_path: Path, numbers: tuple[int, int], listed: str) -> None:
+    for number, uid in zip(numbers, (LONG_UID, "1.2.3"), strict=True):
+        write_series(tmp_path / uid, series_uid=uid, SeriesNumber=number, Modality="MR")
+    with pytest.raises(SeriesSelectionError, match="several image volumes") as caught:
+        scan_folder(tmp_path).choose_series()
+    assert listed in str(caught.value)
+    wish = listed.split()[-2]
+    assert scan_folder(tmp_path).choose_series(series_uid=wish).series.series_uid == LONG_UID
 
 
 def test_instance_number_that_is_no_number_does_no_harm(tmp_path: Path) -> None:

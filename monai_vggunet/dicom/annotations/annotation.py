@@ -38,6 +38,7 @@ from monai_vggunet.errors import (
 from monai_vggunet.layout import walk
 from monai_vggunet.names import listed
 from monai_vggunet.privacy import clean_uid
+from monai_vggunet.short_uid import short_uid
 
 __all__ = ["Annotation", "OverlapPolicy", "annotation_file", "read_annotation"]
 
@@ -45,7 +46,7 @@ OverlapPolicy = Literal["higher", "error"]
 
 _CLASSES = {*SEGMENTATION_CLASSES, RTSTRUCT_CLASS}
 _UNDEFINED_LENGTH = 0xFFFFFFFF  # PS3.5 7.1.1
-# What pydicom and arithmetic raise on elements that are absent, empty, or hold something else than they should.
+# What pydicom and arithmetic raise on elements that are absent, empty, or hold something other than they should.
 _DAMAGE = (
     AttributeError,
     EOFError,
@@ -91,7 +92,7 @@ def read_annotation(
     state them; where one does not (an image from NIfTI never does) geometry decides, and a finding says so.
 
     Args:
-        path: the file, or a folder that holds one such object (beside other files, if need be).
+        path: the file, or a folder that holds one such object (other files may lie beside it).
         grid: the image's.
         class_map: name or number of a segment or structure -> class number; see `assign_classes`.
         on_overlap: where classes overlap, the `higher` class number wins and a finding says how many voxels; `error`
@@ -144,7 +145,7 @@ def annotation_file(path: str | os.PathLike[str]) -> Path:
     """Return the one file at `path` that is a DICOM SEG or RTSTRUCT.
 
     Args:
-        path: the file itself, or a folder; images and other files in it are passed over.
+        path: the file itself, or a folder; images and other files in it are skipped.
 
     Raises:
         DicomReadError: nothing there, or another kind of object.
@@ -194,7 +195,7 @@ def _read(file: Path) -> Dataset:
     except Exception as error:  # a parser meets every kind of damage
         raise DicomReadError(f"{file} cannot be read: {type(error).__name__}; a damaged file") from error
     if not readable:
-        raise DicomReadError(f"{file} is no DICOM file; expected a DICOM SEG or RTSTRUCT")
+        raise DicomReadError(f"{file} is not a DICOM file; expected a DICOM SEG or RTSTRUCT")
     if any(_is_cut_short(dataset.get_item(tag)) for tag in dataset.keys()):  # noqa: SIM118 (items would be parsed)
         raise DicomReadError(f"{file} ends within an element: a file cut short; restore it")
     if _sop_class(dataset) not in _CLASSES:
@@ -234,13 +235,13 @@ def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: 
     if grid.frame_of_reference_uid and frames - {grid.frame_of_reference_uid}:
         raise GridMismatchError(
             f"{file} is drawn in frame of reference {_listed(frames - {grid.frame_of_reference_uid})}, "
-            f"{grid.name} lies in {clean_uid(grid.frame_of_reference_uid)}: their coordinates mean different "
+            f"{grid.name} lies in {short_uid(grid.frame_of_reference_uid)}: their coordinates mean different "
             "places; give the series it was drawn on"
         )
     same_series = bool(grid.series_uid) and grid.series_uid in series
     if grid.study_uid and studies and grid.study_uid not in studies and not same_series:
         raise GridMismatchError(
-            f"{file} belongs to study {_listed(studies)}, {grid.name} to {clean_uid(grid.study_uid)}: an annotation of "
+            f"{file} belongs to study {_listed(studies)}, {grid.name} to {short_uid(grid.study_uid)}: an annotation of "
             "another examination, or of another patient; give the one that was drawn on this series"
         )
     unknown = []
@@ -259,7 +260,7 @@ def _require_same_world(dataset: Dataset, file: Path, grid: ImageGrid, numbers: 
 
 
 def _listed(uids: set[str]) -> str:
-    return ", ".join(map(clean_uid, sorted(uids)))
+    return ", ".join(map(short_uid, sorted(uids)))
 
 
 def _references(dataset: Dataset) -> tuple[set[str], set[str]]:
@@ -282,6 +283,6 @@ def _overlap(canvas: LabelCanvas, file: Path, policy: OverlapPolicy) -> list[Fin
     classes = ", ".join(map(str, sorted(canvas.contested_classes)))
     text = f"{canvas.n_contested} voxels belong to several of the classes {classes}"
     if policy == "error":
-        raise LabelContentError(f"{text} in {file}; expected one class each: mend it, or pass on_overlap='higher'")
+        raise LabelContentError(f"{text} in {file}; expected one class each: correct it, or pass on_overlap='higher'")
     wins = f"{text}: the higher class number wins"
     return [warning(FindingKind.CLASSES_OVERLAP, wins, count=canvas.n_contested)]

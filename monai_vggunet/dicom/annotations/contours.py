@@ -60,7 +60,7 @@ def fill_contour(points: np.ndarray) -> Patch:
 def combine_even_odd(patches: Sequence[Patch]) -> Patch:
     """Return the pixels that lie inside an odd number of contours: an inner contour is a hole, one beside is a part.
 
-    A contour that is there twice counts once: it would cancel itself out, which nobody means.
+    A contour that is there twice counts once: otherwise it would cancel itself out.
 
     Args:
         patches: at least one, each from `fill_contour`.
@@ -79,8 +79,8 @@ def combine_even_odd(patches: Sequence[Patch]) -> Patch:
 def in_conflict(patches: Sequence[Patch]) -> bool:
     """Whether a contour is there twice, or two cover pixels in common and neither lies within the other.
 
-    Even-odd is then a guess at what was meant: the overlap of crossing contours counts as outside. Where ten thousand
-    pairs have boxes that overlap, nobody drew them one within the other, and they are not compared.
+    Even-odd is then a guess at what was meant: the overlap of crossing contours counts as outside. More than ten
+    thousand pairs with overlapping boxes cannot have been drawn one within the other, and are not compared.
 
     Args:
         patches: each from `fill_contour`.

@@ -96,7 +96,7 @@ class LabelCanvas:
         Args:
             classes: 0 leaves what is there.
             corner: column, row, slice; the drawing may reach beyond the image where it is empty.
-            what: is drawn, for messages.
+            what: the name of what is drawn, for messages.
 
         Raises:
             GridMismatchError: foreground lies outside of the image.

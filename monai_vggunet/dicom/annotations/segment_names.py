@@ -33,7 +33,7 @@ class Segment:
 def assign_classes(
     segments: Sequence[Segment], class_map: Mapping[str, int] | None, source: str
 ) -> tuple[dict[int, int], list[Finding]]:
-    """Return the class of each segment that has one, and what is to be said of the others.
+    """Return the class of each segment that has one, and findings about the others.
 
     A key of the map is a segment's name, without regard to case and outer blanks, or, where no segment is so named,
     its number. A name wins over a number. Class 0 is background. Without a map a single segment becomes class 1.
@@ -48,7 +48,7 @@ def assign_classes(
 
     Raises:
         LabelContentError: no segment is in the map, or there are several and no map; lists them.
-        ConfigurationError: a class number that is none.
+        ConfigurationError: a class number out of range.
 
     Example:
         >>> classes, notes = assign_classes([Segment(1, "Liver"), Segment(2, "Table")], {"liver": 1}, "seg.dcm")
@@ -59,7 +59,9 @@ def assign_classes(
         return _classes_without_map(segments, source), []
     for name, number in class_map.items():
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_CLASS:
-            raise ConfigurationError(f"class {number!r} of segment {name!r} is no whole number from 0 to {MAX_CLASS}")
+            raise ConfigurationError(
+                f"class {number!r} of segment {name!r} is not a whole number from 0 to {MAX_CLASS}: correct it"
+            )
     by_name = {same_name(str(name)): number for name, number in class_map.items()}
     names = {same_name(segment.name) for segment in segments}
     numbers = {key: value for key, value in by_name.items() if key not in names}
@@ -75,7 +77,7 @@ def assign_classes(
     if not classes:
         raise LabelContentError(
             f"{source} holds none of the segments that the class map names ({_listed(list(class_map))}); it holds "
-            f"{_listed(segments)}: mend 'segments' in dataset.json, as in {_suggestion(segments)}"
+            f"{_listed(segments)}: correct 'segments' in dataset.json, as in {_suggestion(segments)}"
         )
     notes: list[Finding] = []
     unnamed = [segment for segment in segments if segment.number not in found]
@@ -90,7 +92,7 @@ def assign_classes(
 
 
 def same_name(name: str) -> str:
-    """Return what names are compared by: lower case, blanks outside dropped and inside counted as one."""
+    """Return what names are compared by: lower case, outer blanks dropped, inner ones counted as one."""
     return " ".join(name.split()).casefold()
 
 
@@ -99,7 +101,7 @@ def _classes_without_map(segments: Sequence[Segment], source: str) -> dict[int, 
         return {segments[0].number: 1}
     raise LabelContentError(
         f"{source} holds {len(segments)} segments, {_listed(segments)}, and nothing says which class each is: write "
-        f"{_suggestion(segments)} into dataset.json, several names may share a number"
+        f"{_suggestion(segments)} into dataset.json; several names may share a number"
     )
 
 

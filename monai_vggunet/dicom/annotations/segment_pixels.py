@@ -28,8 +28,8 @@ def decode_segments(
     Args:
         dataset: the object, pixel data included.
         path: its file.
-        frames: what is wanted of it, in the order of the frames.
-        consume: takes a frame's index and its values.
+        frames: those that are wanted, in their order in the file.
+        consume: called with a frame's index and its values.
 
     Raises:
         DicomPixelError: pixel data that are missing, larger than memory, or cannot be decoded.

@@ -29,11 +29,11 @@ SEGMENTATION_CLASSES = {
 _TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 # A fractional voxel belongs to its segment from half of MaximumFractionalValue on, probability and occupancy alike.
 FRACTION = 0.5
-_LARGEST_NUMBER = 0xFFFF  # of a segment, and of what stands for none: PS3.3 C.8.20.2, US
+_LARGEST_NUMBER = 0xFFFF  # of a segment, and of the value that stands for none: PS3.3 C.8.20.2, US
 
 
 def segments_of(dataset: Dataset, path: Path) -> list[Segment]:
-    """Return the segments that the object describes; a label map's background is none.
+    """Return the segments that the object describes; a label map's background is not one.
 
     Raises:
         DicomReadError: if it is damaged: unknown SegmentationType, no SegmentSequence, a number twice.

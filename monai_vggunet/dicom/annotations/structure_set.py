@@ -28,7 +28,7 @@ PLANE_TOLERANCE_SLICES = 0.2
 
 _LONGEST_NUMBER = 64  # characters; PS3.5 6.2 allows 16, and some software writes all digits of a double
 _MOST_CONTOURS = 4096  # of one structure in one slice: more pieces than a threshold leaves of trabecular bone
-_MOST_TIMES_COVERED = 64  # that their boxes cover the slice, one upon the other
+_MOST_TIMES_COVERED = 64  # that the boxes of its contours may cover the slice, one upon the other
 # An outline that fills its box to the last pixel crosses no more rows than its pixels have edges.
 _MOST_TIMES_FILLED, _HARMLESS_CROSSINGS = 2, 1 << 20
 
@@ -137,7 +137,7 @@ def _points(item: Dataset, what: str) -> np.ndarray:
         else:
             numbers = np.array(item.ContourData, dtype=np.float64)
     except (ValueError, TypeError, AttributeError) as error:
-        raise DicomReadError(f"{what} has ContourData that are no numbers: a damaged object") from error
+        raise DicomReadError(f"{what} has ContourData that are not numbers: a damaged object") from error
     stated = int(item.get("NumberOfContourPoints") or len(numbers) // 3)
     if len(numbers) != 3 * stated or not np.isfinite(numbers).all():
         raise DicomReadError(
@@ -177,7 +177,7 @@ def _in_slice(points_lps: np.ndarray, grid: ImageGrid, what: str) -> tuple[int, 
 
 
 def _require_drawn(contours: list[np.ndarray], slice_pixels: int, what: str) -> None:
-    """Refuse what nobody draws: each contour takes a mask of its box, and time for every row that it crosses."""
+    """Refuse contours that nobody draws: each takes a mask of its box, and time for every row that it crosses."""
     sizes = np.array([np.ptp(index, axis=0) + 1 for index in contours])
     covered = float(sizes.prod(axis=1).sum())
     if len(contours) > _MOST_CONTOURS or covered > _MOST_TIMES_COVERED * slice_pixels:
@@ -195,7 +195,7 @@ def _require_drawn(contours: list[np.ndarray], slice_pixels: int, what: str) -> 
 
 
 def _findings(name: str, items: list[Dataset], slices: list[int], conflicts: int) -> list[Finding]:
-    """Say what of a structure could not be drawn as it may have been meant."""
+    """Return findings about what of a structure could not be drawn as it may have been meant."""
     findings: list[Finding] = []
     ignored = [clean_text(str(item.get("ContourGeometricType") or "no type")) for item in items if not _is_closed(item)]
     if ignored:

@@ -1,4 +1,4 @@
-"""Archives told by how they begin: nothing in them is read, and whoever gave one is told to unpack it."""
+"""Archives recognized by their first bytes: nothing in them is read, and the user is asked to unpack them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _KINDS = {
 
 
 def archive_kind(path: Path) -> str:
-    """Return what people call the archive that a file is; nothing if it is none.
+    """Return the kind of archive that a file is, such as `zip`; empty if it is not an archive.
 
     Args:
         path: a regular file.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     with open_regular(path) as file:
         start = file.read(max(map(len, _KINDS))) or b""

@@ -1,4 +1,4 @@
-"""A DICOM file read by pydicom, in memory that the file's own size and its header's promise bound.
+"""DICOM files read by pydicom, in memory that is bounded by the file's size and by what its header states.
 
 pydicom allocates whatever length an element states, parses any number of items, and inflates a deflated data set
 (PS3.5 A.5) as a whole, pixels included: 3 MB may become 7 GB while a header is read.
@@ -24,19 +24,19 @@ from monai_vggunet.regular_files import open_regular
 
 __all__ = ["TooLargeError", "read_dicom", "read_file_meta"]
 
-# All before the pixels; that of the largest enhanced objects, of tens of thousands of frames, stays below.
+# Bytes before the pixels; the largest enhanced objects, with tens of thousands of frames, stay below.
 LONGEST_INFLATED_HEADER = 1 << 26
-# Objects without pixels are all header: contours may fill as much.
+# Objects without pixels are all header: contours may take this much.
 LONGEST_INFLATED_OBJECT = 1 << 28
 # What may follow the pixels: padding, digital signatures.
 LONGEST_TAIL = 1 << 24
-# Of a value before the pixels; a longer one, which nobody asks for, is passed over. (pydicom collects those that do not
+# Bytes of a value before the pixels; a longer one is never needed, and is skipped. (pydicom collects those that do not
 # state their length.)
 LARGEST_VALUE = 1 << 28
 
-# pydicom reads two or three times for an element or item, and the objects it makes take up to so much for each time.
+# pydicom reads two or three times per element or item, and the objects it makes take up to this much for each read.
 BYTES_PER_READ = 512
-MOST_READS = 1 << 24  # a minute's work; headers of ten thousands of frames stay below
+MOST_READS = 1 << 24  # a minute's work; headers of tens of thousands of frames stay below
 _READS_UNQUESTIONED = 1 << 17
 
 _READS_PER_ITEM = 3
@@ -48,11 +48,11 @@ _BLOCK = 1 << 16  # bytes inflated at once
 
 
 class TooLargeError(ValueError):
-    """A file that holds, or would become, more than any honest one; its text names nothing from the file."""
+    """A file that holds, or inflates to, more than any honest one; the text quotes nothing from the file."""
 
 
 def read_dicom(path: Path, before_pixels: bool = False, tags: Sequence[Any] | None = None) -> FileDataset:
-    """Read a file as `pydicom.dcmread(force=True)` does, but none that swells.
+    """Read a file as `pydicom.dcmread(force=True)` does, but refuse one that would swell in memory.
 
     A deflated file is inflated up to its pixels, and then by no more than its header says they take.
 
@@ -95,7 +95,7 @@ def read_file_meta(path: Path) -> FileMetaDataset:
 
 
 class _AskedForTheRestError(Exception):
-    """pydicom wants all that is left of a file at once, as it does with a deflated data set alone."""
+    """pydicom asks for the whole rest of a file at once, which it does only for a deflated data set."""
 
 
 class _Budget:
@@ -118,7 +118,7 @@ class _Budget:
 
 
 class _BoundedFile(io.BufferedReader):
-    """A file that gives no more than it holds, whatever is asked for: Python allocates that much before it reads."""
+    """A file that is never asked for more than it holds: Python would allocate that much before it reads."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_regular(path))

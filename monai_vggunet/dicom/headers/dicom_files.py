@@ -1,4 +1,4 @@
-"""Which files are DICOM: by how they begin, and by what they are meant to be."""
+"""Which files are DICOM: by their first bytes, and by what they are meant to be."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_dicom_file(path: Path) -> bool:
         path: an existing file.
 
     Raises:
-        OSError: if it cannot be opened, or is no regular file.
+        OSError: if it cannot be opened, or is not a regular file.
     """
     with open_regular(path) as stream:
         start = stream.read(META_START) or b""
@@ -52,9 +52,9 @@ def opens_as_dicom(path: Path) -> bool:
 
 
 def is_meant_as_dicom(path: Path) -> bool:
-    """Whether a path is to be read as DICOM: a folder, a file called so or that is DICOM whatever it is called.
+    """Whether a path is to be read as DICOM: a folder, a file with a DICOM ending, or a DICOM file of any name.
 
-    What cannot be opened is meant so if its name has no ending: other kinds are told by theirs.
+    A file that cannot be opened counts if its name has no ending: other kinds are recognized by theirs.
     """
     if path.is_dir() or ends_with(path, DICOM_ENDINGS):
         return True

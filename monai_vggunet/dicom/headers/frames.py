@@ -25,7 +25,7 @@ from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 __all__ = ["frames_of", "legible"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-# What scanners write into ImageType of images that are no slices of a volume.
+# What scanners write into ImageType of images that are not slices of a volume.
 _SCREENS = frozenset({"SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "DOSE_INFO", "DOSE INFO", "DOSE REPORT"})
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 
@@ -132,7 +132,7 @@ def _frame_count(header: Dataset) -> int:
     """Return NumberOfFrames; 1 when it is absent, or 0 as some software writes for a single frame."""
     text = _raw_text(header, "NumberOfFrames")
     if text and not (_INTEGER.fullmatch(text) and int(text) >= 0):
-        raise _UnusableHeader("NumberOfFrames is no number of frames: a damaged header")
+        raise _UnusableHeader("NumberOfFrames is not a number of frames: a damaged header")
     return int(text or 1) or 1
 
 
@@ -186,7 +186,7 @@ def legible(text: str) -> str:
     r"""Cut a text before its first control character.
 
     Where the length of an element is damaged, its text runs on into the elements behind it, among them the patient's
-    name; what parts elements is never printable. Texts that messages show pass through here.
+    name; the bytes between elements are never printable. Texts that messages show pass through here.
 
     Example:
         >>> legible("phantom \x10\x00\x10\x00PN\x0e\x00Doe^Jane")
@@ -214,7 +214,7 @@ def _rescale(sources: tuple[Dataset, ...], keyword: str) -> float | None:
     value = _decimal(text)
     least = _LEAST_SLOPE if keyword == "RescaleSlope" else 0.0
     if value is None or not least <= abs(value) <= _LARGEST_RESCALE:
-        shown = f"{value:.6g}" if value is not None else "no number"  # what is no number may be anything: never shown
+        shown = f"{value:.6g}" if value is not None else "not a number"  # which may be anything, and is never shown
         raise _UnusableHeader(f"{keyword} is {shown}: a damaged header")
     return value
 
@@ -236,7 +236,7 @@ def _split_numbers(text: str, count: int) -> list[float] | None:
 
 
 def _decimal(text: str) -> float | None:
-    """Return a decimal string's number; None for what only Python takes for one (`1_0`, `nan`, other digits)."""
+    """Return a decimal string's number; None for what only Python accepts as one (`1_0`, `nan`, other digits)."""
     text = text.strip("\0 \t\r\n")
     value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
@@ -273,7 +273,7 @@ def _raw_text(source: Dataset, keyword: str) -> str:
     value = source[tag].value
     if value is None:
         return ""
-    if keyword in _DECIMALS and source[tag].VR in _BINARY_VRS:  # it would be read as another number, without a word
+    if keyword in _DECIMALS and source[tag].VR in _BINARY_VRS:  # it would silently be read as another number
         raise _UnusableHeader(f"{keyword} is written as {source[tag].VR}, expected a decimal string: a damaged header")
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         return str(value).strip()
@@ -292,5 +292,5 @@ _DECIMALS = frozenset(
     ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"]
 )
 _BINARY_VRS = frozenset(["AT", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SQ", "SS", "SV", "UL", "UN", "US", "UV"])
-# Beyond these the product with a stored value of 32 bits is no float32 any more.
+# Beyond these, the product with a stored value of 32 bits no longer fits into float32.
 _LARGEST_RESCALE, _LEAST_SLOPE = 1e28, 1e-28

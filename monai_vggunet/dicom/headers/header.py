@@ -115,7 +115,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     try:
         stored = StoredPixels(status.st_size, layout_in(plain)) if plain else None
         return _record_of(path, header, status.st_size, stored)
-    except Exception as error:  # as above; its text is left out, it may quote an identifier
+    except Exception as error:  # as above; its text is left out because it may quote an identifier
         reason = f"damaged DICOM header: {type(error).__name__}"
         return SkippedFile(path, FindingKind.DAMAGED_HEADER, reason, series_uid)
 
@@ -130,7 +130,7 @@ def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | 
     # De-identified images may have lost their SeriesInstanceUID; together they are one series without a name.
     is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
     if not is_object and not (header.get("Rows") and header.get("Columns")):
-        reason = "no Rows and Columns: cut short, or no image"
+        reason = "no Rows and Columns: cut short, or not an image"
         return SkippedFile(path, FindingKind.NO_ROWS_AND_COLUMNS, reason, series_uid)
     frames = () if is_object else frames_of(path, header, sop_class, file_bytes, stored)
     if isinstance(frames, str):
@@ -169,8 +169,8 @@ def _whole_text(header: Dataset, keyword: str) -> str:
 def keep_values_out_of_warnings() -> None:
     """Silence pydicom's warnings about values for this process, and their copies in its log: they quote the values.
 
-    In a damaged file a UID may run on into the patient's name. A filter that is set and left is safe with threads, as
-    `warnings.catch_warnings` is not; it is looked for each time, because others may have set theirs before it.
+    In a damaged file a UID may run on into the patient's name. A filter that stays set is safe with threads, unlike
+    `warnings.catch_warnings`. Each call checks that it is there, because others may have put theirs before it.
     """
     if not warnings.filters or getattr(warnings.filters[0][3], "pattern", None) != _QUOTING_MODULES:
         warnings.filterwarnings("ignore", module=_QUOTING_MODULES)
@@ -179,5 +179,5 @@ def keep_values_out_of_warnings() -> None:
 
 
 def _without_warnings(record: logging.LogRecord) -> bool:
-    """Whether a record of pydicom's log is no copy of a warning."""
+    """Whether a record of pydicom's log is not a copy of a warning."""
     return record.funcName != "warn_and_log"

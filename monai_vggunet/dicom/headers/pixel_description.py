@@ -1,4 +1,4 @@
-"""What a header says about its pixels, held against the size of the file: a lie is found before memory is asked for."""
+"""What a header says about its pixels, checked against the file's size before memory is allocated for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["contradiction_in_pixels", "promised_pixel_bytes"]
 
 _UNCOMPRESSED = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
 # A file cut short is found, and named as such, when its pixels are read; one that promises several times its own size
-# was never whole, and what it promises is not to be allocated.
+# was never whole, and what it promises must not be allocated.
 _MOST_TIMES_UNCOMPRESSED = 4
 # Deflate cannot do better (RFC 1951: 258 bytes in 2 bits).
 _MOST_TIMES_DEFLATED = 1040
@@ -34,10 +34,10 @@ _LARGEST_BITS = 64
 
 
 def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str, file_bytes: int) -> str:
-    """Say how a header's description of its pixels contradicts itself or the file's size; nothing if it does not.
+    """Return how a header's description of its pixels contradicts itself or the file's size; empty if it does not.
 
     Args:
-        header: data set, or what answers as one; elements that it lacks are not judged.
+        header: data set, or an object that behaves like one; elements that it lacks are not judged.
         frame_count: NumberOfFrames.
         transfer_syntax: UID; empty if the file names none.
         file_bytes: size of the whole file.
@@ -72,7 +72,7 @@ def promised_pixel_bytes(header: Any) -> int:
     """Return how many bytes the pixels take uncompressed, as a header describes them; 0 if it describes none.
 
     Raises:
-        ValueError: if a number in it is none.
+        ValueError: if one of these elements is not a number.
     """
     numbers = [_word(header, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
     samples, frames = _word(header, "SamplesPerPixel") or 1, int(header.get("NumberOfFrames") or 1)
@@ -106,5 +106,5 @@ def _word(header: Any, keyword: str) -> int | None:
     if value is None or value == "":
         return None
     if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{keyword} is no unsigned number")
+        raise ValueError(f"{keyword} is not an unsigned number")
     return value

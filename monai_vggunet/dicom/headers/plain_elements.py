@@ -1,4 +1,4 @@
-"""The elements that were found in a plain header, asked like a pydicom data set, but quicker to answer."""
+"""The elements found in a plain header: used like a pydicom data set, but faster."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _UNSIGNED_KEYWORDS = frozenset(
 
 
 class PlainElements:
-    """Raw elements that answer as a pydicom `Dataset` of them does, at once where a value is plain text or a number.
+    """Raw elements that answer as a pydicom `Dataset` of them does, but faster for plain text and numbers.
 
-    Whatever is not (several values, other characters than ASCII, ...) is asked of a `Dataset`, made when it is needed.
+    Any other value (several values, characters beyond ASCII, ...) comes from a `Dataset`, made when it is needed.
 
     Args:
         raw: the elements by tag.
@@ -104,7 +104,7 @@ def _number(key: Any) -> int:
 
 
 def _plain_text(raw: RawDataElement) -> str | None:
-    """Return the text of an element with one value in ASCII, None where more is to be said about it."""
+    """Return the text of an element with one value in ASCII; None for anything else."""
     vr = raw.VR or dictionary_VR(raw.tag)
     if vr not in _TEXT_VRS or not raw.value:
         return None

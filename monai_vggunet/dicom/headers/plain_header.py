@@ -1,8 +1,8 @@
 """The wanted elements of a plain file's header, several times faster than a general parser finds them.
 
 Plain means what nearly every stored image is: preamble and prefix, little endian, not deflated, known value
-representations, whole elements. Whatever else turns up is left to pydicom, and so is every value's meaning: the
-elements found here are pydicom's raw elements.
+representations, whole elements. Everything else is left to pydicom, and so is the meaning of every value: the elements
+found here are pydicom's raw elements.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 _META_GROUP = 0x0002
 
-# Nearly every classic header ends within the first of these; one that exceeds the second has no business to be fast.
+# Nearly every classic header ends within the first of these; one that exceeds the second need not be fast.
 _HEADER_BYTES = (1 << 14, 1 << 20)
 
 _IMPLICIT = "1.2.840.10008.1.2"

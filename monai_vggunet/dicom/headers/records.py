@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_vggunet.dicom.findings import DAMAGE, Finding, FindingKind
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 from monai_vggunet.names import readable
-from monai_vggunet.privacy import clean_uid
+from monai_vggunet.short_uid import short_uid
 
 __all__ = ["FrameRecord", "ImageKind", "InstanceRecord", "Series", "SkippedFile", "Stack", "Vector3", "Vector6"]
 
@@ -52,7 +52,7 @@ class FrameRecord:
         instance_number: InstanceNumber, for messages only; never used to sort.
         discriminators: keyword and value of what may tell apart two planes at one position (echo, time, b-value, ...).
         has_rescale: whether the header gives RescaleSlope or RescaleIntercept.
-        stored: where its pixels lie, if that was seen on the way; says nothing that the file does not say again.
+        stored: where its pixels lie, if that was found while the header was read; the file itself says so too.
     """
 
     path: Path
@@ -83,16 +83,16 @@ class FrameRecord:
 
     @property
     def name(self) -> str:
-        """How messages call this plane: its file, and the frame where there are several."""
+        """The plane's name in messages: its file, the frame where there are several, and which instance it is."""
         frame = f" frame {self.frame_index + 1}" if self.frame_index else ""
-        number = f", InstanceNumber {self.instance_number}" if self.instance_number else ""
-        uid = clean_uid(self.sop_instance_uid) or "without UID"
-        return f"{readable(self.path.name)}{frame} (SOP instance {uid}{number})"
+        uid = short_uid(self.sop_instance_uid) or "without UID"
+        instance = f"InstanceNumber {self.instance_number}" if self.instance_number else f"SOP instance {uid}"
+        return f"{readable(self.path.name)}{frame} ({instance})"
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceRecord:
-    """One DICOM file by its header; `frames` is empty for what is no image (SEG, RTSTRUCT, SR, PR, ...).
+    """One DICOM file by its header; `frames` is empty for objects without an image (SEG, RTSTRUCT, SR, PR, ...).
 
     `patient_hash` and `study_hash` stand for the patient without naming them; see `patient_key`.
     """
@@ -150,7 +150,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One SeriesInstanceUID with its stacks; no stacks when it holds objects that are no images."""
+    """One SeriesInstanceUID with its stacks; no stacks when it holds objects without images."""
 
     series_uid: str
     study_uid: str

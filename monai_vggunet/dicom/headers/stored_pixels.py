@@ -46,7 +46,7 @@ class StoredPixels:
     """What was found out about a file's pixels when its header was read.
 
     Attributes:
-        file_bytes: the file's size then; a file of another size is another one.
+        file_bytes: the file's size then; a file of another size has been replaced.
         layout: None if a general decoder has to look at the file.
     """
 

@@ -1,4 +1,4 @@
-"""One helper process: started, told what to do and answering through pipes, ended. See `helpers` for what it is for."""
+"""One helper process: started, given work and heard through pipes, ended. See `spread` for its purpose."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Helper", "serve"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# An idle helper holds some 40 MB; this long it waits for more work: the next study may take minutes to come.
+# How long a helper waits for more work: idle, it holds some 40 MB, and the next study may be minutes away.
 IDLE_SEC = 300.0
 # One plane's result fits into the pipe, so that a helper need not wait for its reader.
 _PIPE_BYTES = 1 << 20
 _LENGTH = struct.Struct("<Q")
-# What a process ends by that met data which it could not survive; others, as SIGKILL, come from outside.
+# Signals that end a process when it meets data that it cannot survive; others, such as SIGKILL, come from outside.
 _CRASH_SIGNALS = frozenset({signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV})
 # A helper is one of several: none of its libraries is to use all cores (OpenJPEG does, unless told).
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPJ_NUM_THREADS")}
@@ -53,7 +53,7 @@ class Helper:
         """Whether it is ready for work, or has failed to start."""
         if not self.started and select.select([self.answers], [], [], 0)[0]:
             self.started = True
-            self.busy = _receive(self.answers, bytearray()) is None  # then it is never used
+            self.busy = _receive(self.answers, bytearray()) is None  # a helper that failed to start is never used
         return self.started
 
     def wait_until_started(self) -> None:
@@ -80,7 +80,7 @@ class Helper:
         return answer[0]
 
     def crashed(self) -> bool:
-        """Whether it ended by what it was given. To be asked when a call got no answer."""
+        """Whether what it was given ended it; to be called when a call got no answer."""
         return -self.process.wait() in _CRASH_SIGNALS
 
     def end(self) -> None:
@@ -94,7 +94,7 @@ class Helper:
 
 def serve() -> None:
     """Answer requests from standard input until it closes or nothing comes for long: what a helper process runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller handles it
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     from monai_vggunet.privacy import protect_output
@@ -108,7 +108,7 @@ def serve() -> None:
         function, item = request[0]
         try:
             answer: tuple[bool, Any] = (True, function(item))
-        except Exception as error:  # whatever it is, it is the caller's to see
+        except Exception as error:  # whatever it is, the caller gets it
             answer = (False, error)
         _send(answers, answer)
 

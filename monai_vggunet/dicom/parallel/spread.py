@@ -1,6 +1,6 @@
 """Work spread over helper processes, because header parsing and most codecs hold the interpreter's lock.
 
-Codecs may also crash on damaged data, and take their process with them: what they do is done by helpers alone.
+Codecs may also crash on damaged data, and take their process with them: they run in helpers only.
 
 A helper is a fresh Python that is told what to do through a pipe. It is no `multiprocessing` child: nothing of the
 caller's `__main__` runs again, nothing is forked beside running threads. Helpers stay for the next call, leave when
@@ -30,7 +30,7 @@ __all__ = ["HelperCrashError", "available_cores", "spread", "spread_contained"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A helper needs some 0.3 s to start: work alone nearly as long before asking for help, and only for more than twice it.
+# A helper needs some 0.3 s to start: work alone nearly as long first, and ask for help only for more than twice that.
 START_SEC = 0.25
 WORTH_STARTING_SEC = 2 * START_SEC
 # Helpers that are there already are asked for less.
@@ -50,13 +50,13 @@ def spread(
 ) -> None:
     """Call a function for every item, by helpers where that pays, and hand each result over as soon as it is there.
 
-    The caller does the work alone where it is little, in a worker of a data loader, and on one core.
+    The caller does the work alone if there is little, in a worker of a data loader, and on one core.
 
     Args:
         function: a function of a module, so that a helper can import it; items and results must be picklable.
         items: arguments of one call each. Calls should take milliseconds, not microseconds.
-        consume: is given an item's index and result, by several threads at once; arrays in a result are valid until it
-            returns.
+        consume: called with an item's index and result, by several threads at once; arrays in a result are valid until
+            it returns.
         num_workers: at most this many calls at once.
 
     Raises:
@@ -73,7 +73,7 @@ def spread(
             if crew and all(helper.has_started() for helper in crew):
                 _by_helpers(function, waiting, consume, crew)
                 _release(crew)
-                crew = []  # what is left now is what a helper did not survive: for the caller
+                crew = []  # what is left now was lost with a helper: the caller does it
                 continue
             if not asked and len(waiting) < len(items):
                 elapsed = time.monotonic() - started
@@ -98,8 +98,8 @@ def spread_contained(
 ) -> None:
     """Call a function for every item as `spread` does, but always in helpers: a crash never ends the caller.
 
-    One helper does what is little, and all there is in a worker of a data loader. Outside of POSIX, and where Python
-    is embedded into another program, there can be no helper; the caller then does the work itself.
+    A single helper does small jobs, and every job in a worker of a data loader. Outside POSIX, and where Python is
+    embedded into another program, there can be no helper; the caller then does the work itself.
 
     Args:
         function, items, consume, num_workers: as of `spread`.
@@ -220,7 +220,7 @@ def _can_start() -> bool:
     return (
         os.name == "posix"
         and not getattr(sys, "frozen", False)
-        and Path(sys.executable or "").name.startswith("python")  # an application that embeds Python is none
+        and Path(sys.executable or "").name.startswith("python")  # not so in an application that embeds Python
     )
 
 

@@ -1,4 +1,4 @@
-"""What a compressed frame itself says it becomes: no codec is let loose on one that contradicts its header."""
+"""What a compressed frame says it decodes to: no codec gets to see one that contradicts its header."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["codestream_components", "codestream_size", "rle_length"]
 _J2K_START = b"\xff\x4f\xff\x51"
 _J2K_SIZES = Struct(">8LH").unpack_from
 _J2K_SIZES_OFFSET = 8  # behind both markers, segment length and capabilities
-# The same wrapped in boxes (I.4, I.5.1), of which one holds the codestream. DICOM allows none; codecs read it.
+# The same wrapped in boxes (I.4, I.5.1), one of which holds the codestream. DICOM forbids this, but codecs read it.
 _JP2_START = bytes.fromhex("0000000c 6a502020 0d0a870a")
 _JP2_CODESTREAM = b"jp2c"
 _BOX = Struct(">L4s").unpack_from

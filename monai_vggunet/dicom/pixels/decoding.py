@@ -36,16 +36,17 @@ _PIXELS_PER_CALL = 1 << 24
 
 # Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
 _WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
-# GDCM aborts the whole process on some damaged frames; it is left what no other codec here reads (JPEG).
+# GDCM aborts the whole process on some damaged frames; it gets only what no other codec here reads (JPEG).
 _PLUGINS = {
     **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
     **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
     RLELossless: "pydicom",
 }
-# CharLS reads on for ever where a frame is cut short at some places.
+# CharLS never stops reading a frame that is cut short at certain places.
 _JPEG_END = b"\xff\xd9"
 
-# RLE makes 128 bytes of two (PS3.5 G.3.1); frames are padded, hardly by as much again. Small frames are not counted.
+# RLE expands two bytes to 128 (PS3.5 G.3.1); frames are padded, but hardly to twice their size. Small ones are not
+# counted.
 _RLE_EXPANSION = 64
 _MOST_TIMES_RLE = 2
 _HARMLESS_BYTES = 1 << 28
@@ -61,8 +62,8 @@ def decode_all(
 
     Args:
         files: the planes of each file.
-        consume: is given the numbers of the file and of the plane in it, and the plane as `decode_planes` returns it,
-            by several threads at once; the plane is valid until it returns.
+        consume: called with the numbers of the file and of the plane in it, and the plane as `decode_planes` returns
+            it, by several threads at once; the plane is valid until it returns.
         num_workers: helper processes.
 
     Raises:
@@ -138,7 +139,7 @@ def _open_pixels(path: Path, size: int, time_ns: int) -> Dataset:
         raise DicomPixelError(
             f"{path.name} holds floating-point pixels, expected integers in PixelData", FindingKind.FLOATING_POINT
         )
-    if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: as it was found to be encoded
+    if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: take the encoding that was found
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return dataset
@@ -174,7 +175,7 @@ def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
         index=frame.frame_index,
         raw=True,
         decoding_plugin=_PLUGINS.get(syntax, ""),
-        correct_unused_bits=False,  # pydicom cuts as if HighBit were BitsStored - 1, and codecs' values without a word
+        correct_unused_bits=False,  # pydicom cuts as if HighBit were BitsStored - 1, and silently cuts codecs' values
     )
     if stored.shape != expected:
         raise ValueError(f"got {stored.shape}, expected {expected}")
@@ -190,7 +191,7 @@ def _compressed(dataset: Dataset, frame: FrameRecord) -> bytes:
 
 
 def _require_expected(compressed: bytes, syntax: str, expected: tuple[int, int], bits_allocated: int) -> None:
-    """Refuse a compressed frame that would become something else than its header says, before a codec sees it."""
+    """Refuse a compressed frame that would become something other than its header says, before a codec sees it."""
     if syntax == RLELossless:
         most = _MOST_TIMES_RLE * -(-bits_allocated // 8) * expected[0] * expected[1]
         suspicious = len(compressed) * _RLE_EXPANSION > max(most, _HARMLESS_BYTES)

@@ -46,7 +46,7 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
     Values are what the scanner means (HU for CT): `slope * stored + intercept`. MONOCHROME1 is a matter of display
     and changes no value (PS3.3 C.7.6.3.1.2); padding values stay as they are.
 
-    Uncompressed files are read by threads. Compressed ones are decoded by helper processes (see `helpers`), because
+    Uncompressed files are read by threads. Compressed ones are decoded by helper processes (see `parallel`), because
     codecs hold the interpreter's lock, and crash on some damaged data.
 
     Args:
@@ -77,8 +77,8 @@ def _require_gray(frame: FrameRecord) -> None:
     if frame.samples_per_pixel != 1 or frame.photometric not in _MONOCHROME:
         raise DicomPixelError(
             f"{frame.name} has {counted(frame.samples_per_pixel, 'sample')} per pixel, "
-            f"{clean_text(frame.photometric) or 'no photometric'}; expected one sample of MONOCHROME1 or MONOCHROME2: "
-            "color images are no volume of measured values",
+            f"{clean_text(frame.photometric) or 'no PhotometricInterpretation'}; expected one sample of MONOCHROME1 or "
+            "MONOCHROME2: color images are not a volume of measured values",
             FindingKind.COLOR,
         )
 

@@ -323,7 +323,7 @@ def _first(rs: Dataset) -> Dataset:
         (lambda rs: delattr(rs, "ROIContourSequence"), "holds 1 structures, none of which has a closed contour"),
         (lambda rs: delattr(rs, "StructureSetROISequence"), "holds no structure"),
         (lambda rs: rs.ROIContourSequence[0].ContourSequence.clear(), "none of which has a closed contour"),
-        (lambda rs: delattr(_first(rs), "ContourData"), "ContourData that are no numbers"),
+        (lambda rs: delattr(_first(rs), "ContourData"), "ContourData that are not numbers"),
         (lambda rs: setattr(_first(rs), "ContourData", [1.0] * 10), "has 10 coordinates, .* each of its 60 points"),
         (lambda rs: setattr(_first(rs), "NumberOfContourPoints", 59), "has 180 coordinates, .* each of its 59 points"),
         (lambda rs: delattr(rs.StructureSetROISequence[0], "ROINumber"), "without a readable ROINumber"),
@@ -344,7 +344,7 @@ def test_coordinates_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     _valid(tmp_path, files)
     whole = (tmp_path / "rs.dcm").read_bytes()
     start = whole.index(b"\\", whole.index(b"CLOSED_PLANAR") + 40)
-    for word, text in ((b"\\x", "no numbers"), (b"\\nan", "of which 179 are finite")):
+    for word, text in ((b"\\x", "not numbers"), (b"\\nan", "of which 179 are finite")):
         end = whole.index(b"\\", start + 1)
         (tmp_path / "rs.dcm").write_bytes(whole[:start] + word.ljust(end - start) + whole[end:])
         with pytest.raises(DicomReadError, match=text):
@@ -432,7 +432,7 @@ def test_a_coordinate_without_end_is_refused(tmp_path: Path) -> None:
     content = b"\\".join([b"1." + b"0" * 100_000, *[b"1"] * 89_999])
     item[0x30060050] = RawDataElement(BaseTag(0x30060050), "DS", len(content), content, 0, False, True)
     item.NumberOfContourPoints = 30_000
-    refused(tmp_path, [item], "has ContourData that are no numbers")
+    refused(tmp_path, [item], "has ContourData that are not numbers")
 
 
 def test_ten_thousand_pairs_that_meet_are_a_conflict_without_being_compared() -> None:
