@@ -20,11 +20,11 @@ def load_case(pipeline: Callable[[Any], Any], case: Case, named: bool = True) ->
     Args:
         pipeline: from a case to its volumes, such as `loading` gives it.
         case: with `image`, and perhaps `label` and `case`.
-        named: let a refusal begin with the case's name, where it has one; False if whoever tells it names the case.
+        named: let a refusal begin with the case's name, where it has one; False if the caller names the case anyway.
 
     Raises:
         VGGUNetError: the refusal behind a transform that failed, of its own kind.
-        DatasetError: nobody refused the case, and yet it cannot be read; names it, and what stopped it.
+        DatasetError: the case cannot be read for any other reason; names the case and the reason.
 
     Example:
         >>> load_case(loading(), {"image": "a.nii.gz", "label": "b.nii.gz", "case": "a"})  # doctest: +SKIP

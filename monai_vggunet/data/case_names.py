@@ -1,4 +1,4 @@
-"""What cases are called: after their file or folder, so that each has a name of its own that a folder can bear."""
+"""Names of cases: taken from their file or folder, each of them unique and fit to be the name of a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 _HASH_LENGTH = 8  # hexadecimal digits that tell apart cases of one name
 
 # keys: image, label (absent without annotation; NIfTI, DICOM SEG or RTSTRUCT, or a folder with one of the latter), case
-# (a unique name that a folder can bear, see `folder_name`), patient (a key, no PHI)
+# (a unique name that is fit for a folder, see `folder_name`), patient (a key, no PHI)
 Case = dict[str, str]
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def case_stem(path: Path) -> str:
 
 
 def label_stem(path: Path) -> str:
-    """Return a label's name as its image's: a file of DICOM SEG or RTSTRUCT may have an ending of its own."""
+    """Return a label's name without its ending, as its image has it; DICOM SEG and RTSTRUCT may have a DICOM ending."""
     stem, ending = split_ending(path.name, DICOM_ENDINGS)
     return stem if ending and not path.is_dir() else case_stem(path)
 
@@ -49,10 +49,10 @@ def relative_case_name(path: Path, folder: Path) -> str:
 
 
 def distinct_cases(cases: Iterable[Case]) -> list[Case]:
-    """Give cases that share a name names of their own: the later one is told apart by a hash of its path.
+    """Give cases that share a name different names: the later one gets a hash of its path.
 
-    A file system that takes upper and lower case, or Unicode's composed and decomposed letters, for the same would
-    put the results of both into one folder; so these share a name too.
+    Names that differ only by upper and lower case, or by Unicode's composed and decomposed letters, count as the same:
+    some file systems would put the results of both into one folder.
     """
     found: dict[str, Case] = {}
     for case in cases:
@@ -67,10 +67,10 @@ def distinct_cases(cases: Iterable[Case]) -> list[Case]:
 
 
 def require_unique_names(cases: Sequence[Case]) -> None:
-    """Refuse cases of one name, where a list was written by hand.
+    """Refuse a list, written by hand, in which cases share a name.
 
     Raises:
-        DatasetError: there are some.
+        DatasetError: names them.
     """
     twice = sorted(name for name, times in Counter(case["case"] for case in cases).items() if times > 1)
     if twice:

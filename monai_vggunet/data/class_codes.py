@@ -33,7 +33,7 @@ def resolve_class_codes(stated: Mapping[str, Any] | None, class_names: Sequence[
         class_names: background first.
 
     Raises:
-        ConfigurationError: a class that there is not, or a code that is none.
+        ConfigurationError: an unknown class, or an invalid code.
 
     Example:
         >>> resolve_class_codes({"liver": "Liver"}, ["background", "liver"])
@@ -71,7 +71,7 @@ def _looked_up(keyword: Any, name: str) -> dict[str, str]:
     found = getattr(codes.SCT, str(keyword), None)
     if not isinstance(found, Code):  # none, or something else that the dictionary has, such as its method `dir`
         raise ConfigurationError(
-            f"the code {shortened(keyword)} of class {shortened(name)} is no name in pydicom's dictionary of SNOMED "
+            f"the code {shortened(keyword)} of class {shortened(name)} is not a name in pydicom's dictionary of SNOMED "
             "CT: search pydicom.sr.codedict.codes.SCT.dir('part of it'), or write it out with 'value' and 'meaning'"
         )
     return {"scheme": "SCT", "value": found.value, "meaning": found.meaning}

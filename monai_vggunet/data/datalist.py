@@ -1,4 +1,4 @@
-"""The cases of a training run: a data set split by patient, and the cases a model is judged on."""
+"""The cases of a training run: a data set split by patient, and the cases a model is evaluated on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Datalist:
-    """The cases of a training run: who trains, who validates, and what the labels mean; content of `datalist.json`.
+    """The cases for training and for validation, and what their labels mean; content of `datalist.json`.
 
     Attributes:
         FORMAT: version of what the file's fields are and mean.
@@ -85,21 +85,21 @@ class Datalist:
             remedy: what helps besides restoring the file, for the error.
 
         Raises:
-            DatasetError: missing, or of another form.
+            DatasetError: missing, or not a list of cases as training writes it.
         """
         try:
             content = without_version(read_json(path, LONGEST_LIST, errors="surrogateescape"), cls.FORMAT)
             require_object(content, _FIELDS, ("training", "validation"), quoting=False)
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"{path} is no list of cases as training writes it ({error}): restore it, or {remedy}"
+                f"{path} is not a list of cases as training writes it ({error}): restore it, or {remedy}"
             ) from error
         listed = cls(**content)
         know_listed([*listed.training, *listed.validation])
         return listed
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write `datalist.json`, which its owner alone may read; under `torchrun` call it on one process alone.
+        """Write `datalist.json`, which only its owner may read; under `torchrun`, call it on one process only.
 
         The pseudonyms of the cases are written down too, see `keep_names`.
 
@@ -126,7 +126,7 @@ def load_datalist(
         dataset_dir: the folder.
         val_fraction: share of the patients kept for validation, at least one.
         seed: of the split.
-        max_training_cases: keep the first n training cases alone (for few-sample studies).
+        max_training_cases: keep only the first n training cases (for few-sample studies).
 
     Raises:
         DatasetError: the folder is missing or empty, an image has no label, a listed file is missing.
@@ -160,7 +160,7 @@ def evaluation_datalist(
     split: str = "unseen",
     output_dir: str | os.PathLike[str] | None = None,
 ) -> Datalist:
-    """Choose the cases a model is judged on.
+    """Choose the cases a model is evaluated on.
 
     Args:
         dataset_dir: the folder of annotated cases.
@@ -173,7 +173,7 @@ def evaluation_datalist(
 
     Raises:
         DatasetError: no case is left.
-        ConfigurationError: masks would lie among or replace what they are made from, or judged by.
+        ConfigurationError: masks would lie among the images or labels, or replace them.
     """
     cases, description = annotated_cases(dataset_dir)
     if output_dir is not None:
@@ -193,7 +193,7 @@ def evaluation_datalist(
             "--split all to see how well it fits them"
         )
     left_out = len(cases) - len(chosen)
-    _log.info("judging %s, without the %d that the model was trained on", counted(len(chosen), "case"), left_out)
+    _log.info("evaluating %s, without the %d that the model was trained on", counted(len(chosen), "case"), left_out)
     return Datalist(chosen, chosen, *_meaning(description))
 
 
@@ -255,7 +255,7 @@ def _segments(description: dict[str, Any], n_classes: int) -> dict[str, int]:
             f"'labels' names the classes 0 to {limit - 1}" if n_classes else f"a label holds numbers up to {MAX_CLASS}"
         )
         raise DatasetError(
-            f"'segments' in dataset.json gives the classes {sorted(numbers)}, but {known}: mend one of the two"
+            f"'segments' in dataset.json gives the classes {sorted(numbers)}, but {known}: correct one of the two"
         )
     if not n_classes and numbers != set(range(1, max(numbers) + 1)):
         raise DatasetError(

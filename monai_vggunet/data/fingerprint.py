@@ -1,4 +1,4 @@
-"""What a training set says of itself: plane, spacing, sizes, intensities and classes."""
+"""What is measured on a training set: plane, spacing, sizes, intensities and classes."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def compute_fingerprint(
             raise LabelContentError(
                 f"case {case['case']}: the label holds class {len(findings['voxels']) - 1}, but there are "
                 f"{len(names)} classes (0 to {len(names) - 1}, {_origin(datalist)}): name the others in dataset.json, "
-                "or mend the label"
+                "or correct the label"
             )
     return _summarized(training, names)
 

@@ -1,4 +1,4 @@
-"""What may stand in `model.json`, which may come from anyone: every name, its type and its range."""
+"""What `model.json`, which is not trusted, may hold: every name, its type and its range."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_CHANNELS = 512  # of the network's input: clicks for every class, and as ma
 MOST_WIDTH = 1024  # twice VGG16's widest stage
 MOST_WINDOWS, MOST_NEIGHBORS, MOST_IMAGE_CHANNELS = 16, 31, 16
 LARGEST_CROP, STRIDE = 4096, 16  # pixels
-LARGEST_INTENSITY = 1e12  # beyond, float32 tells neighboring values of no scanner apart
+LARGEST_INTENSITY = 1e12  # beyond, float32 no longer tells neighboring values of a scanner apart
 NARROWEST_WINDOW = 1e-6  # below, a window's width may be 0 as float32
 LONGEST_NAME, LONGEST_TEXT = 256, 1024  # characters
 MOST_VERSIONS, MOST_HASHES = 64, 8
@@ -28,7 +28,7 @@ HASH_LENGTH = 64  # SHA-256, hexadecimal digits
 
 
 def require_honest(content: Any) -> None:
-    """Refuse the content of a `model.json`, as JSON gives it, that no training writes or that could do harm.
+    """Refuse the content of a `model.json`, as JSON gives it, if no training writes it or it could do harm.
 
     `network` may name the arguments of `VGG16UNet` that make its layers, and nothing else: `pretrained` would read or
     download files.

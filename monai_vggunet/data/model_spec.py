@@ -85,7 +85,7 @@ class Preprocessing:
         """Return a copy with the user's values in place of those read off the data.
 
         Raises:
-            ConfigurationError: a name that is none of the attributes, or a value that makes no sense.
+            ConfigurationError: a name that is not an attribute, or an invalid value.
         """
         names = {f.name for f in fields(self)}
         unknown = sorted(set(overrides or {}) - names)
@@ -105,7 +105,7 @@ class ModelSpec:
         class_names: name of each mask value, background first.
         class_codes: coded meaning per class name (`{"liver": {"scheme": "SCT", "value": ..., "meaning": ...}}`), in
             which a DICOM SEG names its segments; see `resolve_class_codes`. Classes may lack one.
-        fingerprint: what the training set said.
+        fingerprint: what was measured on the training set.
         pretrained: where the encoder's first weights came from.
         weights_sha256: hash of the `model.pt` this belongs to; empty for a template without weights.
         accepted_sha256: hashes that fit; for the moment between two renames it holds the former one too.
@@ -135,7 +135,7 @@ class ModelSpec:
         """Read `model.json`.
 
         Raises:
-            ModelMismatchError: missing, no JSON, or not as training writes it (see `require_honest`).
+            ModelMismatchError: missing, not JSON, or not as training writes it (see `require_honest`).
         """
         source = Path(path)
         if not source.is_file():
@@ -149,8 +149,8 @@ class ModelSpec:
         except (ValueError, OSError, RecursionError) as error:
             reason = str(error)[:LONGEST_REASON]
             raise ModelMismatchError(
-                f"{source} is no model.json of this version ({__version__}): {reason}. Train again, or use the version "
-                "of monai-vggunet that wrote it"
+                f"{source} is not a model.json of this version ({__version__}): {reason}. Train again, or use the "
+                "version of monai-vggunet that wrote it"
             ) from error
         _require_consistent(spec, source)
         return spec
@@ -174,8 +174,8 @@ class ModelSpec:
         size = Path(weights).stat().st_size
         if size > LARGEST_WEIGHTS:
             raise ModelMismatchError(
-                f"{weights} has {size:,} bytes; expected up to {LARGEST_WEIGHTS:,}, which the widest network does not "
-                "take: no model of ours"
+                f"{weights} has {size:,} bytes; expected up to {LARGEST_WEIGHTS:,}, more than the widest network "
+                "takes: not a model of this package; restore the file"
             )
         found = sha256_of_file(weights)
         if found not in {self.weights_sha256, *self.accepted_sha256}:
@@ -210,7 +210,7 @@ def require_usable(spec: ModelSpec) -> None:
     try:
         require_honest(asdict(spec))
     except ValueError as error:
-        raise ConfigurationError(f"no model can be trained so: {error}") from error
+        raise ConfigurationError(f"no model can be trained with these settings: {error}") from error
 
 
 def _spec_of(content: Mapping[str, Any]) -> ModelSpec:

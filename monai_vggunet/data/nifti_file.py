@@ -1,4 +1,4 @@
-"""A NIfTI file's voxels, and no more of it: what the header promises is judged before anything is inflated."""
+"""The voxels of a NIfTI file, and no more: what the header promises is checked before anything is inflated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BLOCK = 1 << 20  # bytes inflated at once
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """What was read of a file.
+    """What was read from a file.
 
     Attributes:
         header: nibabel's, little endian, without the file's extensions.
@@ -44,16 +44,16 @@ class NiftiFile:
 def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
     """Read a `.nii` or `.nii.gz` file.
 
-    No more is allocated and inflated than the header promises, and that only if the file can hold it, memory too, and
-    an image can be like that. A compressed file's checksum is verified. Extensions of the header are passed over.
+    No more is allocated and inflated than the header promises, and only if the file and the memory can hold that much
+    and it is plausible for an image. A compressed file's checksum is verified. Extensions of the header are skipped.
 
     Args:
         path: the file.
         may_be_blank: whether nearly empty content is plausible, as that of a label.
 
     Raises:
-        ImageReadError: no NIfTI file, truncated, damaged, or promising what cannot be.
-        ImageContentError: its values are no scalars.
+        ImageReadError: not a NIfTI file, truncated, damaged, or with a header that promises the impossible.
+        ImageContentError: its values are not scalars.
     """
     try:
         file_bytes = path.stat().st_size
@@ -74,12 +74,12 @@ def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
     except (ImageReadError, ImageContentError):
         raise
     except OSError as error:
-        if error.errno is None:  # gzip's own, of what it cannot inflate
+        if error.errno is None:  # gzip's own, for what it cannot inflate
             raise _damaged(path, error) from error
         raise ImageReadError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:  # nibabel, gzip and zlib raise all kinds on damaged files
         raise _damaged(path, error) from error
-    text = f"{path.name}: there are more data behind the voxels that the header promises; they are left out"
+    text = f"{path.name}: there is more data after the voxels that the header promises; it is left out"
     findings = (warning(FindingKind.DATA_LEFT_OUT, text),) if more else ()
     return NiftiFile(header.as_byteswapped("<"), array, findings)
 
@@ -95,7 +95,7 @@ def promised_voxels(path: Path) -> int:
     try:
         with _opened(path) as stream:
             return _promise_of(_header_in(stream)).voxels
-    except Exception:  # whoever reads it says what is wrong with it
+    except Exception:  # the reader says what is wrong with it
         return 0
 
 

@@ -24,7 +24,7 @@ MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI-1 xyzt_units, bits 
 UNIT_NAMES = {1: "meters", 3: "micrometers"}
 # sform and qform are both stored as float32, the qform as a quaternion: corners that differ by less, in voxels, agree.
 CORNER_TOLERANCE_VOXELS = 0.1
-SHEAR_TOLERANCE = 1e-3  # cosine between two axes above which an affine is sheared, which a qform cannot say
+SHEAR_TOLERANCE = 1e-3  # cosine between two axes above which an affine is sheared, which a qform cannot express
 
 PathLike = str | os.PathLike[str]
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class NiftiVolumeReader(ImageReader):
     """Read one `.nii` or `.nii.gz`: values scaled, float32, the affine in mm to RAS, trailing axes of length 1 dropped.
 
     The sform counts where it is coded, then the qform (NIfTI-1, "methods 3 and 2"). A header in which both are coded
-    alike and say different things is refused, unless the sform is sheared, which no qform can hold; where the codes
+    alike and disagree is refused, unless the sform is sheared, which no qform can hold; where the codes
     differ the sform counts, with a finding. Meters and micrometers become mm. A header without any orientation is read
     with a finding. Text of the header, which may name a patient, is not carried along.
 
@@ -45,8 +45,8 @@ class NiftiVolumeReader(ImageReader):
         may_be_blank: whether nearly empty content is plausible, as that of a label: see `read_nifti_file`.
 
     Raises:
-        ImageReadError: in `get_data`, for a file that is missing, truncated or damaged, or promises what cannot be.
-        ImageContentError: in `get_data`, for contradictory transforms, or values that are no scalars.
+        ImageReadError: in `get_data`, for a file that is missing, truncated or damaged, or promises the impossible.
+        ImageContentError: in `get_data`, for contradictory transforms, or values that are not scalars.
     """
 
     def __init__(self, may_be_blank: bool = False) -> None:
@@ -59,7 +59,7 @@ class NiftiVolumeReader(ImageReader):
         return is_one and not os.path.isdir(str(filename))  # a folder may bear any name
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Path:
-        """Take note of what to read: what this method raised, `LoadImage` would swallow and try other readers.
+        """Note what to read; `LoadImage` would swallow an error that this method raised, and try other readers.
 
         Raises:
             ImageReadError: if it is not one file with a NIfTI ending.
@@ -104,7 +104,9 @@ def _affine_of(header: Any, name: str, shape: tuple[int, ...]) -> tuple[np.ndarr
         findings.append(warning(FindingKind.QFORM_DAMAGED, f"{name}: the qform is damaged and left out"))
     sform = sform if scode else None
     if sform is not None and not _usable(sform):
-        raise ImageContentError(f"{name} has an sform that is no transform ({sform[:3].tolist()}): mend its header")
+        raise ImageContentError(
+            f"{name} has an sform that is not a transform ({sform[:3].tolist()}): correct its header"
+        )
     if qform is not None and not _usable(qform):
         qform = None
     if sform is not None and qform is not None and not _is_sheared(sform):
@@ -113,7 +115,7 @@ def _affine_of(header: Any, name: str, shape: tuple[int, ...]) -> tuple[np.ndarr
             said = f"{name}: sform (code {scode}) and qform (code {qcode}) put corners up to {apart:.3g} apart"
             if scode == qcode:
                 raise ImageContentError(
-                    f"{said}, expected one place for each voxel: nobody can tell which is right; write the file again "
+                    f"{said}, expected one place for each voxel: it is unclear which is right; write the file again "
                     "with the right one alone (nibabel: set_qform(None, 0) or set_sform(None, 0))"
                 )
             findings.append(warning(FindingKind.TRANSFORMS_DISAGREE, f"{said}; the sform counts"))
@@ -121,14 +123,14 @@ def _affine_of(header: Any, name: str, shape: tuple[int, ...]) -> tuple[np.ndarr
     edges = header["pixdim"][1:4]
     if sform is None and not all(np.isfinite(edge) and edge for edge, n in zip(edges, shape) if n > 1):
         found = " x ".join(f"{edge:g}" for edge in edges)
-        raise ImageContentError(f"{name} has voxels of {found} in its pixdim; expected their size: mend its header")
+        raise ImageContentError(f"{name} has voxels of {found} in its pixdim; expected their size: correct its header")
     if affine is None:
         affine = header.get_base_affine()
         text = f"{name}: the header gives no orientation; axes are taken as left, anterior, superior"
         findings.append(warning(FindingKind.ORIENTATION_UNKNOWN, text))
     unit = int(header["xyzt_units"]) & 7
     if unit in UNIT_NAMES:
-        text = f"{name}: lengths are in {UNIT_NAMES[unit]}, here turned to mm"
+        text = f"{name}: lengths are in {UNIT_NAMES[unit]}, here converted to mm"
         findings.append(warning(FindingKind.UNIT_CHANGED, text))
     affine = np.array(affine, dtype=np.float64)
     affine[:3] *= MM_PER_UNIT.get(unit, 1.0)

@@ -1,4 +1,4 @@
-"""What an NRRD file's header promises, judged before a reader allocates it: annotation servers are sent such files."""
+"""What an NRRD file's header promises, checked before a reader allocates it: clients send such files to our server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_HEADER = 1 << 20  # bytes; that of a segmentation by 3D Slicer describes
 _MAGIC = b"NRRD000"
 _END = re.compile(rb"\n\r?\n")
 # http://teem.sourceforge.net/nrrd/format.html#detached: the voxels lie in other files, which the header names. Readers
-# differ in the blanks they take within the field's name and before its value: all are meant.
+# differ in the blanks they accept within the field's name and before its value: all forms are recognized.
 _DETACHED = re.compile(rb"(?:^|[\r\n])\s*data\s*file\s*:", re.IGNORECASE)
 # The names of each type, by the bytes it takes (teem, "Definition of NRRD File Format", section 5).
 _TYPES = {
@@ -46,7 +46,7 @@ _ENCODINGS: dict[str, int | None] = {
 
 
 def doubt_in_nrrd(path: Path, may_be_blank: bool) -> str:
-    """Say why an NRRD file is not to be read; nothing if it may be.
+    """Return why an NRRD file must not be read; empty if it may be.
 
     Args:
         path: the file.
@@ -57,13 +57,13 @@ def doubt_in_nrrd(path: Path, may_be_blank: bool) -> str:
     """
     header = nrrd_header(path)
     if not header:
-        return "is called NRRD and is none, or its header has no end"
+        return "has the ending of NRRD but is not NRRD, or its header has no end: restore the file"
     if names_other_files(header):
-        return "names other files for its voxels; expected a file that holds all, as .nrrd does"
+        return "names other files for its voxels; expected a file that holds its voxels itself: save it as one .nrrd"
     encoding = _fields(header).get("encoding", "").lower()
     promise = nrrd_promise(header)
     if promise is None or encoding not in _ENCODINGS:
-        return "has no type, sizes and encoding that this could read: a damaged header"
+        return "has no readable type, sizes and encoding: a damaged header; restore the file"
     most_times = _ENCODINGS[encoding]
     return promise.doubt(path.stat().st_size, promise.value_bytes if most_times is None else most_times, may_be_blank)
 
@@ -79,7 +79,7 @@ def nrrd_promise(header: bytes) -> Promise | None:
 
 
 def nrrd_header(path: Path) -> bytes:
-    """Return the header of an NRRD file; nothing if it has none, or none that ends.
+    """Return the header of an NRRD file; empty if it has none, or one without an end.
 
     Raises:
         OSError: it cannot be read.
@@ -89,7 +89,7 @@ def nrrd_header(path: Path) -> bytes:
 
 
 def header_in(start: bytes) -> bytes:
-    """Return the header with which a file begins; nothing if it has none, or none that ends.
+    """Return the header with which a file begins; empty if it has none, or one without an end.
 
     Args:
         start: the file's first bytes, up to `LONGEST_HEADER`.
@@ -99,7 +99,7 @@ def header_in(start: bytes) -> bytes:
 
 
 def begins_as_nrrd(start: bytes) -> bool:
-    """Whether a file that begins so is called NRRD by its own word."""
+    """Whether a file that begins so says that it is NRRD."""
     return start.startswith(_MAGIC)
 
 

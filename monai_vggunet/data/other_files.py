@@ -1,4 +1,4 @@
-"""Files that are neither DICOM, NIfTI nor pictures: refused with what they are, before a reader makes what it can."""
+"""Files that are neither DICOM, NIfTI nor pictures: refused with a reason, before another reader guesses at them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Refused:
 
 
 class OtherFileReader(ImageReader):
-    """Stands before MONAI's default readers, which take whatever they can open: NRRD alone passes, where it is honest.
+    """Stands before MONAI's default readers, which take whatever they can open: only honest NRRD files pass.
 
     Args:
         may_be_blank: see `Promise.doubt`.
@@ -44,14 +44,14 @@ class OtherFileReader(ImageReader):
         self.may_be_blank = may_be_blank
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """Whether it is anything at all."""
+        """Return True: any file is checked here."""
         return True
 
     def read(self, data: Any, **kwargs: Any) -> _Refused:
         """Return the refusal of a file.
 
         Raises:
-            ImageReadError: of an NRRD file that may be read, so that `LoadImage` goes on to MONAI's readers.
+            ImageReadError: for an NRRD file that may be read, so that `LoadImage` goes on to MONAI's readers.
         """
         paths = [Path(item) for item in ([data] if isinstance(data, (str, os.PathLike)) else data)]
         if len(paths) != 1:
@@ -74,4 +74,6 @@ class OtherFileReader(ImageReader):
         if ends_with(path, NRRD_ENDING):
             return doubt_in_nrrd(path, self.may_be_blank)
         kind = archive_kind(path)
-        return f"is a {kind} archive: unpack it, and give the folder" if kind else f"is of another kind; {EXPECTED}"
+        if kind:
+            return f"is a {kind} archive: unpack it, and give the folder"
+        return f"is of a kind that is not read; {EXPECTED}"

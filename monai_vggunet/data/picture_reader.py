@@ -1,4 +1,4 @@
-"""Photographs and microscopy by Pillow, of the kinds meant here, one picture a file, and none that fills memory."""
+"""Photographs and microscopy by Pillow: known kinds, one picture per file, and none that would fill memory."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ PathLike = str | os.PathLike[str]
 
 
 class PictureReader(PILReader):
-    """Read one PNG, JPEG, BMP or TIFF, whatever its size says decided before a pixel is decoded.
+    """Read one PNG, JPEG, BMP or TIFF; its size is judged before a pixel is decoded.
 
     Raises:
-        ImageReadError: in `get_data`, for a file that is missing, damaged, of another kind than it is called, too
+        ImageReadError: in `get_data`, for a file that is missing, damaged, of another kind than its name says, too
             large, or several pictures in one (pages, an animation).
     """
 
@@ -42,7 +42,7 @@ class PictureReader(PILReader):
         return isinstance(filename, (str, os.PathLike)) and ends_with(filename, PICTURE_ENDINGS)
 
     def read(self, data: Any, **kwargs: Any) -> Path:
-        """Take note of what to read: what this method raised, `LoadImage` would swallow and try other readers.
+        """Note what to read; `LoadImage` would swallow an error that this method raised, and try other readers.
 
         Raises:
             ImageReadError: if it is not one file with a picture's ending.
@@ -65,12 +65,12 @@ class PictureReader(PILReader):
             raise
         except FileNotFoundError as error:
             raise ImageReadError(f"{path} does not exist; expected a picture") from error
-        except Image.DecompressionBombError as error:  # Pillow counts before we can: of twice as many it makes an error
+        except Image.DecompressionBombError as error:  # Pillow counts before we can, and refuses twice as many
             raise ImageReadError(
                 f"{path} has over {2 * MOST_PIXELS:,} pixels, expected up to {MOST_PIXELS:,}: crop it, or reduce it"
             ) from error
         except OSError as error:
-            if error.errno is None:  # Pillow's own, of what it cannot decode
+            if error.errno is None:  # Pillow's own, for what it cannot decode
                 raise _damaged(path, error) from error
             raise ImageReadError(f"{path} cannot be read: {error.strerror}") from error
         except Exception as error:  # Pillow raises all kinds on damaged files
@@ -85,7 +85,7 @@ def _damaged(path: Path, error: Exception) -> ImageReadError:
 
 
 def _doubt_in(picture: Image.Image) -> str:
-    """Say why a picture is not to be decoded; nothing if it may be."""
+    """Return why a picture must not be decoded; empty if it may be."""
     pixels, channels = picture.width * picture.height, len(picture.getbands())
     if pixels > MOST_PIXELS:
         return f"has {picture.width} x {picture.height} pixels, expected up to {MOST_PIXELS:,}: crop it, or reduce it"
@@ -94,13 +94,13 @@ def _doubt_in(picture: Image.Image) -> str:
     if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MOST_PIXELS:
         return "has tiles larger than a picture may be: a damaged file"
     if picture.format != WITH_PREVIEW and _has_another(picture):
-        return "holds several pictures (pages, or an animation); expected one: split it into one file each"
+        return "holds several pictures (pages, or an animation); expected one: split it into one file per picture"
     lacking = lack_of_memory(BYTES_PER_VALUE * pixels * max(3, channels))
     return f"has {picture.width} x {picture.height} pixels: {lacking}" if lacking else ""
 
 
 def _has_another(picture: Image.Image) -> bool:
-    """Whether a second picture follows; to count them all would read the file to its end."""
+    """Whether a second picture follows; counting them all would read the file to its end."""
     if picture.format != "TIFF":
         return getattr(picture, "n_frames", 1) > 1
     try:

@@ -1,4 +1,4 @@
-"""What follows from a training set's fingerprint: preprocessing, network and batch size, unless the user says other."""
+"""What follows from a training set's fingerprint: preprocessing, network and batch size, unless a user states them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def plan_model(
 
     Raises:
         ModelMismatchError: `start_from` names no model.
-        ConfigurationError: something is stated that no `model.json` may hold: see `require_honest`.
+        ConfigurationError: a setting that no `model.json` may hold: see `require_honest`.
     """
     kind = torch.device(device).type
     limit = CROP_LIMIT.get(kind, CROP_LIMIT["cpu"])
@@ -101,7 +101,7 @@ def plan_model(
 def plan_batch_size(spec: ModelSpec, device: torch.device | str = "cpu") -> int:
     """Return how many slices of the crop size fit into one training step, an even number within bounds.
 
-    Under `torchrun` that is the least of what the processes find: they see the free memory at different moments.
+    Under `torchrun` this is the smallest that any process finds: they see the free memory at different moments.
     """
     kind = torch.device(device).type
     pixels = STEP_PIXELS.get(kind, STEP_PIXELS["cpu"])
@@ -135,5 +135,5 @@ def _channel_mode(fingerprint: Fingerprint) -> str:
 
 
 def _crop(size: int) -> int:
-    """Return the next multiple of the network's stride, of which two at least."""
+    """Return the next multiple of the network's stride, at least twice the stride."""
     return max(2 * STRIDE, -(-size // STRIDE) * STRIDE)

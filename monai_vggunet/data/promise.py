@@ -1,4 +1,4 @@
-"""What a file's header promises of its voxels, judged before a single one is read."""
+"""What a file's header promises about its voxels, checked before a single one is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCALING_BYTES = 2 * np.dtype(np.float64).itemsize  # the product and the sum, w
 
 @dataclass(frozen=True)
 class Promise:
-    """Voxels that a header says stand behind it.
+    """The voxels that follow a header, by its own word.
 
     Attributes:
         shape: how many along each axis.
@@ -44,11 +44,11 @@ class Promise:
 
     @property
     def end(self) -> int:
-        """Where they end."""
+        """Where they end, in bytes."""
         return self.offset + self.voxels * self.value_bytes
 
     def doubt(self, file_bytes: int, most_times: int, may_be_blank: bool) -> str:
-        """Say why the promise cannot be kept, or nobody would keep it; nothing if it is plausible.
+        """Return why the promise cannot be kept, or is implausible; empty if it is plausible.
 
         Args:
             file_bytes: size of the file.

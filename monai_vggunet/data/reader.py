@@ -1,4 +1,4 @@
-"""MONAI's door to DICOM: a reader that gives a series as one volume with its exact geometry, or says why not."""
+"""DICOM for MONAI: a reader that returns a series as one volume with its exact geometry, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _POLICIES = {
 
 
 class DicomSeriesReader(ImageReader):
-    """Read a DICOM folder, a list of files or one file as a volume: right, or refused with an error that says why.
+    """Read a DICOM folder, a list of files or one file as a volume: correctly, or refused with an error that says why.
 
     The array is (columns, rows, slices), float32, rescaled (HU for CT). One file is read as it is: one slice, or the
     frames of a multi-frame object; a DICOMDIR stands for the files that it lists. See `monai_vggunet.dicom` for what
@@ -48,9 +48,9 @@ class DicomSeriesReader(ImageReader):
     `unpack_findings` take them apart. Nothing in the meta data names the patient, unless a path does.
 
     Args:
-        series_uid: SeriesInstanceUID, when the folder holds several series.
-        description: SeriesDescription or a part of it, in any case.
-        modality: Modality, as `CT`.
+        series_uid: SeriesInstanceUID or SeriesNumber, when the folder holds several series.
+        description: SeriesDescription or a part of it, in upper or lower case.
+        modality: Modality, such as `CT`.
         stack: which stack of the series, 0-based, as the error lists them.
         on_gap: `error`; `resample` to interpolate at even steps; `keep` to take slices with gaps as they are.
         on_tilt: `keep` the exact, sheared affine of a tilted gantry; `error`; `resample` to an orthogonal volume.
@@ -58,7 +58,7 @@ class DicomSeriesReader(ImageReader):
         num_workers: threads, or helper processes for large series, that read headers and decode pixels.
 
     Raises:
-        ConfigurationError: for an argument that is unknown or makes no sense. (`LoadImage` would swallow a TypeError
+        ConfigurationError: for an unknown argument or an invalid value. (`LoadImage` would swallow a TypeError
             and build the reader again without any arguments.)
 
     Example:
@@ -81,7 +81,7 @@ class DicomSeriesReader(ImageReader):
     ) -> None:
         super().__init__()
         if unknown:
-            raise ConfigurationError(f"DicomSeriesReader knows no argument {', '.join(map(repr, unknown))}")
+            raise ConfigurationError(f"DicomSeriesReader has no argument {', '.join(map(repr, unknown))}")
         for name, text in (("series_uid", series_uid), ("description", description), ("modality", modality)):
             if text is not None and (not isinstance(text, str) or not text.strip()):
                 raise ConfigurationError(f"{name} is {text!r}, expected text or None")
@@ -101,7 +101,7 @@ class DicomSeriesReader(ImageReader):
         return all(is_meant_as_dicom(path) for path in _paths(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> _DicomSource:
-        """Take note of what to read; the work, and any refusal of DICOM input, comes in `get_data`.
+        """Note what to read; the work, and any refusal of DICOM input, comes in `get_data`.
 
         `LoadImage` catches whatever this method raises and tries its other readers, ending in an error that hides
         ours. So it raises for what is not DICOM, and for nothing else.
@@ -130,7 +130,7 @@ class DicomSeriesReader(ImageReader):
 
         Returns:
             Tensor (columns, rows, slices), float32, and its meta data. MONAI copies an array that is not contiguous,
-            but takes a tensor as it is; in this one's memory a slice lies in one piece.
+            but takes a tensor as it is; in the memory of this one, each slice is contiguous.
 
         Raises:
             DicomReadError: if nothing readable is there.
@@ -152,9 +152,9 @@ class DicomSeriesReader(ImageReader):
 
 
 def instance_uids(meta: Mapping[str, Any]) -> list[str]:
-    """Return the SOPInstanceUIDs of a volume's slices in their order; of a multi-frame file repeated.
+    """Return the SOPInstanceUIDs of a volume's slices in their order; that of a multi-frame file is repeated.
 
-    The slices of a resampled volume are no instances: theirs are empty. There are none if it is no DICOM series.
+    The slices of a resampled volume are not instances: their UIDs are empty. Without a DICOM series, the list is empty.
     """
     series = ReferencedSeries.from_meta(meta)
     return series.instance_uids if series else []
@@ -176,7 +176,7 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
     series, geometry = volume.selection.series, volume.geometry
     slices = tuple(ReferencedSlice(frame.sop_instance_uid, frame.frame_index + 1) for frame in geometry.frames)
     source = ReferencedSeries(
-        slices or (None,) * volume.array.shape[2],  # slices of a resampled volume are no instances
+        slices or (None,) * volume.array.shape[2],  # slices of a resampled volume are not instances
         tuple(dict.fromkeys(frame.path.absolute() for frame in geometry.frames)),
         modality=series.modality,
         series_description=series.description,

@@ -8,7 +8,7 @@ from monai_vggunet.errors import ConfigurationError
 
 __all__ = ["SWITCH_WORDS", "is_on"]
 
-# `python -m monai.bundle` makes `False` and 0 of what Python would, and leaves `false` and `no` as the words they are
+# `python -m monai.bundle` evaluates `False` and 0 as Python does, and leaves `false` and `no` as the words they are
 SWITCH_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 

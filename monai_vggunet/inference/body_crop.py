@@ -1,4 +1,4 @@
-"""The part of a volume that is not empty: what lies outside is background without being looked at."""
+"""The part of a volume that is not empty: what lies outside is background without being computed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ EMPTY_SHARE = 0.02
 
 
 def body_box(volume: torch.Tensor, windows: Sequence[Sequence[float]]) -> tuple[slice, slice, slice]:
-    """Return the smallest box of whole slices and a margin that holds everything the network could tell from nothing.
+    """Return the smallest box of whole slices, with a margin, that holds all the network could tell from emptiness.
 
     In a CT, air lies below the window: the box is the body with its table. An MR whose background is noise keeps its
-    size. Of an empty volume the box is empty.
+    size. The box of an empty volume is empty.
 
     Args:
         volume: `(C, X, Y, Z)` in the units of the windows.

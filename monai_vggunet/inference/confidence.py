@@ -13,7 +13,7 @@ class Confidence:
 
     Attributes:
         voxels: voxels given a class other than background.
-        entropy: sum over them of the entropy of the class probabilities, 0 (sure) to 1 (all classes alike).
+        entropy: sum over them of the entropy of the class probabilities, 0 (sure) to 1 (all classes equally probable).
         disagreement: sum over them of the share of views that would have given another class.
         n_views: views that were averaged.
     """

@@ -1,4 +1,4 @@
-"""The clicks that a volume carries: what the network is shown of them, and what they settle by themselves."""
+"""The clicks that a volume carries: how the network sees them, and what they decide by themselves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Guidance:
 
     @classmethod
     def of(cls, image: torch.Tensor, n_classes: int) -> Guidance:
-        """Return the guidance of a `MetaTensor` `(B, C, X, Y, Z)`; whatever has no clicks gives none.
+        """Return the guidance of a `MetaTensor` `(B, C, X, Y, Z)`, without any click if it carries none.
 
         Raises:
             ClickError: a batch of several volumes with clicks, which belong to one.
@@ -55,9 +55,9 @@ class Guidance:
         return draw_clicks(self.clicks, indices, size, self.n_classes, device, self.step)
 
     def insist(self, probabilities: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
-        """Return probabilities `(n, K, X, Y)` in which the very place of a click has the class that was said.
+        """Return probabilities `(n, K, X, Y)` in which the place of each click has the class that the user gave it.
 
-        What follows from a click for its neighborhood is the network's to say; the click itself is the user's word.
+        What a click means for its neighborhood is for the network to decide; the click itself is the user's decision.
         """
         if not len(self.clicks):
             return probabilities

@@ -12,7 +12,7 @@ SLICES_AT_ONCE = 32
 class Neighborhood:
     """Take slices along the last axis, with those before and after them, out of a volume `(C, X, Y, Z)`.
 
-    There the values of a slice lie Z apart: to pick one alone reads nearly as much memory as to pick sixteen.
+    In memory the values of a slice lie Z apart: picking one slice reads nearly as much as picking sixteen.
 
     Args:
         volume: `(C, X, Y, Z)`.

@@ -64,7 +64,7 @@ class VolumeSliceInferer(Inferer):
             None runs the network itself, as validation between epochs needs it.
 
     Raises:
-        ConfigurationError: an argument that makes no sense.
+        ConfigurationError: an invalid argument.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class VolumeSliceInferer(Inferer):
     ) -> None:
         """Fill in what is known of a volume `(C, X, Y, Z)`; `result` is `labels`, or `(K, X, Y, Z)`."""
         if self.output == "probabilities":
-            result[0] = PROBABILITY_ONE[self.dtype]  # outside of the body: background for certain
+            result[0] = PROBABILITY_ONE[self.dtype]  # outside the body: certainly background
         crop = self.crop_body and not len(guidance)  # a click beside the body is meant where it is
         box = body_box(volume, self.windows) if crop else tuple(slice(0, n) for n in volume.shape[1:])
         cropped = volume[:, box[0], box[1]]
@@ -211,8 +211,8 @@ class VolumeSliceInferer(Inferer):
         """Return the network's input `(n, C', H, W)` for slices of `(C, X, Y, Z)`, and where in it the slices lie.
 
         The input is whole strides large. As in training, a slice lies in its middle and what is around it is at the
-        window's lower end. At a size that is no multiple of the stride the decoder would interpolate, which training at
-        whole strides never saw.
+        window's lower end. At a size that is not a multiple of the stride the decoder would interpolate, which
+        training at whole strides never saw.
         """
         slices = self.channels(volume, indices)
         spare = [-n % STRIDE for n in slices.shape[-2:]]

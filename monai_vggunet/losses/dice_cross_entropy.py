@@ -102,9 +102,9 @@ class DiceCrossEntropyLoss(_Loss):
             target: class numbers, ``(B, 1, H, W[, D])`` or ``(B, H, W[, D])``, any integer or floating type.
 
         Raises:
-            ConfigurationError: for fewer than two classes or class weights of another number.
+            ConfigurationError: for fewer than two classes, or another number of class weights.
             ImageContentError: when the shapes do not belong together.
-            LabelContentError: when the target holds values that are no class number.
+            LabelContentError: when the target holds values that are not class numbers.
         """
         # a MetaTensor would carry its bookkeeping through every operation
         logits, target = _plain(logits), _plain(target)

@@ -24,7 +24,7 @@ def autocast_dtype(device: torch.device | str, precision: str = "auto") -> torch
             only with AMX tiles, because convolutions in emulated bf16 are slower than in float32.
 
     Raises:
-        ConfigurationError: another word.
+        ConfigurationError: an unknown precision.
     """
     if precision in _DTYPES:
         return _DTYPES[precision]

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolution before it: the same numbers with a pass less over every map."""
+"""Batch norm folded into the convolution before it: the same numbers with one pass fewer over every map."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["fold_batch_norm"]
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Return a copy for inference alone, in evaluation mode, its batch norms folded into their convolutions.
+    """Return a copy for inference only, in evaluation mode, with its batch norms folded into their convolutions.
 
-    In evaluation mode batch norm is a scale and a shift per channel, which the convolution's weights can hold. Labels
-    are those of the original but for rounding (logits differ by about 1e-5).
+    In evaluation mode batch norm is a scale and a shift per channel, which the convolution's weights can hold. Except
+    for rounding, labels are those of the original (logits differ by about 1e-5).
 
     Args:
         network: with convolution and batch norm next to each other in an `nn.Sequential`; other parts stay as they are.

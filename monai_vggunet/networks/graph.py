@@ -33,6 +33,6 @@ def export_program(network: nn.Module) -> torch.export.ExportedProgram:
         2: torch.export.Dim("height", min=MIN_SIZE, max=LARGEST["height"]),
         3: torch.export.Dim("width", min=MIN_SIZE, max=LARGEST["width"]),
     }
-    # Weights that lie channels last would bind the graph to sizes.
+    # Weights in the channels-last format would tie the graph to fixed sizes.
     plain = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return torch.export.export(plain, (example,), dynamic_shapes={"x": dims})

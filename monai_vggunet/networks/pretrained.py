@@ -63,17 +63,17 @@ def load_encoder_weights(
 
     Args:
         encoder: the encoder to fill.
-        source: None or False: nothing is loaded; "imagenet" or True: torchvision's IMAGENET1K_V1 weights, out of
-            ``torch.hub.get_dir()/checkpoints`` or downloaded into it; "auto": the same, but when they can be had
-            neither way a warning is logged and the encoder stays as it is; anything else: a file's path.
+        source: None or False: nothing is loaded; "imagenet" or True: torchvision's IMAGENET1K_V1 weights, from
+            ``torch.hub.get_dir()/checkpoints`` or downloaded into it; "auto": the same, but if neither works, a
+            warning is logged and the encoder stays as it is; anything else: a file's path.
         stages: only the first so many stages are loaded, and the file needs to hold no more; None for all.
 
     Returns:
         What the encoder now holds: "imagenet", "file:NAME" or "scratch".
 
     Raises:
-        PretrainedWeightsError: when the weights are not at hand or do not fit the encoder.
-        ConfigurationError: when `stages` is no number of stages.
+        PretrainedWeightsError: when the weights are not available or do not fit the encoder.
+        ConfigurationError: when `stages` is out of range.
 
     Example:
         >>> from monai_vggunet.networks import VGG16Encoder

@@ -51,7 +51,7 @@ class VGG16Encoder(nn.Module, BaseEncoder):
 
     Raises:
         ConfigurationError: for a number of dimensions other than 2 or a non-positive number of channels.
-        PretrainedWeightsError: when the weights are not at hand or do not fit.
+        PretrainedWeightsError: when the weights are not available or do not fit.
 
     Example:
         >>> maps = VGG16Encoder()(torch.zeros(1, 3, 32, 48))
@@ -109,7 +109,7 @@ class VGG16Encoder(nn.Module, BaseEncoder):
             stages: stage numbers from 0 (finest) to 4, or an int n for the first n stages.
 
         Raises:
-            ConfigurationError: for a number that is no stage.
+            ConfigurationError: for a number that is not a stage.
         """
         frozen = stage_numbers(stages)
         for number, stage in enumerate(self.stages):
@@ -189,7 +189,7 @@ def stage_numbers(stages: int | Iterable[int]) -> tuple[int, ...]:
     """Return the stages' numbers, ascending and once each; an int n stands for the first n stages.
 
     Raises:
-        ConfigurationError: for a number that is no stage.
+        ConfigurationError: for a number that is not a stage.
     """
     count = len(STAGE_CHANNELS)
     if isinstance(stages, int):

@@ -1,4 +1,4 @@
-"""The product's network: a U-Net whose encoder is VGG16 with ImageNet weights.
+"""The network of this package: a U-Net whose encoder is VGG16 with ImageNet weights.
 
 Shapes: ``(B, in_channels, H, W)`` in, logits ``(B, out_channels, H, W)`` out, for any H and W.
 """
@@ -49,8 +49,8 @@ class VGG16UNet(nn.Module):
         pretrained_source: what the encoder started from: "imagenet", "file:NAME" or "scratch".
 
     Raises:
-        ConfigurationError: for arguments that make no network.
-        PretrainedWeightsError: when the weights are not at hand or do not fit.
+        ConfigurationError: for invalid arguments.
+        PretrainedWeightsError: when the weights are not available or do not fit.
 
     Example:
         >>> network = VGG16UNet(in_channels=1, out_channels=3)
@@ -139,7 +139,7 @@ class VGG16UNet(nn.Module):
         if x.shape[1] != self.in_channels:
             raise ImageContentError(
                 f"got an image of shape {tuple(x.shape)} with {counted(x.shape[1], 'channel')}, expected "
-                f"{self.in_channels}; prepare so many, or build VGG16UNet(in_channels={x.shape[1]})"
+                f"{self.in_channels}; prepare that many, or build VGG16UNet(in_channels={x.shape[1]})"
             )
         if not x.is_floating_point():
             raise ImageContentError(f"got an image of type {x.dtype}, expected floating point; normalize it first")

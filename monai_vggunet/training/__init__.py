@@ -1,4 +1,4 @@
-"""What MONAI's trainer lacks: rates by depth, progressive unfreezing, figures in mm, checkpoints that survive."""
+"""What MONAI's trainer lacks: learning rates by depth, progressive unfreezing, metrics in mm, exact resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: `model.pt` with `model.json` (the best so far) and `last.pt` (to go on from)."""
+"""What a run leaves behind: `model.pt` with `model.json` (the best so far) and `last.pt` (to resume from)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class RunCheckpoint:
     """Save and resume a training run; made at the config's top level and attached when the trainer exists.
 
     After an epoch in which validation found a better model, `model.pt` and `model.json` are replaced. `last.pt` holds
-    the whole state. Since draws follow the epoch (`EpochSeedHandler`), a run that was killed goes on to the same
-    result. A run with other settings than the one in the folder is refused. To start anew, its files are moved to
+    the whole state. Since random draws follow the epoch (`EpochSeedHandler`), a run that was killed resumes to the same
+    result. A run with other settings than the one in the folder is refused. To start again, its files are moved to
     `previous/`, not overwritten.
 
     Args:
@@ -53,8 +53,8 @@ class RunCheckpoint:
         objects: what has a `state_dict`, by name: network, optimizer, schedule, ...
         network: whose weights become `model.pt` (the averaged one, where weights are averaged).
         spec: written as `model.json`.
-        settings: whatever else makes this run this run, by name: see `run_settings`; plain JSON values.
-        resume: go on from `last.pt`; off (see `is_on`) starts anew.
+        settings: whatever else identifies this run, by name: see `run_settings`; plain JSON values.
+        resume: resume from `last.pt`; off (see `is_on`) starts again.
         start_from: `model.pt` of the trained model that the run begins with. It may be the folder's own: then a new
             run begins, and the model stays in place until there is a better one.
 
@@ -98,7 +98,7 @@ class RunCheckpoint:
 
         Args:
             trainer: MONAI trainer.
-            evaluator: MONAI evaluator whose key metric says which model is best; without one the last is kept.
+            evaluator: MONAI evaluator whose key metric says which model is best; without one, the last is kept.
         """
         self._evaluator = evaluator
         if idist.get_rank() == 0:
@@ -122,14 +122,14 @@ class RunCheckpoint:
         return self.settings["start_from"] == OWN_MODEL
 
     def _origin(self, start_from: str | os.PathLike[str] | None) -> str | None:
-        """Return which model the run begins with: by content, but for the folder's own, which the run replaces."""
+        """Return which model the run begins with: its hash, except for the folder's own, which the run replaces."""
         if start_from is None:
             return None
         path = Path(start_from)
         return OWN_MODEL if path.resolve() == (self.folder / MODEL).resolve() else f"sha256:{sha256_of_file(path)}"
 
     def _former_state(self) -> dict[str, Any] | None:
-        """Return the state to go on from; None where a run begins.
+        """Return the state to resume from; None where a run begins.
 
         Raises:
             ConfigurationError: `last.pt` is of a run with other settings.
@@ -143,11 +143,11 @@ class RunCheckpoint:
         if former:
             changes = "".join(f"\n  {line}" for line in changed_settings(former, self.settings))
             version = f" (version {state['version']}, this is {__version__})" if state["version"] != __version__ else ""
-            text = f"holds a run with other settings than these{version}:{changes}\nWith the former ones it goes on. To"
+            text = f"holds a run with other settings than these{version}:{changes}\nIt resumes with the former ones. To"
         else:
-            text = "is of an earlier version, which did not note all settings of its run: it cannot go on. To"
+            text = "is of an earlier version, which did not record all settings of its run: it cannot be resumed. To"
         raise ConfigurationError(
-            f"{self.folder / LAST} {text} start anew, pass --resume False (its files are moved to "
+            f"{self.folder / LAST} {text} start again, pass --resume False (its files are moved to "
             f"{self.folder / PREVIOUS}) or another --ckpt_dir"
         )
 
@@ -160,10 +160,10 @@ class RunCheckpoint:
             self._evaluator.state.best_metric_epoch = state["best_metric_epoch"]
         max_epochs = trainer.state.max_epochs
         self.is_finished = state["epoch"] >= max_epochs or (state["stopped_early"] and not self._is_patient_again())
-        done = "it is finished; --resume false trains anew" if self.is_finished else "going on"
+        done = "it is finished; --resume False trains again" if self.is_finished else "resuming"
         _log.info("%s holds epoch %d of %d of this run: %s", LAST, state["epoch"], max_epochs, done)
         if not self.is_finished and max_epochs != state["max_epochs"] and self._schedule_spans_run():
-            told = "max_epochs was %d: the schedule spans the run, so its rates are now those of one of %d epochs"
+            told = "max_epochs was %d: the schedule spans the run, so its rates are now those of a run of %d epochs"
             _log.warning(told, state["max_epochs"], max_epochs)
 
     def _is_patient_again(self) -> bool:
@@ -209,7 +209,7 @@ class RunCheckpoint:
         state: Any = getattr(self._evaluator, "state", None)
         if getattr(state, "best_metric_epoch", -1) != epoch:
             return False
-        if math.isnan(state.best_metric):  # no class was there to compare; against NaN nothing would ever be better
+        if math.isnan(state.best_metric):  # no class could be compared; nothing would ever be better than NaN
             state.best_metric_epoch = -1
         return True
 
@@ -239,7 +239,8 @@ class RunCheckpoint:
         if self.is_finished and idist.get_rank() == 0 and best_epoch < 0:
             save_model(self.network, self.spec, self.folder)  # nothing was validated: keep the last
         if self._interrupted:
-            rest = "goes on from the last epoch in" if (self.folder / LAST).is_file() else "begins anew, nothing is in"
+            saved = (self.folder / LAST).is_file()
+            rest = "resumes from the last epoch in" if saved else "starts again, because nothing was saved in"
             _log.warning("interrupted: the same command %s %s", rest, self.folder / LAST)
             raise SystemExit(INTERRUPTED)
         idist.barrier()
@@ -255,7 +256,7 @@ class RunCheckpoint:
 
 
 def _settings_of_model(spec: ModelSpec) -> dict[str, Any]:
-    """Return what is planned for a model, by the options that would state it; channels follow from the rest."""
+    """Return what is planned for a model, by the options that state it; the network's channels follow from the rest."""
     preprocessing = asdict(spec.preprocessing)
     return {
         "clicks": preprocessing.pop("n_guidance") > 0,

@@ -12,8 +12,8 @@ from monai_vggunet.training.param_groups import DECODER_LR, ENCODER_LR
 
 __all__ = ["default_lr", "default_workers"]
 
-FROM_SCRATCH_LR = 3e-4  # nothing is there that large steps could destroy
-CUDA_WORKERS = 4  # a GPU waits for a single process that draws and augments; a CPU has nothing to give away
+FROM_SCRATCH_LR = 3e-4  # there is nothing that large steps could destroy
+CUDA_WORKERS = 4  # a GPU waits for a single process that draws and augments; a CPU has no cores to spare
 
 
 def default_lr(part: str, from_scratch: Any) -> float:
@@ -24,7 +24,7 @@ def default_lr(part: str, from_scratch: Any) -> float:
         from_scratch: whether the encoder starts without pretrained weights; see `is_on`.
 
     Raises:
-        ConfigurationError: another part.
+        ConfigurationError: an unknown part.
     """
     rates = {"encoder": ENCODER_LR, "decoder": DECODER_LR}
     if part not in rates:

@@ -1,4 +1,4 @@
-"""How well a model did on judged cases, as `metrics.json` keeps it."""
+"""How well a model did on the evaluated cases, as `metrics.json` keeps it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MOST_CASES, MOST_NAMES = 1_000_000, 10_000  # names of classes and of metrics
 class Evaluation:
     """The content of `metrics.json`: figures by the name of their metric, such as `val_mean_dice`.
 
-    A figure that is none, such as the Dice of a class that is not there, is null.
+    A figure that does not exist, such as the Dice of an absent class, is null.
 
     Attributes:
         FORMAT: version of what the file's fields are and mean.
-        n_cases: how many were judged.
+        n_cases: how many were evaluated.
         mean: metric -> mean over the classes.
         per_class: metric -> class -> mean over the cases; without the background.
         per_case: case, by its pseudonym -> metric -> class -> figure.
@@ -59,7 +59,7 @@ class Evaluation:
             require_object(content, _FIELDS, tuple(_FIELDS), quoting=False)
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"{path} is not as an evaluation writes it ({error}): restore it, or evaluate anew"
+                f"{path} is not as an evaluation writes it ({error}): restore it, or evaluate again"
             ) from error
         return cls(**content)
 

@@ -22,7 +22,7 @@ __all__ = ["EvaluationReportHandler"]
 class EvaluationReportHandler:
     """Print a table of the figures per class and write them, per case too, to `metrics.json`.
 
-    There cases are called by their pseudonyms, which `names.json` beside it explains.
+    The file lists cases under their pseudonyms, which `names.json` beside it explains.
 
     Args:
         class_names: background first.

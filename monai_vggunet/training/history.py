@@ -1,4 +1,4 @@
-"""The curve of a training run, as `history.json` keeps it: what each epoch came to."""
+"""The curve of a training run, as `history.json` keeps it: the figures of each epoch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class History:
         epochs: an entry each, in their order: `epoch` (from 1), `seconds` of training until then, `loss`,
             `learning_rates` (of each parameter group), and, where the epoch was validated, the figures: each by its
             name as the mean over the classes, and under that name with `_per_class` for each class but the background.
-            A figure that is none, such as the Dice of a class that is not there, is null.
+            A figure that does not exist, such as the Dice of an absent class, is null.
     """
 
     FORMAT: ClassVar[int] = 1
@@ -47,7 +47,7 @@ class History:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> History:
-        """Read `history.json`; a list alone is one as it was before its form had a version.
+        """Read `history.json`; a bare list is its form from before there were versions.
 
         Raises:
             DatasetError: missing, or not as training writes it.
@@ -58,7 +58,7 @@ class History:
             require_object(content, {"epochs": several(_EPOCH, 0, MOST_EPOCHS)}, ("epochs",), quoting=False)
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"{path} is no curve as training writes it ({error}): restore it, or move it away"
+                f"{path} is not a curve as training writes it ({error}): restore it, or move it away"
             ) from error
         return cls(**content)
 
@@ -71,7 +71,7 @@ class History:
         write_json(path, versioned({"epochs": self.epochs}, self.FORMAT))
 
     def with_epoch(self, entry: Mapping[str, Any]) -> History:
-        """Return it with one epoch more, which takes the place of the same one, and of later ones, of another try."""
+        """Return the curve with one more epoch, which replaces the same and later ones of an earlier attempt."""
         return History([*(e for e in self.epochs if e["epoch"] < entry["epoch"]), dict(entry)])
 
 

@@ -57,8 +57,8 @@ def load_weights(network: nn.Module, path: str | os.PathLike[str], device: torch
     """Load a plain state dict (`weights_only=True`) into a network and move it to a device, channels last.
 
     Raises:
-        ModelMismatchError: the file is no state dict, or one of another network (lists what differs), or could become
-            larger than itself, or holds NaN or infinity.
+        ModelMismatchError: the file is not a state dict, or is one of another network (lists what differs), or could
+            inflate, or holds NaN or infinity.
     """
     try:
         _require_plain(Path(path), network)
@@ -80,7 +80,7 @@ def _require_plain(path: Path, network: nn.Module) -> None:
     if size > expected + MOST_OVERHEAD:
         raise ValueError(f"it has {size:,} bytes, the network's weights {expected:,}")
     if not zipfile.is_zipfile(path):
-        raise ValueError("it is no file as torch.save writes it today; save the state dict again")
+        raise ValueError("it is not a file as torch.save writes it today; save the state dict again")
     with zipfile.ZipFile(path) as archive:
         if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
             raise ValueError("parts of it are compressed; expected a state dict as torch.save writes it")
@@ -103,7 +103,7 @@ def torch_save(content: Any, path: Path) -> str:
             torch.save(content, file)
             os.fsync(file.fileno())  # now, so that what follows it, `model.json` above all, is a matter of a moment
     except RuntimeError as error:
-        system = error.__context__  # what the system said; torch then stumbles over what was not written
+        system = error.__context__  # the system's own error; torch then fails on what was not written
         if isinstance(system, OSError):
             raise OSError(system.errno, system.strerror) from error
         raise OSError(errno.ENOSPC, f"torch could not write it ({error})") from error
@@ -116,7 +116,7 @@ def unwrapped(thing: Any) -> Any:
 
 
 def log_weights(network: nn.Module) -> str:
-    """Log the hash of a network's weights and return it; under `torchrun` every process says its own."""
+    """Log the hash of a network's weights and return it; under `torchrun` every process logs its own."""
     digest = hashlib.sha256()
     for tensor in unwrapped(network).parameters():
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

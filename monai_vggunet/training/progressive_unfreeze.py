@@ -19,7 +19,7 @@ __all__ = ["ProgressiveUnfreezeHandler"]
 
 EVERY_EPOCHS = 5  # the source article's
 DIRECTIONS = ("deep_first", "shallow_first")
-# Whatever of a parameter group is a learning rate; torch's schedules keep theirs in these entries.
+# The entries of a parameter group that are learning rates, those of torch's schedules included.
 RATE_KEYS = ("lr", "initial_lr", "max_lr", "min_lr")
 FACTOR_KEY = "unfreeze_factor"
 
@@ -51,7 +51,7 @@ class ProgressiveUnfreezeHandler:
             `make_lr_schedule` and torch's `ReduceLROnPlateau` multiply with it.
 
     Raises:
-        ConfigurationError: for arguments that make no schedule, another kind of network, an optimizer that lacks
+        ConfigurationError: for an invalid schedule, another kind of network, an optimizer that lacks
             encoder parameters, or a `DistributedDataParallel` that could not follow.
 
     Example:

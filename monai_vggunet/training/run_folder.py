@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_last(folder: Path) -> dict[str, Any] | None:
-    """Return what `last.pt` holds; None when it is missing or no checkpoint of ours.
+    """Return what `last.pt` holds; None when it is missing, or not a checkpoint of ours.
 
     Raises:
         ModelMismatchError: it cannot be read.
@@ -35,7 +35,7 @@ def read_last(folder: Path) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelMismatchError(
-            f"{path} cannot be read ({type(error).__name__}): remove it, or start anew with --resume False"
+            f"{path} cannot be read ({type(error).__name__}): remove it, or start again with --resume False"
         ) from error
     return state if isinstance(state, dict) and "run_id" in state else None
 
@@ -45,7 +45,8 @@ def set_aside(folder: Path, keep_model: bool = False) -> None:
 
     Args:
         folder: of the run.
-        keep_model: copy the model instead, for a run that begins with it: interrupted, it begins with it again.
+        keep_model: copy the model instead, for a run that begins with it, and that begins with it again if it is
+            interrupted.
 
     Raises:
         OutputWriteError: they cannot be moved.

@@ -1,8 +1,8 @@
-"""What makes a training run this run: every option of the parsed configuration, and the data it learns from.
+"""What identifies a training run: every option of the parsed configuration, and the data it learns from.
 
-Nothing is listed by hand but what does *not* count (`NOT_SHAPING`), each with its reason; an option nobody thought of
-counts. Values are kept as they were given, to be told when they have changed. Paths, and what names cases, are kept as
-hashes alone: checkpoints are passed on.
+Only options that do *not* count are listed by hand (`NOT_SHAPING`), each with its reason; any other option counts.
+Values are kept as they were given, so that a change can be reported. Paths, and what names cases, are kept as hashes
+only, because checkpoints are passed on.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ NOT_SHAPING = {
     "save_execute_config": "of MONAI's `--tracking`, which puts the time into it",
     "is_not_rank0": "of MONAI's `--tracking`",
 }
-# Options that count as what follows from them, so that what follows by itself may be stated, too.
+# Options that count by their effect, so that stating what follows anyway changes nothing.
 COUNTED_BY_EFFECT = {
     "overrides": "the model's preprocessing",
     "network_options": "the model's network",
@@ -66,7 +66,7 @@ COUNTED_BY_EFFECT = {
     "pretrained": "the encoder's first weights",
     "start_from": "the model that the run begins with",
 }
-# Handlers that look on: names of classes.
+# Names of handler classes that only observe.
 WATCHERS = {
     "ClearMLStatsHandler",
     "MLFlowHandler",
@@ -83,14 +83,14 @@ SEPARATOR = "#"
 TARGET = "_target_"
 EVALUATED = ("$", "@", "%")  # how MONAI's expressions, references and macros begin
 ABSOLUTE_PATH = re.compile(r"""["'](?:/[^"']+/|~|[A-Za-z]:[\\/])""")  # quoted, within an expression
-HASH = re.compile(r"(sha256:\w{12})\w+")  # as long as a reader can compare
+HASH = re.compile(r"(sha256:\w{12})\w+")  # cut to a length that people can compare
 
 
 def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretrained: Any = None) -> dict[str, Any]:
-    """Return what makes this run this run; called from a configuration, whose options it collects.
+    """Return what identifies this run; called from a configuration, whose options it collects.
 
-    By then whatever the run uses must have been made (`_requires_`), so that an option which is computed (a batch by
-    the free memory) counts with its value.
+    Everything that the run uses must exist by then (`_requires_`), so that an option which is computed (such as a batch
+    size from the free memory) counts with its value.
 
     Args:
         datalist: of the run. Cases count by name and by their labels' content.
@@ -99,11 +99,11 @@ def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretra
         pretrained: as the option has it, for the content of a file.
 
     Returns:
-        Plain JSON values by the name a user would type: `weight_decay`, `train#preprocessing#flip_prob`. What is no
-        option has a name with spaces.
+        Plain JSON values by the name a user would type: `weight_decay`, `train#preprocessing#flip_prob`. What is not
+        an option has a name with spaces.
 
     Raises:
-        ConfigurationError: when no parser of MONAI's is at work.
+        ConfigurationError: when no parser of MONAI is at work.
     """
     parser = _parser_at_work()
     settings = options_of(parser.get(), parser.ref_resolver.resolved_content)
@@ -193,7 +193,7 @@ def _kept(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of JSON's kinds; anything else, which Python code may pass, counts by what it is called."""
+    """Return a value of JSON's kinds; anything else, which Python code may pass, counts by its name."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -232,7 +232,7 @@ def _hash(content: Any) -> str:
 
 
 def _canonical(value: Any) -> str:
-    """Return a value as text: alike for what a command line does not tell apart (1, 1.0, True, `true`)."""
+    """Return a value as text, the same for values that a command line does not tell apart (1, 1.0, True, `true`)."""
 
     def simple(part: Any) -> Any:
         if isinstance(part, Mapping):

@@ -16,7 +16,7 @@ STRENGTH = (0.5, 1.5)  # natural logarithm of the brightness at the middle of on
 def shaded(image: torch.Tensor) -> torch.Tensor:
     """Return a normalized image `(C, H, W)` darkened towards one end and brightened towards the other.
 
-    Direction and strength are drawn by torch. What becomes brighter than the brightest is cut, as in preprocessing.
+    Direction and strength are drawn by torch. Values beyond the brightest are clipped, as in preprocessing.
     """
     angle = 2 * math.pi * float(torch.rand(()))
     rows, columns = (torch.linspace(-1, 1, n, device=image.device) for n in image.shape[-2:])

@@ -1,4 +1,4 @@
-"""Clicks as a user would make them, for training: where the network errs now, and now and then where he insists."""
+"""Clicks as a user would make them, for training: where the network errs, and sometimes where they insist."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DRIFT = 0.35  # what the error's place has moved from slice to slice: standard d
 class SimulatedClicks:
     """Iteration of MONAI's `SupervisedTrainer` (`iteration_update`) that adds channels of clicks to the image.
 
-    A share of the samples gets none: there the network learns to segment by itself. For the others it is asked what
-    it finds, a click is set into the largest region where that is wrong, and again with this click, one to
-    `max_clicks` times; then it learns with all of them. Such clicks alone are soon ignored, for they never say what
-    the image does not. So a share of the samples gets an override first: a click of any class at any place, and the
-    disc around it gets this class in the label. A share of the clicks is as seen from a slice nearby: a weaker spot,
-    not quite where the error is, and of an override a smaller disc. A network that is good errs by a voxel at the
-    border, and would never see clicks in gross errors: a share of the samples with clicks may be shaded, so that it
-    fails there at first. Draws are torch's, which follow seed and epoch.
+    A share of the samples gets none: there the network learns to segment by itself. For the others the network
+    predicts, a click is set into the largest region where it is wrong, and it predicts again with this click, one to
+    `max_clicks` times; then it learns with all of them. Such clicks alone are soon ignored, because they never say
+    what the image does not. So a share of the samples gets an override first: a click of any class at any place, and
+    the disc around it gets this class in the label. A share of the clicks is drawn as seen from a nearby slice: a
+    weaker spot, not quite where the error is, and for an override a smaller disc. A good network errs by a voxel at
+    the border, and would never see clicks in gross errors: a share of the samples with clicks may be shaded, so that
+    it fails there at first. Draws are torch's, which follow seed and epoch.
 
     Args:
         n_classes: number of classes K, background included.

@@ -13,7 +13,7 @@ __all__ = ["tensorboard_folder"]
 
 
 def tensorboard_folder(output_dir: str | os.PathLike[str]) -> str:
-    """Return the folder of a run's curves; asked for before anything is read, so that no training begins in vain.
+    """Return the folder of a run's curves; called before anything is read, so that no training begins in vain.
 
     Args:
         output_dir: of the run.

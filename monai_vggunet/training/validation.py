@@ -1,4 +1,4 @@
-"""What training makes of validation: each process judges its share of the cases, and one figure decides."""
+"""Validation during training: each process evaluates its share of the cases, and one figure decides."""
 
 from __future__ import annotations
 

@@ -30,11 +30,11 @@ def initial_network(
     Args:
         spec: of the model.
         pretrained: "scratch" or off (see `is_on`) for none, or what `VGG16UNet` takes.
-        model: of a trained model, instead: see `start_from`.
+        model: the `model.pt` of a trained model to begin with instead: see `start_from`.
 
     Raises:
-        PretrainedWeightsError: the weights are not at hand or do not fit.
-        ModelMismatchError: as of `start_from`.
+        PretrainedWeightsError: the weights are not available or do not fit.
+        ModelMismatchError: see `start_from`.
     """
     source = SWITCH_WORDS.get(str(pretrained).lower(), pretrained)
     if model is not None or source == "scratch":
@@ -46,7 +46,7 @@ def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str
     """Give a network the weights of a trained model; return it.
 
     A model without clicks can become one with clicks: the first convolution's weights for the new channels are 0, so
-    that training begins with the very segmentation the model was trained for.
+    that training begins with exactly the segmentation the model was trained for.
 
     Args:
         network: `VGG16UNet` as `spec` says.
@@ -54,7 +54,7 @@ def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str
         model: `model.pt`, with its `model.json` beside it; None leaves the network as it is.
 
     Raises:
-        ModelMismatchError: the model sees images otherwise, knows other classes, or is another network.
+        ModelMismatchError: the model expects images prepared differently, has other classes, or is another network.
     """
     if model is None:
         return network
@@ -67,8 +67,8 @@ def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str
     differing = [f"{name} {before[name]}, expected {now[name]}" for name in now if before[name] != now[name]]
     differing = [text for text in differing if text.split(" ")[0] not in UNSEEN]
     if differing:
-        hint = "leave these overrides out, or start anew"
-        raise ModelMismatchError(f"{path} was trained on images prepared otherwise: {'; '.join(differing)}; {hint}")
+        hint = "leave these overrides out, or train without --start_from"
+        raise ModelMismatchError(f"{path} was trained on images prepared differently: {'; '.join(differing)}; {hint}")
     added = spec.preprocessing.n_guidance if not former.preprocessing.n_guidance else 0
     stem = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     if added:

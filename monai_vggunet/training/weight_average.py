@@ -1,4 +1,4 @@
-"""The average of a network's weights over the last iterations, which validates better and steadier than the last."""
+"""The average of a network's weights over the last iterations, which validates better and more steadily."""
 
 from __future__ import annotations
 

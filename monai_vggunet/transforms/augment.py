@@ -105,8 +105,8 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
     def _centered(self, center: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
         """Return the crop's first row and column; a slice that fits into the network's input lies in its middle.
 
-        The pixel is never farther than a quarter of the crop from its middle, at the slice's border neither: farther
-        out, the rotation, zoom and shift that follow could move it out of the network's input.
+        The pixel is never farther than a quarter of the crop from its middle, even at the slice's border: farther out,
+        the rotation, zoom and shift that follow could move it out of the network's input.
         """
         start = []
         for c, roi, crop, n in zip(center, self.roi_size, self.crop_size, size):
@@ -144,7 +144,7 @@ class RandGrayscaled(RandomizableTransform, MapTransform):
 
 
 class RandColorJitterd(RandomizableTransform, MapTransform):
-    """Change brightness and contrast, and of color images saturation and hue, with probability `prob`.
+    """Change brightness and contrast, and the saturation and hue of color images, with probability `prob`.
 
     Args:
         keys: images `(C, X, Y)` in 0..1.
@@ -202,7 +202,7 @@ class _Jitter(Transform):
 
 
 def _plain(data: Any) -> torch.Tensor:
-    """Return the tensor without metadata: each operation on a `MetaTensor` copies them, which costs more than it."""
+    """Return the tensor without metadata: each operation on a `MetaTensor` copies it, at a higher cost than its own."""
     return convert_to_tensor(data, track_meta=False)  # type: ignore[return-value]
 
 

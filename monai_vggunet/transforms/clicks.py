@@ -1,7 +1,7 @@
 """A user's clicks: from voxels of the stored file to the patient's world, and from there to channels of guidance.
 
-The world is what stays when a volume is reoriented and resampled, so a click cannot land on another side of it. A
-click is a spot in the round: the slices next to its own see it too, the weaker the farther off they lie.
+World coordinates stay the same when a volume is reoriented and resampled, so a click cannot land on its other side. A
+click is a spot in three dimensions: neighboring slices see it too, more weakly the farther off they lie.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["CLICKS", "KeepClicksd", "clicked_slices", "clicks_in_world", "clicks
 CLICKS = "clicks"  # key of the image's metadata: (n, 4), class number and RAS mm
 RADIUS_PIXELS = 2.0  # standard deviation of a click's spot, in pixels of the network's grid
 REACH = 2.0  # so many standard deviations before and behind its slice a click is still seen
-NO_CLICKS = ("image", "label")  # keys of a request that are no class, whatever a class is called
-ANY_CLASS = "foreground"  # what clients call the class of a model that has one alone
+NO_CLICKS = ("image", "label")  # keys of a request that never name a class, even if a class is called so
+ANY_CLASS = "foreground"  # what clients call the class of a model with a single one
 
 
 class KeepClicksd(MapTransform):
-    """Keep the clicks of a request with its image: put it right behind what loads the image, before reorientation.
+    """Keep the clicks of a request with its image; use it right after the image is loaded, before reorientation.
 
     A request holds them per class name, as MONAI Label's clients send them: `{"liver": [[i, j, k], ...], "background":
     [...]}`, voxel indices of the stored file. They become `image.meta["clicks"]`, `(n, 4)`: class number and RAS mm.
@@ -38,7 +38,7 @@ class KeepClicksd(MapTransform):
         class_names: background first; upper and lower case are the same.
 
     Raises:
-        ClickError: a click is no voxel of the image.
+        ClickError: a click lies outside the image, or is not three voxel indices.
     """
 
     def __init__(self, keys: KeysCollection, class_names: Sequence[str]) -> None:
@@ -66,7 +66,7 @@ def clicks_in_world(
         shape: its three sizes.
 
     Raises:
-        ClickError: a click is no voxel of the image.
+        ClickError: a click lies outside the image, or is not three voxel indices.
     """
     numbers = {name.lower(): number for number, name in enumerate(class_names)} | {"background": 0}
     if len(class_names) == 2:
@@ -86,7 +86,7 @@ def clicks_on_grid(image: torch.Tensor) -> np.ndarray:
     """Return an image's clicks `(n, 4)` as class number and voxel indices (fractions too) of the grid it is on now.
 
     Args:
-        image: a `MetaTensor`; whatever has no clicks gives none.
+        image: a `MetaTensor`; anything without clicks gives an empty array.
 
     Raises:
         ClickError: a batch of several volumes with clicks, which belong to one.
@@ -134,7 +134,7 @@ def draw_clicks(
     device: Any = None,
     step: float = math.inf,
 ) -> torch.Tensor:
-    """Return the guidance of slices, `(n, K, H, W)` in 0..1: a Gaussian spot around each click, in the round.
+    """Return the guidance of slices, `(n, K, H, W)` in 0..1: a Gaussian spot around each click, in three dimensions.
 
     Args:
         clicks: `(n, 4)`: class number, row, column, slice.

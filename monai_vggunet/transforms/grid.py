@@ -1,4 +1,4 @@
-"""A label brought onto its image's grid by geometry: axes may be permuted or flipped, but not be another grid."""
+"""A label brought onto its image's grid by geometry: its axes may be permuted or flipped, but its voxels must match."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def match_axes(
     permutation = tuple(int(axis) for axis in nearest)
     if len(set(permutation)) < 3:
         raise GridMismatchError(
-            "the axes of the two point in other directions of the world: the label was drawn on another grid; resample "
-            "it to its image with nearest-neighbor interpolation, or mend its header"
+            "the axes of label and image point in different directions: the label was drawn on another grid; resample "
+            "it to its image with nearest-neighbor interpolation, or correct its header"
         )
     if tuple(shape[axis] for axis in permutation) != tuple(target_shape):
         raise GridMismatchError(
@@ -54,7 +54,7 @@ def match_axes(
     if apart_mm > limit_mm:
         raise GridMismatchError(
             f"same shape {tuple(target_shape)}, but corners lie up to {apart_mm:.2f} mm apart in the world (allowed: "
-            f"{limit_mm:.3f} mm): the label was drawn on another grid; resample it to its image, or mend its header"
+            f"{limit_mm:.3f} mm): the label was drawn on another grid; resample it to its image, or correct its header"
         )
     return permutation, flips  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""Slices brought to a spacing in their own plane, and refused where that would make gigabytes of a few pixels."""
+"""Slices brought to a spacing in their own plane, and refused where a few pixels would become gigabytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from monai_vggunet.transforms.volume import source_name
 __all__ = ["InPlaneSpacing", "InPlaneSpacingd"]
 
 SAME_SPACING = 0.005  # relative; resampling for less would blur without a gain
-# PET at 5 mm for a CT model at 0.5 mm is a factor of ten; beyond twice that nothing the model learned is to be seen.
+# PET at 5 mm for a CT model at 0.5 mm is a factor of ten; beyond twice that, nothing the model learned can be seen.
 MOST_ZOOM = 20.0
 # Twice the largest matrix that scanners give; a slice that is larger by itself may stay so.
 MOST_ENLARGED_SIDE = 4096
@@ -40,8 +40,8 @@ class InPlaneSpacing(Resize):
         mode: `bilinear` for images, `nearest` for labels.
 
     Raises:
-        ImageContentError: in the call, for pixels so unlike the target that nothing could be recognized in them, or
-            that the result would be larger than any scanner's matrix, or than memory.
+        ImageContentError: in the call, if the spacing is so unlike the target that nothing could be recognized, or the
+            result would be larger than any scanner's matrix, or than memory.
     """
 
     def __init__(self, spacing_mm: tuple[float, float], mode: str = "bilinear") -> None:
@@ -57,8 +57,8 @@ class InPlaneSpacing(Resize):
         described = f"{source_name(img)} has pixels of {pixels} mm, the model works at {self.spacing_mm} mm"
         if not ((zoom >= 1 / MOST_ZOOM) & (zoom <= MOST_ZOOM)).all():
             raise ImageContentError(
-                f"{described}; expected them alike within a factor of {MOST_ZOOM:g}: a wrong unit in its header, or no "
-                "image for this model"
+                f"{described}; expected at most a factor of {MOST_ZOOM:g} between them: correct the unit in its "
+                "header, or use another model"
             )
         size = [max(1, round(n * z)) for n, z in zip(img.shape[1:3], zoom)]
         if (np.abs(zoom - 1) < SAME_SPACING).all():
@@ -124,7 +124,7 @@ def _require_room(shape: tuple[int, ...], size: list[int], described: str) -> No
     if any(after > max(MOST_ENLARGED_SIDE, before) for after, before in zip(size, shape[1:3])):
         raise ImageContentError(
             f"{described}: its slices would become {size[0]} x {size[1]} pixels, expected up to {MOST_ENLARGED_SIDE} a "
-            "side: a wrong unit in its header; mend it, or crop the image"
+            "side: a wrong unit in its header; correct it, or crop the image"
         )
     lacking = lack_of_memory(BYTES_PER_VOXEL * shape[0] * math.prod(size) * shape[3])
     if lacking:

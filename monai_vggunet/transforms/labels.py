@@ -34,20 +34,20 @@ __all__ = ["LoadLabeld"]
 # Of slices with gaps that are kept on request. From half a slice on, the affine puts a slice nearer to another one's
 # place than to its own: geometry cannot tell which a contour or frame means.
 _AMBIGUOUS_SLICES = 0.5
-_FEW_VOXELS = 1 << 24  # whatever holds no more is read; where the grids differ is said then, in mm
+_FEW_VOXELS = 1 << 24  # a file with no more is read; the error then says in mm how the grids differ
 
 
 class LoadLabeld(LoadImaged):
     """Load a label: DICOM SEG and RTSTRUCT onto the grid of the image loaded before, all else as `LoadImaged` does.
 
-    A path is DICOM when it is a folder, is called so (`.dcm`), or is a DICOM file whatever its name. The label then is
+    A path is DICOM when it is a folder, ends as DICOM does (`.dcm`), or is a DICOM file of any name. The label then is
     a `MetaTensor` `(1, X, Y, Z)`, uint8, with the image's affine: see `read_annotation` for what is refused. An image
     from NIfTI has no frame of reference or study to compare with: geometry alone decides then, and the log says so.
 
     Args:
         keys: the label's key.
         reference_key: the image's key, a `MetaTensor` `(C, X, Y, Z)` on the grid it was read with.
-        segments: name or number of a segment or structure -> class number; None when the label holds one alone.
+        segments: name or number of a segment or structure -> class number; None when the label holds only one.
         on_overlap: `higher` lets the higher class number win where classes overlap; `error` refuses.
 
     Raises:
@@ -106,14 +106,14 @@ def _require_no_more_voxels(label: Any, image: MetaTensor) -> None:
 
 
 def _promised(path: Path) -> int:
-    """Return how many voxels a file promises; 0 if it is none of those that do, or cannot be read."""
+    """Return how many voxels a file promises; 0 if files of its kind do not, or it cannot be read."""
     if ends_with(path, NIFTI_ENDINGS):
         return promised_voxels(path)
     if not ends_with(path, NRRD_ENDING):
         return 0
     try:
         promise = nrrd_promise(nrrd_header(path))
-    except OSError:  # whoever reads it says what is wrong with it
+    except OSError:  # the reader says what is wrong with it
         return 0
     return promise.voxels if promise else 0
 

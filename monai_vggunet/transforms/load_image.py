@@ -1,4 +1,4 @@
-"""MONAI's `LoadImaged` for folders of strangers: a pipe or a device is refused before any reader opens it."""
+"""MONAI's `LoadImaged` for untrusted folders: a pipe or a device is refused before any reader opens it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["LoadImageFiled"]
 
 
 class LoadImageFiled(LoadImaged):
-    """`LoadImaged` of regular files and folders alone; arguments are `LoadImaged`'s.
+    """`LoadImaged` for regular files and folders only; arguments are those of `LoadImaged`.
 
-    Its readers open whatever path they are given, and one of a pipe or a device may never come back.
+    Its readers open whatever path they are given, and reading a pipe or a device may never end.
 
     Raises:
         IrregularFileError: names the path.

@@ -53,9 +53,9 @@ def loading_steps(
     segments: Mapping[str, int] | None,
 ) -> list[Transform]:
     """Return the steps of `loading`, for a longer pipeline: nothing may be nested in it."""
-    # The last is asked first. What is nobody's is refused; MONAI's own readers come behind, and see NRRD alone.
+    # The last is asked first. What none of them takes is refused; MONAI's own readers come after, and see NRRD only.
     readers = [OtherFileReader(), PictureReader(), NiftiVolumeReader(), DicomSeriesReader(**dict(options or {}))]
-    # `LoadImaged` always makes MONAI's default readers, which tell what optional packages they miss.
+    # `LoadImaged` always makes MONAI's default readers, which warn of missing optional packages.
     with quiet_logs("monai.data"):
         load_image = LoadImageFiled("image", reader=readers, ensure_channel_first=True)
         load_label = LoadLabeld("label", "image", segments)

@@ -100,10 +100,10 @@ class CheckVolume(Transform):
 def _require_usable_affine(affine: np.ndarray, meta: Mapping[str, Any], name: str) -> None:
     if not 0 < abs(float(np.linalg.det(affine[:3, :3]))) < math.inf:
         raise ImageContentError(
-            f"{name} has an affine that cannot be inverted ({affine[:3].tolist()}): mend its header"
+            f"{name} has an affine that cannot be inverted ({affine[:3].tolist()}): correct its header"
         )
     if doubt := doubt_in_scale(affine, stack_axis(affine, meta)):
-        raise ImageContentError(f"{name} has {doubt}: mend its header; NIfTI may state micrometers (xyzt_units 3)")
+        raise ImageContentError(f"{name} has {doubt}: correct its header; NIfTI may state micrometers (xyzt_units 3)")
 
 
 class CheckVolumed(MapTransform):
@@ -124,14 +124,14 @@ class CheckVolumed(MapTransform):
 
 
 class CheckLabeld(MapTransform):
-    """Refuse a label whose values are no class numbers, and store it as uint8.
+    """Refuse a label whose values are not class numbers, and store it as uint8.
 
     Args:
         keys: the label's key.
         n_classes: number of classes, background included; None accepts any up to 255.
 
     Raises:
-        LabelContentError: lists the values that are no class number.
+        LabelContentError: lists the values that are not class numbers.
     """
 
     def __init__(self, keys: KeysCollection, n_classes: int | None = None, allow_missing_keys: bool = False) -> None:
@@ -149,7 +149,7 @@ class CheckLabeld(MapTransform):
             if wrong:
                 raise LabelContentError(
                     f"{source_name(label)} holds the values {wrong[:5]}{' ...' if len(wrong) > 5 else ''}; expected "
-                    f"whole class numbers from 0 to {limit - 1}. Name every class in dataset.json, or mend the label"
+                    f"whole class numbers from 0 to {limit - 1}. Name every class in dataset.json, or correct the label"
                 )
             d[key] = label.to(torch.uint8)
         return d
@@ -182,7 +182,7 @@ class CheckPlaned(MapTransform):
                 raise GridMismatchError(
                     f"{source_name(image)} was acquired in {found} slices (spacing "
                     f"{' x '.join(f'{s:.2f}' for s in spacing)} mm), the model segments {self.plane} ones: use a "
-                    "series of that plane, or pass reslice=True to cut this one across its slices"
+                    "series of that plane, or pass reslice=True (--reslice) to cut this one across its slices"
                 )
         return data
 

@@ -130,7 +130,7 @@ def test_a_finished_run_can_be_prolonged_wherever_it_lies(trained: Run, tmp_path
     (tmp_path / "models" / ".model-abcdefgh.pt").write_bytes(b"of a killed run")
     options = {"max_epochs": 3, "num_workers": 1, "early_stop_patience": 30}
     output = train(tmp_path / "moved", tmp_path, **options)
-    assert "last.pt holds epoch 2 of 3 of this run: going on" in output
+    assert "last.pt holds epoch 2 of 3 of this run: resuming" in output
     assert "epoch 3/3" in output
     assert not list((tmp_path / "models").glob(".*"))
 
@@ -147,7 +147,7 @@ def test_a_run_from_its_own_folders_model_goes_on_by_the_same_command(trained: R
     options = {"start_from": models / "model.pt", "clicks": True, "iterations_per_epoch": 12, "max_epochs": 1}
     kill_training(trained.data, tmp_path, has_begun, **options)
     assert (models / "model.pt").read_bytes() == former
-    assert "last.pt holds epoch 0 of 1 of this run: going on" in train(trained.data, tmp_path, **options)
+    assert "last.pt holds epoch 0 of 1 of this run: resuming" in train(trained.data, tmp_path, **options)
     spec = load_model_spec(models / "model.json")
     spec.require_weights(models / "model.pt")
     assert spec.preprocessing.n_guidance == 4
@@ -211,7 +211,7 @@ def test_a_trained_model_learns_to_take_clicks(trained: Run, tmp_path: Path) -> 
         start_from=model,
         **{**TINY, "overrides": {"spacing_mm": [4.0, 4.0]}},
     )
-    assert "was trained on images prepared otherwise: spacing_mm (8.0, 8.0), expected (4.0, 4.0)" in refused
+    assert "was trained on images prepared differently: spacing_mm (8.0, 8.0), expected (4.0, 4.0)" in refused
     assert not (tmp_path / "other" / "model.pt").exists()
 
 

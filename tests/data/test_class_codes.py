@@ -40,7 +40,7 @@ def test_codes_of_other_schemes_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("stated", "text"),
     [
-        ({"liver": "Lver"}, "'Lver' of class 'liver' is no name in pydicom's dictionary"),
+        ({"liver": "Lver"}, "'Lver' of class 'liver' is not a name in pydicom's dictionary"),
         ({"spleen": "Spleen"}, r"class codes name \['spleen'\], but the classes are \['liver', 'tumor'\]"),
         ({"liver": {"value": "1"}}, "has no meaning of fitting length"),
         ({"liver": {"value": "1" * 17, "meaning": "long"}}, "has no value of fitting length"),

@@ -365,7 +365,7 @@ def test_segments_are_stated_or_are_called_as_the_classes(
         ({"Liver": -1}, None, "expected an object with the name"),
         ({"Liver": 1, " liver": 2}, None, r"names \['liver'\] more than once"),
         ({"Liver": 1, "Spleen": 3}, None, r"gives the classes \[1, 3\]; expected 1, 2, \.\.\. without gaps"),
-        ({"Liver": 1, "Spleen": 2}, {"0": "background", "1": "liver"}, r"'labels' names the classes 0 to 1: mend one"),
+        ({"Liver": 1, "Spleen": 2}, {"0": "background", "1": "liver"}, r"'labels' names the classes 0 to 1: correct"),
         ({"Liver": 300}, None, "a label holds numbers up to 255"),
         ({"Body": 0}, None, r"gives the classes \[\]"),
     ],
@@ -511,14 +511,14 @@ def test_unknown_choice_of_cases_is_an_error(tmp_path: Path) -> None:
 def test_garbled_split_is_an_error(tmp_path: Path, text: str) -> None:
     pairs(tmp_path, "a")
     (tmp_path / "datalist.json").write_text(text)
-    with pytest.raises(DatasetError, match=r"datalist\.json is no list of cases as training writes it"):
+    with pytest.raises(DatasetError, match=r"datalist\.json is not a list of cases as training writes it"):
         evaluation_datalist(tmp_path, tmp_path / "datalist.json")
 
 
 def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     evaluation_datalist(pairs(tmp_path, "a", "b"), tmp_path / "absent.json")
-    assert "judging 2 cases, without the 0 that the model was trained on" in caplog.text
+    assert "evaluating 2 cases, without the 0 that the model was trained on" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,7 @@ def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptur
 )
 def test_a_list_of_another_kind_is_refused(tmp_path: Path, content: Any, message: str) -> None:
     (tmp_path / "datalist.json").write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match=rf"is no list of cases as training writes it \({message}"):
+    with pytest.raises(DatasetError, match=rf"is not a list of cases as training writes it \({message}"):
         Datalist.read(tmp_path / "datalist.json")
 
 

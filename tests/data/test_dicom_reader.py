@@ -181,7 +181,7 @@ def test_suffix_is_verified_by_content(tmp_path: Path) -> None:
         ({"stack": -1}, "stack is -1"),
         ({"stack": True}, "stack is True"),
         ({"num_workers": 0}, "num_workers is 0"),
-        ({"channel_dim": 0}, "knows no argument 'channel_dim'"),
+        ({"channel_dim": 0}, "has no argument 'channel_dim'"),
     ],
 )
 def test_senseless_argument_is_refused_at_construction(arguments: dict, text: str) -> None:
@@ -194,7 +194,7 @@ def test_arguments_survive_construction_by_name() -> None:
     reader = loader.readers[-1]
     assert isinstance(reader, DicomSeriesReader)
     assert (reader.choice["modality"], reader.policies["on_gap"]) == ("MR", "keep")
-    with pytest.raises(ConfigurationError, match="knows no argument"):
+    with pytest.raises(ConfigurationError, match="has no argument"):
         LoadImage(reader="monai_vggunet.data.reader.DicomSeriesReader", modalty="MR")
 
 

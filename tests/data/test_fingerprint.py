@@ -341,5 +341,5 @@ def test_summary_tells_what_a_user_wants_to_see() -> None:
     ],
 )
 def test_what_no_model_file_may_hold_is_refused_before_training_begins(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"no model can be trained so: {message}"):
+    with pytest.raises(ConfigurationError, match=f"no model can be trained with these settings: {message}"):
         plan_model(FINGERPRINT, **options)

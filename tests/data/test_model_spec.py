@@ -76,13 +76,13 @@ def test_missing_specification_is_an_error(tmp_path: Path) -> None:
 )
 def test_garbled_specification_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.json").write_text(text)
-    with pytest.raises(ModelMismatchError, match=r"is no model\.json of this version"):
+    with pytest.raises(ModelMismatchError, match=r"is not a model\.json of this version"):
         load_model_spec(tmp_path / "model.json")
 
 
 def test_bytes_that_are_no_text_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(ModelMismatchError, match=r"is no model\.json of this version"):
+    with pytest.raises(ModelMismatchError, match=r"is not a model\.json of this version"):
         load_model_spec(tmp_path / "model.json")
 
 

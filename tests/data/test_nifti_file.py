@@ -83,7 +83,7 @@ def test_no_more_is_inflated_than_the_header_promises(tmp_path: Path, inflated: 
     assert read.array.shape == (100, 100, 100)
     (finding,) = read.findings
     assert finding.kind is FindingKind.DATA_LEFT_OUT
-    assert finding.text.startswith("bomb.nii.gz: there are more data behind the voxels that the header promises")
+    assert finding.text.startswith("bomb.nii.gz: there is more data after the voxels that the header promises")
     assert sum(inflated) < 3_000_000
 
 
@@ -91,7 +91,7 @@ def test_data_behind_the_voxels_of_an_uncompressed_file_are_said(tmp_path: Path)
     (tmp_path / "a.nii").write_bytes(nifti_header((3, 3, 3)) + bytes(54))
     assert not read_nifti_file(tmp_path / "a.nii").findings
     (tmp_path / "a.nii").write_bytes(nifti_header((3, 3, 3)) + bytes(55))
-    assert "more data behind" in read_nifti_file(tmp_path / "a.nii").findings[0].text
+    assert "more data after" in read_nifti_file(tmp_path / "a.nii").findings[0].text
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

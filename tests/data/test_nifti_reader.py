@@ -187,4 +187,4 @@ def test_a_singular_sform_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[280 : 280 + 48] = bytes(48)  # srow_x, srow_y, srow_z of the NIfTI-1 header
     path.write_bytes(bytes(content))
-    assert "sform that is no transform" in str(refusal(path))
+    assert "sform that is not a transform" in str(refusal(path))

@@ -138,11 +138,11 @@ def test_pillow_s_limit_is_ours() -> None:
         ("study.zip", lambda path: zipfile.ZipFile(path, "w").writestr("a", "b"), "is a zip archive: unpack it"),
         ("study.gz", lambda path: path.write_bytes(gzip.compress(b"a")), "is a gzip archive: unpack it"),
         ("study.bz2", lambda path: path.write_bytes(bz2.compress(b"a")), "is a bzip2 archive: unpack it"),
-        ("a.npy", lambda path: np.save(path, PIXELS), r"is of another kind; expected a DICOM series, NIfTI"),
-        ("a.npy", lambda path: np.save(path, [{}], allow_pickle=True), "is of another kind"),
-        ("a.mha", lambda path: path.write_text("ObjectType = Image\n"), "is of another kind"),
-        ("a.mgz", lambda path: path.write_bytes(b"\0" * 300), "is of another kind"),
-        ("a.txt", lambda path: path.write_text("text"), "is of another kind"),
+        ("a.npy", lambda path: np.save(path, PIXELS), r"is of a kind that is not read; expected a DICOM series, NIfTI"),
+        ("a.npy", lambda path: np.save(path, [{}], allow_pickle=True), "is of a kind that is not read"),
+        ("a.mha", lambda path: path.write_text("ObjectType = Image\n"), "is of a kind that is not read"),
+        ("a.mgz", lambda path: path.write_bytes(b"\0" * 300), "is of a kind that is not read"),
+        ("a.txt", lambda path: path.write_text("text"), "is of a kind that is not read"),
         ("a.absent", lambda path: None, "does not exist; expected a DICOM series, NIfTI"),
     ],
 )
@@ -192,11 +192,11 @@ def test_an_honest_nrrd_is_left_to_monai(tmp_path: Path, fields: dict[str, str],
         ({"Data  File ": "LIST"}, "names other files for its voxels"),
         ({"datafile:../x\ncomment": "no blank before the value"}, "names other files for its voxels"),
         ({"comment": "x\rdata file: ../x"}, "names other files for its voxels"),
-        ({"sizes": "-1 4 4"}, "no type, sizes and encoding"),
-        ({"sizes": "1e9 4 4"}, "no type, sizes and encoding"),
-        ({"sizes": ""}, "no type, sizes and encoding"),
-        ({"type": "block"}, "no type, sizes and encoding"),
-        ({"encoding": "secret"}, "no type, sizes and encoding"),
+        ({"sizes": "-1 4 4"}, "no readable type, sizes and encoding"),
+        ({"sizes": "1e9 4 4"}, "no readable type, sizes and encoding"),
+        ({"sizes": ""}, "no readable type, sizes and encoding"),
+        ({"type": "block"}, "no readable type, sizes and encoding"),
+        ({"encoding": "secret"}, "no readable type, sizes and encoding"),
     ],
 )
 def test_an_nrrd_that_promises_what_cannot_be_is_refused(tmp_path: Path, fields: dict[str, str], message: str) -> None:
@@ -207,9 +207,9 @@ def test_an_nrrd_that_promises_what_cannot_be_is_refused(tmp_path: Path, fields:
 
 def test_an_nrrd_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.nrrd").write_bytes(b"no image")
-    assert "is called NRRD and is none" in refusal(tmp_path / "a.nrrd")
+    assert "has the ending of NRRD but is not NRRD" in refusal(tmp_path / "a.nrrd")
     (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n" + b"a: b\n" * 1_000_000)
-    assert "is called NRRD and is none, or its header has no end" in refusal(tmp_path / "a.nrrd")
+    assert "has the ending of NRRD but is not NRRD, or its header has no end" in refusal(tmp_path / "a.nrrd")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "bzip2"])

@@ -148,7 +148,7 @@ def test_the_training_runs_cases_are_the_default(model: Path, datalist: Datalist
     datalist.write(model.with_name("datalist.json"))
     assert cases_to_judge(model) == datalist
     model.with_name("datalist.json").write_text("{}")
-    with pytest.raises(DatasetError, match="is no list of cases"):
+    with pytest.raises(DatasetError, match="is not a list of cases"):
         cases_to_judge(model)
 
 

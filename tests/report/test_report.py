@@ -174,7 +174,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     folder, _ = nifti_result(tmp_path)
     (folder / "record.json").write_text(content, encoding="latin-1")
     (result,) = report([folder])
-    assert "is no record as `monai-vggunet segment` writes it" in result.error
+    assert "is not a record as `monai-vggunet segment` writes it" in result.error
 
 
 def test_a_folder_without_record_is_refused_with_what_was_expected(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_damaged_files_of_a_run_are_named(tmp_path: Path) -> None:
     root = training_run(tmp_path / "run")
     (root / "models" / "history.json").write_text("{}")
     (result,) = report([root])
-    assert re.search(r"history\.json is no curve as training writes it \(epochs is missing", result.error)
+    assert re.search(r"history\.json is not a curve as training writes it \(epochs is missing", result.error)
     (root / "eval" / "history.json").write_text("[]")
     (result,) = report([root])
     assert "holds 2 files history.json; expected one training run" in result.error
@@ -331,10 +331,10 @@ def test_a_record_of_another_kind_is_named_and_the_others_are_listed(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("models/history.json", [5], "history.json is no curve as training writes it .epochs is a list; expected"),
-        ("models/model.json", {"class_names": 5}, "model.json is no model.json of this version"),
+        ("models/history.json", [5], "history.json is not a curve as training writes it .epochs is a list; expected"),
+        ("models/model.json", {"class_names": 5}, "model.json is not a model.json of this version"),
         ("eval/metrics.json", {"per_case": {"worst": 5}}, "metrics.json is not as an evaluation writes it"),
-        ("eval/datalist.json", {"validation": [{"image": "x"}]}, "datalist.json is no list of cases .*pass --images"),
+        ("eval/datalist.json", {"validation": [{"image": "x"}]}, "is not a list of cases .*pass --images"),
     ],
 )
 def test_files_of_a_run_of_another_kind_are_named(tmp_path: Path, file: str, content: object, message: str) -> None:

@@ -33,7 +33,7 @@ REFUSALS = {
     "blank": "blank, or made to fill memory|of memory, of which",
     "promise": "cannot hold",
     "wide": "voxels of 70 x 70 x 5 mm",
-    "coarse": "alike within a factor of 20",
+    "coarse": "at most a factor of 20 between them",
     "deflated": "more than its header promises",
     "frames": "a damaged header",
     "matrix": "a damaged header",

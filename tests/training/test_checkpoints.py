@@ -273,7 +273,7 @@ def test_finished_run_is_not_run_again(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         run.saver.attach(run.trainer, run.evaluator)
     assert run.saver.is_finished
-    assert "last.pt holds epoch 4 of 4 of this run: it is finished; --resume false trains anew" in caplog.text
+    assert "last.pt holds epoch 4 of 4 of this run: it is finished; --resume False trains again" in caplog.text
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -335,7 +335,7 @@ def test_changed_setting_is_refused_and_named(tmp_path, every_epoch, iteration):
         "  --flip_prob: not given before, 0.1 now",
         "  training cases: 3 (sha256:0123456789ab...) before, 2 (sha256:fedcba987654...) now",
     ]
-    assert "With the former ones it goes on. To start anew, pass --resume False" in lines[-1]
+    assert "It resumes with the former ones. To start again, pass --resume False" in lines[-1]
     assert lines[-1].endswith(f"(its files are moved to {tmp_path / 'previous'}) or another --ckpt_dir")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert train(tmp_path, settings=settings).trainer.state.epoch == EPOCHS
@@ -388,7 +388,7 @@ def test_finished_run_can_be_prolonged_to_what_a_longer_one_gives(tmp_path, capl
     train(tmp_path / "a", epochs=2, schedule=schedule)
     with caplog.at_level(logging.INFO):
         prolonged = train(tmp_path / "a", schedule=schedule)
-    assert "last.pt holds epoch 2 of 4 of this run: going on" in caplog.text
+    assert "last.pt holds epoch 2 of 4 of this run: resuming" in caplog.text
     assert "max_epochs was" not in caplog.text
     assert_same_result(tmp_path / "a", prolonged, (tmp_path / "b", train(tmp_path / "b", schedule=schedule)))
 
@@ -397,7 +397,7 @@ def test_finished_run_can_be_prolonged_to_what_a_longer_one_gives(tmp_path, capl
 def test_prolonging_a_run_says_where_the_schedule_spans_it(tmp_path, caplog, schedule):
     train(tmp_path, epochs=2, schedule=schedule)
     assert train(tmp_path, schedule=schedule).trainer.state.epoch == EPOCHS
-    assert "max_epochs was 2: the schedule spans the run, so its rates are now those of one of 4 epochs" in caplog.text
+    assert "the schedule spans the run, so its rates are now those of a run of 4 epochs" in caplog.text
 
 
 def test_shortened_run_is_finished(tmp_path):
@@ -517,7 +517,9 @@ def test_another_model_is_another_run(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 torn"])
 def test_damaged_checkpoint_is_named(tmp_path, content):
     (tmp_path / "last.pt").write_bytes(content)
-    with pytest.raises(ModelMismatchError, match=r"last\.pt cannot be read \(.*remove it, or start anew with --resume"):
+    with pytest.raises(
+        ModelMismatchError, match=r"last\.pt cannot be read \(.*remove it, or start again with --resume"
+    ):
         train(tmp_path)
     assert (tmp_path / "last.pt").read_bytes() == content
 
@@ -668,7 +670,7 @@ def test_interrupt_within_an_epoch_leaves_a_usable_checkpoint(tmp_path, every_ep
     with caplog.at_level(logging.WARNING):
         train_until(tmp_path, Events.ITERATION_STARTED(once=iteration), interrupt, (SystemExit, "130"))
     assert signal.getsignal(signal.SIGINT) is former
-    assert "interrupted: the same command goes on from the last epoch in" in caplog.text
+    assert "interrupted: the same command resumes from the last epoch in" in caplog.text
     assert weights(tmp_path / "last.pt")["epoch"] == 1
     assert_usable_pair(tmp_path)
     run = train(tmp_path)
@@ -679,7 +681,7 @@ def test_interrupt_within_an_epoch_leaves_a_usable_checkpoint(tmp_path, every_ep
 def test_interrupt_before_the_first_epoch_is_over_says_so(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         train_until(tmp_path, Events.ITERATION_STARTED(once=1), interrupt, (SystemExit, "130"))
-    assert "interrupted: the same command begins anew, nothing is in" in caplog.text
+    assert "interrupted: the same command starts again, because nothing was saved in" in caplog.text
     assert not list(tmp_path.iterdir())
 
 

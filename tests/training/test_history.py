@@ -42,7 +42,7 @@ def test_an_epoch_that_is_trained_again_takes_the_place_of_all_from_it_on() -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "it is no JSON"),
+        ("{", "it is not JSON"),
         ("3", "it is a number; expected an object"),
         ("{}", "epochs is missing"),
         ('{"epochs": [], "surprise": 1}', "a name in it is unknown"),
@@ -59,10 +59,10 @@ def test_an_epoch_that_is_trained_again_takes_the_place_of_all_from_it_on() -> N
 )
 def test_a_curve_of_another_kind_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "history.json").write_text(content)
-    with pytest.raises(DatasetError, match=rf"history\.json is no curve as training writes it \(.*{message}"):
+    with pytest.raises(DatasetError, match=rf"history\.json is not a curve as training writes it \(.*{message}"):
         History.read(tmp_path / "history.json")
 
 
 def test_a_missing_curve_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"history\.json is no curve .*No such file"):
+    with pytest.raises(DatasetError, match=r"history\.json is not a curve .*No such file"):
         History.read(tmp_path / "history.json")

@@ -89,7 +89,7 @@ def test_new_run_begins_a_new_curve(tmp_path):
 def test_a_damaged_curve_is_refused_before_the_first_step(tmp_path):
     (tmp_path / "history.json").write_text("{")
     trainer = make_trainer(tmp_path / "history.json", max_epochs=1)
-    with pytest.raises(DatasetError, match=r"history\.json is no curve as training writes it"):
+    with pytest.raises(DatasetError, match=r"history\.json is not a curve as training writes it"):
         trainer.run()
     assert trainer.state.iteration == 0
     assert (tmp_path / "history.json").read_text() == "{"

@@ -118,7 +118,7 @@ def test_other_spacing_is_refused() -> None:
 
 def test_turned_grid_is_refused() -> None:
     image = meta_tensor(np.ones((1, *SHAPE)), affine_of("axial"))
-    with pytest.raises(GridMismatchError, match="point in other directions of the world"):
+    with pytest.raises(GridMismatchError, match="axes of label and image point in different directions"):
         matched(meta_tensor(np.ones((1, *SHAPE)), affine_of("oblique")), image)
 
 

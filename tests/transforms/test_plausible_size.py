@@ -68,11 +68,11 @@ def test_a_nifti_file_of_impossible_voxels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spacing_mm", "target", "message"),
     [
-        ((40.0, 40.0, 5.0), (0.7, 0.7), r"pixels of 40 x 40 mm, the model works at .* alike within a factor of 20"),
-        ((0.7, 40.0, 5.0), (0.7, 0.7), "alike within a factor of 20"),
-        ((0.01, 0.01, 5.0), (0.7, 0.7), "alike within a factor of 20"),
-        ((np.inf, 1.0, 5.0), (0.7, 0.7), "alike within a factor of 20"),
-        ((np.nan, 1.0, 5.0), (0.7, 0.7), "alike within a factor of 20"),
+        ((40.0, 40.0, 5.0), (0.7, 0.7), r"pixels of 40 x 40 mm, the model works at .* at most a factor of 20"),
+        ((0.7, 40.0, 5.0), (0.7, 0.7), "at most a factor of 20 between them"),
+        ((0.01, 0.01, 5.0), (0.7, 0.7), "at most a factor of 20 between them"),
+        ((np.inf, 1.0, 5.0), (0.7, 0.7), "at most a factor of 20 between them"),
+        ((np.nan, 1.0, 5.0), (0.7, 0.7), "at most a factor of 20 between them"),
     ],
 )
 def test_pixels_unlike_the_model_s_are_not_resampled(
@@ -126,7 +126,7 @@ def test_a_gap_of_ten_meters_is_not_filled(tmp_path: Path) -> None:
         read_volume(scan_folder(tmp_path).choose_series(), on_gap="resample")
 
 
-@pytest.mark.parametrize(("shear_mm", "message"), [(300.0, "too far aside of each other"), (1.0, "")])
+@pytest.mark.parametrize(("shear_mm", "message"), [(300.0, "too far to the side of each other"), (1.0, "")])
 def test_slices_that_lie_aside_are_not_made_one_volume(tmp_path: Path, shear_mm: float, message: str) -> None:
     write_series(tmp_path, shear_mm=shear_mm)
     if message:

@@ -38,7 +38,7 @@ class EngineChoice:
             beside the model is fastest on this machine, timed on one slice. An int8 export counts, for it was
             written only because its Dice held.
         precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`; `auto` leaves it to engine and device.
-        model_file: the `model.pt` beside which exports lie; None knows none.
+        model_file: the `model.pt` beside which exports lie; None for no exports.
 
     Raises:
         ConfigurationError: an unknown engine or precision.
@@ -136,7 +136,7 @@ class EngineChoice:
         return min(candidates, key=lambda engine: seconds[engine])
 
     def _candidate(self, kind: str) -> Engine | None:
-        """Return the engine of an export, or None, with a word in the log, if it cannot be used."""
+        """Return the engine of an export, or None, with a line in the log, if it cannot be used."""
         path = self._export(kind)
         asks_int8, is_int8 = self.precision == "int8", kind == "openvino_int8"
         if path is None or (self.precision != "auto" and asks_int8 != is_int8):

@@ -108,7 +108,7 @@ def read_metadata(path: Path, spec: ModelSpec) -> ExportMetadata:
     except ModelMismatchError:
         raise
     except Exception as error:  # each library raises its own on a damaged file
-        raise ModelMismatchError(f"{path} is no export by this package, or damaged; {again}") from error
+        raise ModelMismatchError(f"{path} is not an export by this package, or is damaged; {again}") from error
     if metadata.weights_sha256 != spec.weights_sha256:
         raise ModelMismatchError(
             f"{path} was made of other weights ({metadata.weights_sha256[:12]}...) than the model beside it "

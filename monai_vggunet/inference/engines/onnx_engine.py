@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CPU: a second opinion, and the way to where neither PyTorch nor OpenVINO is."""
+"""ONNX Runtime on a CPU: to cross-check the other engines, and where neither PyTorch nor OpenVINO is installed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OnnxEngine(Engine):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The model's own texts."""
+        """The texts that the model file carries."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def run(self, slices: torch.Tensor) -> torch.Tensor:
@@ -54,12 +54,12 @@ class OnnxEngine(Engine):
 
 
 def import_onnxruntime() -> Any:
-    """Return the module `onnxruntime`, its telemetry switched off: a hospital's machine tells nobody what it runs.
+    """Return the module `onnxruntime`, its telemetry switched off: a hospital's machine must not report what it runs.
 
     Raises:
         EngineUnavailableError: it is not installed.
     """
-    os.environ[_NO_TELEMETRY] = "1"  # read once, when it is imported: what can be called later comes too late
+    os.environ[_NO_TELEMETRY] = "1"  # read once, on import: what can be called later comes too late
     try:
         import onnxruntime
     except ImportError as error:

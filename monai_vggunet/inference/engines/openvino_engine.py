@@ -79,7 +79,7 @@ def openvino_model(network: nn.Module) -> openvino.Model:
 
 
 def import_openvino() -> Any:
-    """Return the module `openvino`, its telemetry left out: a hospital's machine tells nobody what it runs.
+    """Return the module `openvino` with its telemetry disabled: a hospital's machine must not report what it runs.
 
     Raises:
         EngineUnavailableError: it is not installed.
@@ -103,7 +103,7 @@ def read_rt_info(path: Path, key: str) -> str:
     """Return a text that was stored in a model's runtime information, empty when there is none.
 
     Raises:
-        RuntimeError: the file is no OpenVINO model.
+        RuntimeError: the file is not an OpenVINO model.
     """
     model = _core().read_model(os.fspath(path))
     return str(model.get_rt_info([key]).value) if model.has_rt_info([key]) else ""

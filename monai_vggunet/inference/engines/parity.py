@@ -104,7 +104,7 @@ class CheckedEngine(Engine):
     """An engine without an export's record: it is compared with the network on the first slice it is given.
 
     Raises:
-        ExportError: on the first call, when its labels are others than the network's.
+        ExportError: on the first call, if its labels differ from the network's.
     """
 
     def __init__(self, engine: Engine, reference: Logits) -> None:
