@@ -1,4 +1,4 @@
-"""A trained model made ready for other programs and for speed."""
+"""Exports of a trained model for other programs, and int8 for speed."""
 
 from __future__ import annotations
 

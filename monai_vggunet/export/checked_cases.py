@@ -1,4 +1,4 @@
-"""Whose slices an export is judged by: those of the training run, or of a folder."""
+"""The cases whose slices an export is judged by: those of the training run, or of a folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cases_to_check(model_file: str | os.PathLike[str], dataset_dir: str | os.Pat
 
     Args:
         model_file: `model.pt`, beside which training left its `datalist.json`.
-        dataset_dir: a data set, or images alone; None takes the training run's.
+        dataset_dir: a data set, or images alone; None takes the training run's cases.
 
     Raises:
         DatasetError: neither is there.
@@ -47,7 +47,7 @@ def _of_training(model_file: str | os.PathLike[str]) -> Datalist:
     path = Path(model_file).with_name(DATALIST)
     if not path.is_file():
         raise DatasetError(
-            f"{path} is missing, so the cases that the model was trained on are unknown: pass --dataset_dir with "
-            "cases like them"
+            f"{path} is missing, so the cases that the model was trained on are unknown: pass the folder of similar "
+            "cases (--dataset_dir in the bundle, --data of the command export)"
         )
     return Datalist.read(path)

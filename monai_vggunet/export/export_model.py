@@ -1,4 +1,4 @@
-"""A trained model in every form that is asked for, each compared with the network before it gets its name."""
+"""A trained model in every format that is asked for, each export compared with the network before it gets its name."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def export_model(
     """Export a model beside its `model.pt`.
 
     Each export is written under a temporary name, read back, run on slices of the cases and compared with the network
-    in float32; only one that gives the same labels keeps its place. `exports.json` beside it says how they compared.
+    in float32; only one that gives the same labels is kept. `model_exports.json` beside them says how they compared.
 
     Args:
         model_file: `model.pt`, with its `model.json` beside it.
         cases: the user's own, for the comparison; labels are not needed.
-        kinds: of `EXPORTS`.
+        kinds: some of `EXPORTS`.
         reader_options: arguments of `DicomSeriesReader`.
 
     Returns:
@@ -61,11 +61,15 @@ def export_model(
     """
     unknown = [kind for kind in kinds if kind not in WRITERS]
     if unknown or not kinds:
-        raise ConfigurationError(f"cannot export {unknown or 'nothing'}; expected some of {', '.join(WRITERS)}")
+        raise ConfigurationError(
+            f"cannot export {unknown or 'nothing'}; expected some of {', '.join(WRITERS)} (--formats of the command "
+            "export, --kinds in the bundle)"
+        )
     weights = Path(model_file)
     if not is_utf_8(weights):
         raise ConfigurationError(
-            f"the path {weights} is not UTF-8, and libraries write to no other: rename or move the folder"
+            f"the path {weights} is not UTF-8, and the exporting libraries can write to UTF-8 paths alone: rename or "
+            "move the folder"
         )
     spec = ModelSpec.read(spec_beside(weights))
     spec.require_weights(weights)
@@ -93,6 +97,6 @@ def export_model(
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of an export, of both files for OpenVINO."""
+    """Return the size of an export in bytes; an export for OpenVINO has two files."""
     others = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
     return sum(each.stat().st_size for each in [path, *others])

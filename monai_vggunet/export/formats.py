@@ -1,4 +1,4 @@
-"""A network in the forms other programs run: TorchScript, `torch.export`, ONNX and OpenVINO IR."""
+"""A network in the formats that other programs run: TorchScript, `torch.export`, ONNX and OpenVINO IR."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Check = Callable[[Logits], None]
 
 
 def write_torchscript(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
-    """Write TorchScript, metadata among its extra files.
+    """Write TorchScript, with the metadata among its extra files.
 
-    torch writes into memory: given a file, it ends the process where the disk is full.
+    It goes through memory, because torch would end the process if the disk filled up while it wrote the file itself.
     """
     with atomic_path(path) as temporary, quiet():
         content = io.BytesIO()
@@ -43,7 +43,7 @@ def write_torchscript(network: nn.Module, path: Path, metadata: ExportMetadata, 
 
 
 def write_torch_export(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
-    """Write an `ExportedProgram`, metadata among its extra files; by way of memory, as `write_torchscript`."""
+    """Write an `ExportedProgram`, with the metadata among its extra files; through memory, as `write_torchscript`."""
     with atomic_path(path) as temporary, quiet():
         content = io.BytesIO()
         torch.export.save(export_program(network), content, extra_files={METADATA_KEY: metadata.as_json()})
@@ -52,7 +52,7 @@ def write_torch_export(network: nn.Module, path: Path, metadata: ExportMetadata,
 
 
 def write_onnx(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
-    """Write ONNX with dynamic batch, height and width, metadata among its properties.
+    """Write ONNX with dynamic batch, height and width, and with the metadata among its properties.
 
     Raises:
         EngineUnavailableError: onnx, onnxscript or onnxruntime is not installed.
@@ -76,7 +76,7 @@ def write_onnx(network: nn.Module, path: Path, metadata: ExportMetadata, check: 
 
 
 def write_openvino(network: nn.Module, path: Path, metadata: ExportMetadata, check: Check) -> None:
-    """Write OpenVINO IR, weights in float32, metadata in its runtime information.
+    """Write OpenVINO IR with weights in float32, and with the metadata in its runtime information.
 
     Raises:
         EngineUnavailableError: OpenVINO is not installed.
@@ -98,7 +98,7 @@ def save_openvino(model: openvino.Model, path: Path, metadata: ExportMetadata, c
         try:
             _save(model, graph)
             check(graph)
-            path.unlink(missing_ok=True)  # killed here, no graph passes for that of other weights
+            path.unlink(missing_ok=True)  # a run killed here leaves no graph beside weights that are not its own
             os.replace(weights, path.with_suffix(".bin"))
         finally:
             with suppress(FileNotFoundError):
@@ -116,12 +116,12 @@ WRITERS: dict[str, Callable[[nn.Module, Path, ExportMetadata, Check], None]] = {
 def _save(model: Any, graph: Path) -> None:
     try:
         import_openvino().save_model(model, str(graph), compress_to_fp16=False)
-    except RuntimeError as error:  # OpenVINO hides what the system said
+    except RuntimeError as error:  # OpenVINO hides the system's own error
         raise OSError(str(error).splitlines()[-1]) from error
 
 
 def _name_axes(model: Any) -> None:
-    """Give the dynamic axes their plain names, which the exporter numbers."""
+    """Give the dynamic axes plain names in place of the exporter's numbered ones."""
     for value, name in ((model.graph.input[0], "image"), (model.graph.output[0], "logits")):
         value_name = value.name
         if value_name != name:
@@ -131,5 +131,5 @@ def _name_axes(model: Any) -> None:
 
 
 def quiet() -> AbstractContextManager[None]:
-    """Leave out the exporters' own warnings, which a user can do nothing about."""
+    """Silence the exporters' own warnings, about which a user can do nothing."""
     return quiet_logs("torch", "onnx_ir", "onnxscript", "nncf")

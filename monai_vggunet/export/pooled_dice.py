@@ -1,4 +1,4 @@
-"""Dice of a network over sampled slices, pooled per class: one figure that a few hundred slices determine."""
+"""Dice of a network over sampled slices, pooled per class, so that a few hundred slices give one steady figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PooledDice:
     """Counts per class, summed over slices.
 
     Args:
-        n_classes: background included; it has no figure of its own.
+        n_classes: background included, although it has no figure of its own.
     """
 
     def __init__(self, n_classes: int) -> None:
@@ -23,7 +23,7 @@ class PooledDice:
         self.both, self.either = torch.zeros(n_classes), torch.zeros(n_classes)
 
     def add(self, predicted: torch.Tensor, truth: torch.Tensor) -> float:
-        """Count two label maps of one shape; return their own mean Dice, 1 where neither holds a class."""
+        """Count two label maps of one shape; return their own mean Dice, or 1 if neither holds a class."""
         found, wanted = predicted.ravel().long(), truth.ravel().long()
         both = torch.bincount(found[found == wanted], minlength=self.n_classes)[: self.n_classes].double()
         either = sum(torch.bincount(each, minlength=self.n_classes)[: self.n_classes] for each in (found, wanted))
@@ -33,7 +33,7 @@ class PooledDice:
 
     @property
     def per_class(self) -> list[float | None]:
-        """Dice of every class but the background; None for one that neither truth nor prediction holds."""
+        """Dice of every class but the background; None for a class that neither truth nor prediction holds."""
         return [float(2 * b / e) if e else None for b, e in zip(self.both[1:], self.either[1:])]
 
     @property

@@ -1,4 +1,4 @@
-"""int8 by static quantization after training, on the user's own slices, within a budget of Dice."""
+"""int8 by static post-training quantization on the user's own slices, within a budget of Dice."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def quantize_model(
     """Write `model_int8.xml` and its report `model_int8.json` beside a `model.pt`.
 
     Ranges of activations are measured on slices of the training cases. Dice, pooled per class over slices of the
-    validation cases and averaged over classes, is compared before and after; while the loss is above the budget, the
+    validation cases and averaged over classes, is compared before and after. While the loss exceeds the budget, the
     layers that cost most go back to floating point (NNCF's accuracy control).
 
     Args:
         model_file: with its `model.json` beside it.
         datalist: the training run's own, so that validation cases are ones the model was not trained on.
-        max_dice_drop: the budget.
+        max_dice_drop: the budget: mean Dice that may be lost.
         reader_options: arguments of `DicomSeriesReader`.
 
     Returns:
@@ -64,9 +64,9 @@ def quantize_model(
 
     Raises:
         EngineUnavailableError: OpenVINO or NNCF is not installed.
-        ExportError: even so more than the budget is lost; nothing is written.
+        ExportError: more than the budget is lost all the same; nothing is written.
         LabelContentError: the validation slices hold no class to judge by.
-        VGGUNetError: model or cases that cannot be used, of the kind that fits.
+        VGGUNetError: the model or the cases cannot be used; of the kind that fits.
     """
     nncf = import_nncf()
     weights = Path(model_file)
@@ -79,7 +79,10 @@ def quantize_model(
         model = openvino_model(network)
     before, _ = pooled_dice(OpenVINOEngine(model, "fp32"), validation, n_classes)
     if before.mean != before.mean:
-        raise LabelContentError("neither labels nor predictions of the validation slices hold a class to judge by")
+        raise LabelContentError(
+            "neither labels nor predictions of the validation slices hold a class, so Dice cannot be judged: pass "
+            "annotated cases that show the classes (--dataset_dir)"
+        )
 
     def validate(compiled: Any, samples: Iterable[SampledSlice]) -> tuple[float, list[float]]:
         def logits_of(image: torch.Tensor) -> torch.Tensor:
@@ -105,8 +108,8 @@ def quantize_model(
     if not lost <= max_dice_drop:
         raise ExportError(
             f"int8 costs {lost:.4f} of mean Dice on {len(validation)} validation slices ({before.mean:.4f} before), "
-            f"more than max_dice_drop {max_dice_drop:g}, with as many layers in floating point as could be: nothing "
-            "was written; use engine openvino in fp32 or bf16"
+            f"more than --max_dice_drop {max_dice_drop:g}, with as many layers in floating point as possible: nothing "
+            "was written. Use the engine openvino in fp32 or bf16 (--engine, --precision)"
         )
     path = export_path(weights, "openvino_int8")
     save_openvino(
@@ -165,10 +168,13 @@ def _spread(cases: Sequence[Case]) -> list[Case]:
 
 
 def _require_same(graph: Path, dice: PooledDice, validation: Sequence[SampledSlice]) -> None:
-    """Judge the written file too: it must be the model that was judged."""
+    """Judge the written file too: it must give the same figure as the model in memory."""
     again, _ = pooled_dice(OpenVINOEngine(graph, "int8"), validation, dice.n_classes)
     if abs(again.mean - dice.mean) > 1e-4:
-        raise ExportError(f"the written int8 model has Dice {again.mean:.4f}, the one in memory {dice.mean:.4f}")
+        raise ExportError(
+            f"the written int8 model has Dice {again.mean:.4f}, the one in memory {dice.mean:.4f}; expected the same: "
+            "nothing was written. Use the engine openvino in fp32 or bf16 (--engine, --precision)"
+        )
 
 
 def _named(dice: PooledDice, spec: ModelSpec) -> dict[str, float | None]:
@@ -183,7 +189,7 @@ def _layers(model: Any) -> dict[str, int]:
 
 
 def _is_quantized(node: Any) -> bool:
-    """Whether all that comes in is quantized, directly or before operations that int8 passes through."""
+    """Whether every input is quantized, directly or before operations that int8 passes through."""
     n_inputs = node.get_input_size() if node.get_type_name() == "Concat" else 1
     sources = [node.input_value(i).get_node() for i in range(n_inputs)]
     return all(
@@ -193,7 +199,7 @@ def _is_quantized(node: Any) -> bool:
 
 
 def _seconds(engines: Mapping[str, OpenVINOEngine], slices: Sequence[SampledSlice]) -> dict[str, float]:
-    """Time engines alternately on one slice of the middle size; each has run before."""
+    """Time the engines in turns on the slice of median size; each has run before."""
     image = sorted((each.image for each in slices), key=lambda each: each[0, 0].numel())[len(slices) // 2]
     taken: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(TIMED):
@@ -210,7 +216,7 @@ def import_nncf() -> Any:
     Raises:
         EngineUnavailableError: NNCF or OpenVINO is not installed.
     """
-    import_openvino()  # which leaves its telemetry out
+    import_openvino()  # which turns telemetry off
     try:
         import nncf
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The user's own slices, as the network sees them: what exports are compared on and quantization is calibrated on."""
+"""The user's own slices, as the network sees them: exports are compared, and quantization is calibrated, on these."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class SampledSlice:
     """One input of the network.
 
     Attributes:
-        image: `(1, C, H, W)` float32, whole strides large.
-        label: class numbers `(H, W)` on the same grid, 0 where the slice was padded; None without annotation.
+        image: `(1, C, H, W)` float32; height and width are whole strides.
+        label: class numbers `(H, W)` on the same grid, 0 in the padding; None without annotation.
     """
 
     image: torch.Tensor
@@ -52,26 +52,29 @@ def sample_slices(
     segments: Mapping[str, int] | None = None,
     desc: str = "reading slices",
 ) -> list[SampledSlice]:
-    """Read cases and keep slices of each, evenly spaced, within a budget that bounds memory.
+    """Read cases and keep evenly spaced slices of each, within a budget that bounds memory.
 
-    Of a model that takes clicks every second slice has one: what was never seen could not be calibrated.
+    If the model takes clicks, every second slice has one, so that clicked slices are calibrated too.
 
     Args:
         cases: at least one; each gives about the same number of slices.
         spec: of the model.
-        most_pixels, most_slices: of all slices together; one slice of every case is kept in any event.
+        most_pixels, most_slices: of all slices together; at least one slice of every case is kept.
         with_label: cases are annotated.
-        prefer_foreground: half of a case's slices are ones with a class other than background, where there are any.
+        prefer_foreground: take half of a case's slices from those that hold a class, where there are any.
         reader_options: arguments of `DicomSeriesReader`.
         segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
         desc: of the progress bar.
 
     Raises:
         DatasetError: no case, or one that cannot be read.
-        VGGUNetError: a case that is refused, of the kind that fits.
+        VGGUNetError: a case is refused; of the kind that fits.
     """
     if not cases:
-        raise DatasetError("there is no case to take slices from; pass --dataset_dir with at least one")
+        raise DatasetError(
+            "there is no case to take slices from: pass a folder that holds one (--dataset_dir in the bundle, --data "
+            "of the command export)"
+        )
     pipeline = network_grid_preprocessing(spec, with_label, reader_options, segments)
     inferer = VolumeSliceInferer(spec, crop_body=False)
     found: list[SampledSlice] = []
@@ -103,7 +106,7 @@ def _slice(
 
 
 def _one_click(volume: torch.Tensor, label: torch.Tensor | None, index: int, n_classes: int) -> Guidance:
-    """Return a click that is true: in the midst of a slice's foreground, or in the middle where there is none."""
+    """Return a correct click: near the center of a slice's foreground, or in the slice's middle if there is none."""
     row, column = (n // 2 for n in volume.shape[1:3])
     inside = torch.nonzero(label[..., index]).float() if label is not None else torch.empty(0, 2)
     if len(inside):

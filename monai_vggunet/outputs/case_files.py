@@ -14,7 +14,7 @@ from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.layout import DISAGREEMENT, EARLIER, MASK, MASK_PER_CLASS, REPORT, RTSTRUCT, SEG, SHEET, SIDECAR
 from monai_vggunet.outputs.case_mask import CaseMask
 from monai_vggunet.outputs.dicom.rtstruct import write_rtstruct
-from monai_vggunet.outputs.dicom.seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.dicom.seg import require_seg_type, write_dicom_seg
 from monai_vggunet.outputs.dicom.source_series import require_source_series
 from monai_vggunet.outputs.label_names import write_label_names
 from monai_vggunet.outputs.nifti import write_mask
@@ -24,33 +24,34 @@ __all__ = ["CaseOutputs", "set_aside"]
 _FIXED_NAMES = (MASK, SIDECAR, DISAGREEMENT, SEG, RTSTRUCT)
 _LONGEST_NAME = 50  # of a class, within a file's name
 
-_Write = Callable[[Path, CaseMask, str], Iterator[str]]  # folder, mask, type of SEG -> files' names as they are done
+_Write = Callable[[Path, CaseMask, str], Iterator[str]]  # folder, mask, type of SEG -> each file's name once written
 
 
 class CaseOutputs:
     """Which files each case gets.
 
     Args:
-        names: of `nifti` (`mask.nii.gz` with `mask.json`, and `disagreement.nii.gz` where there is one),
+        names: any of `nifti` (`mask.nii.gz` with `mask.json`, and `disagreement.nii.gz` where there is one),
             `nifti_per_class` (`mask_class_1_liver.nii.gz`, ...), `dicom_seg` (`seg.dcm`), `rtstruct` (`rtstruct.dcm`).
         seg_type: of `dicom_seg`: `binary`, `labelmap` or `fractional`.
 
     Raises:
-        ConfigurationError: a name or type that there is not, or no name at all.
+        ConfigurationError: an unknown name or type, or no name at all.
     """
 
     def __init__(self, names: Sequence[str] = ("nifti",), seg_type: str = "binary") -> None:
         unknown = [name for name in names if name not in _OUTPUTS]
         if unknown or not names:
-            raise ConfigurationError(f"outputs are {list(names)}; expected one or more of {', '.join(_OUTPUTS)}")
-        if seg_type not in SEG_TYPES:
-            raise ConfigurationError(f"the type of DICOM SEG is {seg_type!r}; expected one of {', '.join(SEG_TYPES)}")
+            raise ConfigurationError(
+                f"the outputs (--output) are {list(names)}; expected one or more of {', '.join(_OUTPUTS)}"
+            )
+        require_seg_type(seg_type)
         self._names = [name for name in _OUTPUTS if name in names]
         self._seg_type = seg_type
 
     @property
     def names(self) -> list[str]:
-        """What is asked for, as a record lists it: the type of SEG is part of the name."""
+        """The outputs asked for, as a record lists them: the type of SEG is part of the name."""
         return [f"{name}:{self._seg_type}" if name == "dicom_seg" else name for name in self._names]
 
     @property
@@ -72,16 +73,16 @@ class CaseOutputs:
         """Write one file after the other, each whole or not at all; yield the name of each once it is there.
 
         Raises:
-            VGGUNetError: of the kind that fits; the files before are there.
+            VGGUNetError: of the kind that fits; the files written before it stay.
         """
         for name in self._names:
             yield from _OUTPUTS[name].write(folder, mask, self._seg_type)
 
 
 def set_aside(folder: Path, current: Sequence[str]) -> None:
-    """Rename results of an earlier run that are not among the current ones: they must not pass for this run's.
+    """Rename results of an earlier run that are not among the current ones, so that they do not pass for this run's.
 
-    What was set aside before is dropped once its successor is there; pages that show earlier results are dropped.
+    A file set aside before is deleted once its successor is there. Pages that show earlier results are deleted.
     """
     for page in (REPORT, SHEET):
         (folder / page).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What every output is made from: one case's mask on its source's grid, what its numbers mean, and who made it."""
+"""What every output is made of: one case's mask on its source's grid, its classes, and the model that made it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Classes:
 
     Attributes:
         names: background first, `names[n]` is value n.
-        codes: per name, `scheme`, `value`, `meaning`, perhaps `category` and `modifier`; names may lack one.
+        codes: for each name `scheme`, `value`, `meaning`, perhaps `category` and `modifier`; a name may have no code.
 
     Raises:
         LabelContentError: more classes than DICOM can number.
@@ -45,7 +45,7 @@ class Classes:
         """Make sure that every value of a mask has a name.
 
         Raises:
-            LabelContentError: one has none.
+            LabelContentError: a value has no name, or is not a whole number.
         """
         if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
             raise LabelContentError("the mask holds fractions; expected class numbers: reduce class scores to labels")
@@ -67,8 +67,8 @@ class CaseMask:
         meta: the source's metadata, as its reader gave it.
         classes: what the numbers mean.
         model_sha256: hash of the model's weights; empty when unknown.
-        probabilities: `(K, X, Y, Z)` with the background first, uint8 0..255 or float 0..1; None where not computed.
-        disagreement: percentage of test-time views against the mask, like `labels`; None with one view.
+        probabilities: `(K, X, Y, Z)` with the background first, uint8 0..255 or float 0..1; None if not computed.
+        disagreement: percentage of test-time views that contradict the mask, shaped as `labels`; None with one view.
     """
 
     labels: np.ndarray

@@ -6,7 +6,8 @@ import colorsys
 
 __all__ = ["class_color", "hex_color"]
 
-# Okabe and Ito, "Color Universal Design" (2008): told apart by all eyes. Black is the background of the pictures.
+# Okabe and Ito, "Color Universal Design" (2008): distinct for color-blind readers too. Their black is left out, because
+# the pictures have a black background.
 _FIRST = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 _GOLDEN = 0.6180339887498949  # steps of the golden section never repeat a hue, and neighbors stay far apart
 

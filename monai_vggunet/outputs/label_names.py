@@ -1,4 +1,4 @@
-"""The sidecar of a NIfTI mask: what its numbers mean, as JSON beside it, in the manner of BIDS."""
+"""The JSON sidecar of a NIfTI mask, which says what its numbers mean, in the manner of BIDS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["label_names", "write_label_names"]
 
 
 def label_names(classes: Classes | None, model_sha256: str = "") -> dict[str, Any]:
-    """Return the sidecar's content: `Labels` has the columns of BIDS' `dseg.tsv` (index, name, color), and the code.
+    """Return the sidecar's content: `Labels` has the columns of a BIDS `dseg.tsv` (index, name, color), and the code.
 
     Args:
         classes: of the mask; None when unknown.

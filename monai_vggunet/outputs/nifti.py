@@ -21,7 +21,7 @@ __all__ = ["CaseFolderLayout", "NiftiMaskWriter", "mask_image", "write_mask"]
 
 SCANNER = 1  # NIfTI-1 qform and sform code: scanner-based anatomical coordinates
 ORTHOGONAL = 1e-4  # cosine between axes above which the grid is sheared; an affine stored as float32 is at 1e-6
-AFFINE_TOLERANCE_MM = 1e-3  # an affine that went there and back differs by rounding alone
+AFFINE_TOLERANCE_MM = 1e-3  # preprocessing and its inverse change an affine by rounding alone
 
 
 def mask_image(labels: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
@@ -58,9 +58,9 @@ def write_mask(path: str | os.PathLike[str], labels: np.ndarray, affine: np.ndar
 class NiftiMaskWriter(NibabelWriter):
     """MONAI image writer for masks: for `SaveImaged(writer="monai_vggunet.outputs.NiftiMaskWriter", resample=False)`.
 
-    Unlike its base it states units and space codes, keeps a volume of one slice three-dimensional, never resamples,
-    and leaves no partial file. `mask.json` beside `mask.nii.gz` says who made it, and what its numbers mean if
-    `class_names` are given.
+    Unlike its base class, it states units and space codes, keeps a volume of one slice three-dimensional, never
+    resamples, and leaves no partial file. `mask.json` beside `mask.nii.gz` says what made it and, if `class_names` are
+    given, what its numbers mean.
 
     Args:
         class_names: background first.
@@ -84,7 +84,7 @@ class NiftiMaskWriter(NibabelWriter):
         """Take a label map with one channel.
 
         Raises:
-            GridMismatchError: several channels, which are no label map.
+            GridMismatchError: several channels: a label map has one.
         """
         array = data_array.as_tensor() if isinstance(data_array, MetaTensor) else data_array
         array = np.asarray(array)

@@ -1,4 +1,4 @@
-"""One JSON record per segmented case: what was read, with what it was segmented, what came out, and how sure it is."""
+"""One JSON record per segmented case: what was read, which model segmented it, what came out, and how sure it is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def study_record(
     """Return the record of one case; it names no patient and no path, unless `--show-phi` asks for names.
 
     Args:
-        case: name of the result's folder, for which its pseudonym stands in the record.
+        case: name of the result's folder; the record holds its pseudonym instead.
         meta: metadata of the source (`series_uid`, `findings`, ... where it is DICOM).
         labels: the mask `(X, Y, Z)` on the source's grid.
         affine: voxel index to RAS mm, `(4, 4)`.
@@ -52,7 +52,7 @@ def study_record(
         model: hash and versions.
         seconds: from reading to writing.
         confidence: mean entropy over the foreground and, with several views, their mean disagreement.
-        fingerprint: of the training set, from `model.json`; what is unlike it becomes a flag.
+        fingerprint: of the training set, from `model.json`; whatever differs much from it becomes a flag.
         foreground_median: median intensity inside the mask, HU for CT; None where intensities have no unit.
     """
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
@@ -86,7 +86,7 @@ def study_record(
 
 
 def failure_record(case: str, error: Exception) -> CaseRecord:
-    """Return the record of a case that failed; it names things as `study_record` does."""
+    """Return the record of a case that failed; it hides names as `study_record` does."""
     return CaseRecord(
         case=shown_case(case),
         status=FAILED,
@@ -98,9 +98,10 @@ def failure_record(case: str, error: Exception) -> CaseRecord:
 
 
 def study_identity(path: str | os.PathLike[str], weights_sha256: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes a result this result: content of the input, weights and settings.
+    """Return what determines a result: content of the input, weights and settings.
 
-    For a description that somebody typed its pseudonym stands, which is the same in later runs into the same folder.
+    A description that the user typed is replaced by its pseudonym, which stays the same in later runs into the same
+    folder.
 
     Args:
         path: of the input.
@@ -123,7 +124,7 @@ def study_flags(
     fingerprint: Mapping[str, Any],
     foreground_median: float | None = None,
 ) -> list[str]:
-    """Return what a user should look at before trusting a mask; empty when nothing stands out.
+    """Return the reasons to look at a mask before trusting it; empty when nothing stands out.
 
     Args:
         volumes_ml: per class; 0 for one that was not found.
@@ -155,9 +156,9 @@ def study_flags(
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:
-    """Return a SHA-256 of what lies at a path: of a folder all files' contents, whatever their names and order.
+    """Return a SHA-256 of a file, or of the contents of all files in a folder, whatever their names and order.
 
-    What runs of ours left in the folder does not count.
+    Results that this package left in the folder do not count.
     """
     root = Path(path)
     files = [root] if root.is_file() else [folder / name for folder, _, names in walk_inputs(root) for name in names]
@@ -168,7 +169,7 @@ def content_digest(path: str | os.PathLike[str]) -> str:
 def _digest(file: Path) -> str:
     try:
         return sha256_of_file(file)
-    except OSError:  # what cannot be read counts as that; the reader of the images says what it means for them
+    except OSError:  # an unreadable file counts as such; the reader of the images says what that means for them
         return "unreadable"
 
 

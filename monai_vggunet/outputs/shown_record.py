@@ -1,4 +1,4 @@
-"""A record as a page may show it: with pseudonyms, whatever names it holds; with all names if they are asked for."""
+"""A record as a page may show it: with pseudonyms in place of names, or with all names if they are asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from monai_vggunet.privacy import has_form_of_pseudonym, reveal, shown_case, sho
 
 __all__ = ["fit_to_show"]
 
-WITHHELD = "withheld: this record names files (it is of an earlier version, or was written with --show-phi)"
+WITHHELD = "withheld: this record names files (an earlier version wrote it, or it was written with --show-phi)"
 
 
 def fit_to_show(record: CaseRecord, folder_name: str) -> CaseRecord:
@@ -17,7 +17,7 @@ def fit_to_show(record: CaseRecord, folder_name: str) -> CaseRecord:
 
     Args:
         record: as it was read.
-        folder_name: of the study's results, which is the case's own name.
+        folder_name: of the study's results: the case's real name.
     """
     findings = record.source.findings
     if shows_phi():

@@ -60,7 +60,7 @@ def network(exported: Path) -> VGG16UNet:
 
 def test_a_path_that_libraries_cannot_write_to_is_refused(tmp_path: Path, images: Path) -> None:
     model = write_model(tmp_path / os.fsdecode(b"M\xfcller"))
-    with pytest.raises(ConfigurationError, match="is not UTF-8, and libraries write to no other"):
+    with pytest.raises(ConfigurationError, match="is not UTF-8, and the exporting libraries"):
         export_model(model, cases_to_check(model, images))
 
 

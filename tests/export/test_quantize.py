@@ -138,7 +138,7 @@ def test_slices_without_any_class_cannot_judge(
     for case in datalist.validation:
         image = nib.load(case["label"])
         nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), case["label"])
-    with pytest.raises(LabelContentError, match="hold a class to judge by"):
+    with pytest.raises(LabelContentError, match="hold a class, so Dice cannot be judged"):
         quantize_model(model, datalist)
 
 

@@ -220,7 +220,10 @@ def test_the_command_writes_what_is_asked_for(model: Path, study: Path, tmp_path
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("--output nifti,dicom", r"outputs are \['nifti', 'dicom'\]; expected one or more of nifti, nifti_per_class"),
+        (
+            "--output nifti,dicom",
+            r"outputs \(--output\) are \['nifti', 'dicom'\]; expected one or more of nifti, nifti_per_class",
+        ),
         ("--output dicom_seg --seg-type soft", "'soft'; expected one of binary, labelmap, fractional"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A slice of a mask -> closed polygons around its pixels, halfway to the pixels outside, holes joined by keyholes."""
+"""Closed polygons around the pixels of a slice's mask, halfway to the pixels outside, with holes joined by keyholes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 __all__ = ["outlines"]
 
-# Between a pixel center inside (1) and one outside (0): whoever fills the polygon by pixel centers gets the mask back.
+# Between a pixel center inside (1) and one outside (0): filling the polygon by pixel centers gives the mask back.
 HALFWAY = 0.5
 ABOVE_ALL = 2.0  # the filled region is everything from halfway up
 
@@ -47,13 +47,13 @@ def outlines(inside: np.ndarray) -> list[np.ndarray]:
 
 
 def _open(ring: np.ndarray) -> np.ndarray:
-    """Drop the last point, which repeats the first, and points that stand twice in a row."""
+    """Drop the last point, which repeats the first, and points that occur twice in a row."""
     ring = ring[:-1]
     return ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
 
 
 def _keyholed(rings: list[np.ndarray]) -> np.ndarray:
-    """Join the holes (all but the first ring) to the outline, nearest first, each by a cut there and back."""
+    """Join the holes (all but the first ring) to the outline, nearest first, each by a cut walked there and back."""
     outline, holes = rings[0], rings[1:]
     while holes:
         tree = cKDTree(outline)
@@ -68,7 +68,7 @@ def _keyholed(rings: list[np.ndarray]) -> np.ndarray:
 
 
 def _straightened(ring: np.ndarray) -> np.ndarray:
-    """Drop points in the middle of a straight run; where the line turns back, at a cut, they stay."""
+    """Drop points in the middle of a straight run, but keep those where the line turns back, at a cut."""
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     turn = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     ahead = (before * after).sum(axis=1) > 0

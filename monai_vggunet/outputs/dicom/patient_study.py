@@ -59,7 +59,7 @@ _OTHERS = (
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 )
-# All that is read of a source's header, besides its geometry.
+# Everything that is read from a source's header, besides its geometry.
 HEADER_KEYWORDS = (*_REQUIRED, *_OPTIONAL, *_OTHERS)
 
 _DERIVED_SERIES = 1000  # added to the source's SeriesNumber, as scanners' own derived series are
@@ -69,15 +69,15 @@ _LARGEST_NUMBER = 2**31 - 1  # PS3.5 6.2, IS
 def copy_patient_and_study(header: Dataset, target: Dataset, own_texts: Iterable[str] = ()) -> None:
     """Give a derived object its source's patient and study.
 
-    Name and identifier are the source's to the letter; of the rest, what breaks DICOM's rules (an age of `0Y`, a long
-    StudyID) is left empty, for it would make the object invalid. The source's character set is kept where it can hold
-    the object's own texts, and is one alone, for dcmjs reads no several; else the object is in UTF-8, and the source's
-    texts are the same ones encoded anew.
+    Name and identifier are copied to the letter. Other elements that break DICOM's rules (an age of `0Y`, a long
+    StudyID) are left empty, because they would make the object invalid. The source's character set is kept if it can
+    hold the object's own texts and is a single one, since dcmjs does not read several. Otherwise the object is in
+    UTF-8, and the source's texts are re-encoded.
 
     Args:
         header: of the source.
-        target: the derived object, complete but for these elements.
-        own_texts: what else stands in the object (class names, meanings of codes).
+        target: the derived object, complete except for these elements.
+        own_texts: other texts in the object (class names, meanings of codes).
     """
     source = Dataset()
     for keyword in (*_REQUIRED, *_OPTIONAL):
@@ -109,7 +109,7 @@ def _is_valid(element: DataElement) -> bool:
 
 
 def series_number_beside(header: Dataset) -> int:
-    """Return a SeriesNumber that stands behind the scanner's series and tells to which one the object belongs."""
+    """Return a SeriesNumber that sorts after the scanner's series and tells to which one the object belongs."""
     text = str(header.get("SeriesNumber") or "").strip()
     number = int(text) if text.isascii() and text.isdigit() else 0
     return min(number + _DERIVED_SERIES, _LARGEST_NUMBER)

@@ -22,25 +22,25 @@ from monai_vggunet.outputs.dicom.source_series import SourcePlane, SourceSeries,
 
 __all__ = ["rtstruct", "write_rtstruct"]
 
-# Coordinates are written to 0.1 micrometer, in at most 16 characters, which is all that DS holds (PS3.5 6.2).
+# Coordinates are written to 0.1 micrometer, in at most 16 characters, the limit of DS (PS3.5 6.2).
 _DECIMALS = 4
-_DETACHED_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # what C.8.8.5 wants as the class of a referenced study
+_DETACHED_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # C.8.8.5 requires it as the class of a referenced study
 
 
 def rtstruct(mask: CaseMask) -> Dataset:
     """Return a mask as RT Structure Set, with ROINumber n for mask value n.
 
     A structure's contours run halfway between the voxel centers inside and those outside, in each slice's own plane
-    (tilted and oblique ones too), so that filling them by voxel centers gives the mask back. Pieces are contours of
-    their own; holes are joined to their outline by keyholes. Every class is declared; one that was not found has no
+    (tilted and oblique ones too), so that filling them by voxel centers gives the mask back. Each piece is a contour of
+    its own; holes are joined to their outline by keyholes. Every class is declared; one that was not found has no
     contours.
 
     Args:
         mask: of a DICOM series.
 
     Raises:
-        DicomReadError: the source is no DICOM series, was interpolated, is gone, or has no FrameOfReferenceUID, without
-            which contours lie nowhere.
+        DicomReadError: the source is no DICOM series, was interpolated, is gone, or has no FrameOfReferenceUID, which
+            contours need.
         GridMismatchError: the mask does not lie on the source's planes.
         LabelContentError: a class number without a name.
     """
@@ -49,8 +49,8 @@ def rtstruct(mask: CaseMask) -> Dataset:
     source = find_source_series(mask.meta, volume.shape, mask.affine, "an RTSTRUCT")
     if not source.header.get("FrameOfReferenceUID"):
         raise DicomReadError(
-            "an RTSTRUCT lies in the source's frame of reference, and the series has no FrameOfReferenceUID: ask for "
-            "'dicom_seg' or 'nifti' instead, or restore the series"
+            "an RTSTRUCT lies in the source's frame of reference, but the series has no FrameOfReferenceUID: restore "
+            "the series, or ask for the output 'dicom_seg' or 'nifti' instead (--output)"
         )
     dataset = _object(source, mask.model_sha256)
     _refer_to(source, dataset)

@@ -29,10 +29,10 @@ from monai_vggunet.outputs.dicom.seg_sources import refer_to, stand_ins
 from monai_vggunet.outputs.dicom.segment_descriptions import segment_descriptions
 from monai_vggunet.outputs.dicom.source_series import find_source_series
 
-__all__ = ["SEG_TYPES", "dicom_seg", "write_dicom_seg"]
+__all__ = ["SEG_TYPES", "dicom_seg", "require_seg_type", "write_dicom_seg"]
 
-# BINARY uncompressed is what every peer reads. Who knows label maps knows RLE, which makes them 40 times smaller, and
-# probabilities are too large without it.
+# Every other program reads uncompressed BINARY. A program that reads label maps reads RLE too, which makes them 40
+# times smaller; probabilities are too large without it.
 SEG_TYPES = {"binary": ExplicitVRLittleEndian, "labelmap": RLELossless, "fractional": RLELossless}
 
 _log = logging.getLogger(__name__)
@@ -41,9 +41,9 @@ _log = logging.getLogger(__name__)
 def dicom_seg(mask: CaseMask, seg_type: str = "binary") -> Segmentation:
     """Return a mask as a DICOM Segmentation, with SegmentNumber n for mask value n.
 
-    Every class is declared, found or not. Frames without a voxel are left out; of a mask that is empty as a whole, one
-    empty frame per segment (of a label map one) is kept, at the first slice, because the object must have a frame.
-    Few other empty frames are kept where that spares a padding byte: see `seg_padding`.
+    Every class is declared, found or not. Frames without a voxel are left out. Because the object must have a frame, a
+    wholly empty mask keeps one empty frame per segment (a label map one frame) at the first slice. A few other empty
+    frames are kept where that saves a padding byte: see `seg_padding`.
     Each frame names the source image it lies on, and all source instances are referenced once. A source without
     FrameOfReferenceUID gives an object without one: its frames are placed by the images they refer to, as A.51 allows.
 
@@ -52,13 +52,12 @@ def dicom_seg(mask: CaseMask, seg_type: str = "binary") -> Segmentation:
         seg_type: `binary`, `labelmap` or `fractional` (probabilities from 0 to 255).
 
     Raises:
-        ConfigurationError: another type, or no probabilities.
+        ConfigurationError: an unknown type, or no probabilities.
         DicomReadError: the source is no DICOM series, was interpolated, or is gone.
         GridMismatchError: the mask does not lie on the source's planes.
         LabelContentError: a class number without a name.
     """
-    if seg_type not in SEG_TYPES:
-        raise ConfigurationError(f"the type of DICOM SEG is {seg_type!r}; expected one of {', '.join(SEG_TYPES)}")
+    require_seg_type(seg_type)
     mask.classes.require_names_for(mask.labels)
     volume = mask.labels if mask.labels.ndim == 3 else mask.labels[..., None]
     source = find_source_series(mask.meta, volume.shape, mask.affine, "a DICOM SEG")
@@ -99,6 +98,18 @@ def dicom_seg(mask: CaseMask, seg_type: str = "binary") -> Segmentation:
     return seg
 
 
+def require_seg_type(seg_type: str) -> None:
+    """Make sure that a type of DICOM SEG is one of `SEG_TYPES`.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if seg_type not in SEG_TYPES:
+        raise ConfigurationError(
+            f"the type of DICOM SEG (seg_type, --seg-type) is {seg_type!r}; expected one of {', '.join(SEG_TYPES)}"
+        )
+
+
 def write_dicom_seg(path: str | os.PathLike[str], mask: CaseMask, seg_type: str = "binary") -> None:
     """Write a mask as DICOM Segmentation, whole or not at all.
 
@@ -115,7 +126,7 @@ def _be_of_same_patient(header: Dataset, seg: Segmentation, classes: Classes) ->
     meanings = [str(part) for code in classes.codes.values() for part in _texts(code)]
     copy_patient_and_study(header, seg, [*classes.names, *meanings])
     if not header.get("FrameOfReferenceUID"):
-        _log.warning("the series has no FrameOfReferenceUID, so its DICOM SEG names none: placed by its source images")
+        _log.warning("the series has no FrameOfReferenceUID: its DICOM SEG has none either, its source images place it")
         for keyword in ("FrameOfReferenceUID", "PositionReferenceIndicator"):
             if keyword in seg:
                 delattr(seg, keyword)

@@ -1,8 +1,8 @@
 """A few empty frames, so that bit-packed masks have an even number of bytes without padding.
 
-DICOM wants values of even length (PS3.5 7.1.1), so an odd one gets a byte more. Cornerstone3D (OHIF) refuses a BINARY
-segmentation whose length is not exactly that of its bits, and takes frames to begin at whole bytes where the lengths
-of both layouts coincide. With the right number of frames neither happens.
+DICOM requires values of even length (PS3.5 7.1.1), so a value of odd length gets a padding byte. Cornerstone3D (OHIF)
+refuses a BINARY segmentation whose length is not exactly that of its bits. Where both layouts have the same length, it
+assumes that frames begin at whole bytes. With the right number of frames neither happens.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from monai_vggunet.outputs.dicom.seg_sources import plane_of
 
 __all__ = ["empty_planes", "erase_marks", "mark_empty_frames"]
 
-_ALWAYS_EVEN = 16  # pixels: a frame of a multiple of so many has an even number of bytes
+_ALWAYS_EVEN = 16  # pixels: a frame whose size is a multiple of this has an even number of bytes
 
-# Segment, plane, and the pixel in that plane which was marked.
+# Segment, plane, and the marked pixel in that plane.
 Mark = tuple[int, int, int]
 
 
 def mark_empty_frames(pixels: np.ndarray, n_segments: int) -> list[Mark]:
-    """Mark one background pixel in each of the empty frames that are to be kept, so that highdicom keeps them.
+    """Mark one background pixel in each empty frame to keep, so that highdicom keeps it.
 
     Args:
         pixels: `(slices, rows, columns)`, class numbers; changed in place.
-        n_segments: that are declared.
+        n_segments: how many are declared.
 
     Returns:
-        The marks, for `erase_marks`; none where nothing has to be done, or no frame is empty.
+        The marks, for `erase_marks`; none if nothing has to be done or no frame is empty.
     """
     size = pixels[0].size
     if size % _ALWAYS_EVEN == 0:
@@ -70,11 +70,11 @@ def erase_marks(seg: Segmentation, marks: list[Mark]) -> None:
 
 
 def empty_planes(size: int, n_segments: int, n_planes: int) -> int:
-    """Return of how many planes the empty frames of an empty mask are kept: one, or as few as give an exact length."""
+    """Return for how many planes an empty mask keeps empty frames: one, or as few as give an exact length."""
     return next((n for n in range(1, n_planes + 1) if _is_exact(n * n_segments, size)), 1)
 
 
 def _is_exact(n_frames: int, size: int) -> bool:
-    """Whether frames of so many bits need no padding, and cannot be taken for frames that begin at whole bytes."""
+    """Whether frames of this size need no padding, and cannot be mistaken for frames that begin at whole bytes."""
     packed, by_frame = -(-n_frames * size // 8), n_frames * -(-size // 8)
     return packed % 2 == 0 and (packed != by_frame or size % 8 == 0 or n_frames == 1)

@@ -28,8 +28,8 @@ def probabilities_of(mask: CaseMask, shape: tuple[int, ...]) -> np.ndarray:
     found, n_classes = mask.probabilities, len(mask.classes.names)
     if found is None:
         raise ConfigurationError(
-            "a DICOM SEG of type fractional needs probabilities, and none were computed: ask the Segmenter for them "
-            "(probabilities=True)"
+            "a DICOM SEG of type fractional needs probabilities, and none were computed: make the Segmenter with "
+            "probabilities=True"
         )
     volume = found if found.ndim == 4 else found[..., None]
     if volume.shape != (n_classes, *shape):
@@ -43,8 +43,8 @@ def probabilities_of(mask: CaseMask, shape: tuple[int, ...]) -> np.ndarray:
 def presence(probabilities: np.ndarray) -> np.ndarray:
     """Return which slice of which segment holds anything, as a picture of one pixel each, `(slices, 1, 1, segments)`.
 
-    From this highdicom writes all but the pixels. Given the probabilities themselves it would want all classes at once
-    as floats, and sort them.
+    From this, highdicom writes everything but the pixels. The probabilities themselves it would take only for all
+    classes at once and as floats, and would sort them.
     """
     found = [[_quantized(part[..., k]).any() for part in probabilities] for k in range(probabilities.shape[-1])]
     return np.array(found, dtype=np.uint8)[:, None, None, :]
@@ -75,7 +75,7 @@ def fill_in(seg: Segmentation, probabilities: np.ndarray) -> None:
 
 
 def rle_plugin(pixels: np.ndarray) -> str:
-    """Return which plug-in encodes a picture: GDCM is fast, but ends the process at an odd number of pixels."""
+    """Return which plug-in encodes a frame: GDCM is fast, but an odd number of pixels makes it end the process."""
     return "pydicom" if pixels.size % 2 else "gdcm"
 
 

@@ -1,4 +1,4 @@
-"""The source series as highdicom takes it, whatever it is, and the references to what it really is."""
+"""Stand-ins that highdicom accepts for any source series, and the references to the true one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from monai_vggunet.outputs.dicom.source_series import SourceSeries
 
 __all__ = ["plane_of", "refer_to", "stand_ins"]
 
-# highdicom takes several source images only of single-frame classes, and headers only that lack nothing: every plane is
-# given to it as a plain one (CT Image Storage), and the references are set right afterwards.
+# highdicom takes several source images only of single-frame classes, and only complete headers: every plane is given to
+# it as a plain single-frame image (CT Image Storage), and the references are corrected afterwards.
 _STAND_IN_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def stand_ins(source: SourceSeries, n_planes: int, size: tuple[int, ...]) -> list[Dataset]:
     """Return one plain single-frame header per plane, whatever the source is; it names no patient.
 
-    highdicom logs what it finds odd about a patient's name; patient and study are copied afterwards, untouched.
+    highdicom logs whatever it finds odd about a patient's name; patient and study are copied afterwards, untouched.
     """
     step_mm = float(np.linalg.norm(_step(source)))
     images = []
@@ -37,7 +37,7 @@ def stand_ins(source: SourceSeries, n_planes: int, size: tuple[int, ...]) -> lis
         image.Modality = str(header.get("Modality") or "OT")
         image.Rows, image.Columns = size
         image.ImagePositionPatient = _decimal(cast(tuple, frame.position_lps_mm))
-        # All planes are parallel within what the reader tolerates; highdicom wants them exactly so.
+        # All planes are parallel within the reader's tolerance; highdicom wants them to be exactly parallel.
         image.ImageOrientationPatient = _decimal(cast(tuple, source.planes[0].frame.orientation_lps))
         image.PixelSpacing = _decimal(cast(tuple, source.planes[0].frame.pixel_spacing_mm))
         image.SliceThickness = _decimal([frame.slice_thickness_mm or step_mm])[0]
@@ -52,12 +52,12 @@ def stand_ins(source: SourceSeries, n_planes: int, size: tuple[int, ...]) -> lis
 
 
 def plane_of(reference: Dataset) -> int:
-    """Return the slice that a reference to a stand-in means."""
+    """Return the index of the slice that a reference to a stand-in means."""
     return int(reference.ReferencedSOPInstanceUID.rpartition(".")[2]) - 1
 
 
 def refer_to(source: SourceSeries, seg: Segmentation) -> None:
-    """Put the true source in place of the stand-ins: every instance once, and in each frame its own."""
+    """Replace the stand-ins by the true source: every instance once, and in each frame the frame's own."""
     references = []
     for instance in source.instances:
         reference = Dataset()

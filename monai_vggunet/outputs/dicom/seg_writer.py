@@ -1,4 +1,4 @@
-"""MONAI's door to DICOM SEG: an image writer for `SaveImaged`."""
+"""DICOM SEG for MONAI: an image writer for `SaveImaged`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from monai.data import ImageWriter, MetaTensor
 
-from monai_vggunet.errors import ConfigurationError, GridMismatchError
+from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.outputs.case_mask import CaseMask, Classes
-from monai_vggunet.outputs.dicom.seg import SEG_TYPES, write_dicom_seg
+from monai_vggunet.outputs.dicom.seg import require_seg_type, write_dicom_seg
 
 __all__ = ["DicomSegWriter"]
 
@@ -24,16 +24,16 @@ class DicomSegWriter(ImageWriter):
 
     The images must have been read by `DicomSeriesReader`. In a bundle's config the writer is given as
     `{"_target_": "monai_vggunet.outputs.DicomSegWriter", "_mode_": "callable", "class_names": ...}`. `import
-    monai_vggunet.outputs` registers it for `.dcm`, so that it is found without being named; classes are then called
-    by their numbers.
+    monai_vggunet.outputs` registers it for `.dcm`, so that MONAI finds it without being told; classes are then named by
+    their numbers.
 
     Args:
-        class_names: background first; None calls classes by their numbers.
+        class_names: background first; None names classes by their numbers.
         class_codes: see `resolve_class_codes`.
         seg_type: see `dicom_seg`; `fractional` takes `(K, X, Y, Z)` probabilities, background first, float 0..1 or
             uint8 0..255.
         model_sha256: hash of the model's weights.
-        kwargs: of `SaveImaged` for other writers (`output_dtype`, `scale`); without effect.
+        kwargs: what `SaveImaged` passes to other writers (`output_dtype`, `scale`); without effect.
 
     Raises:
         ConfigurationError: an unknown type.
@@ -48,8 +48,7 @@ class DicomSegWriter(ImageWriter):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        if seg_type not in SEG_TYPES:
-            raise ConfigurationError(f"the type of DICOM SEG is {seg_type!r}; expected one of {', '.join(SEG_TYPES)}")
+        require_seg_type(seg_type)
         self.class_names, self.class_codes = class_names, dict(class_codes or {})
         self.seg_type, self.model_sha256 = seg_type, model_sha256
         self.meta: Mapping[str, Any] = {}
@@ -63,9 +62,11 @@ class DicomSegWriter(ImageWriter):
         array = np.asarray(data_array.as_tensor() if isinstance(data_array, MetaTensor) else data_array)
         channels = 1 if channel_dim is None else array.shape[channel_dim]
         if (self.seg_type == "fractional") != (channels > 1):
-            made_of = "probabilities, one channel per class" if self.seg_type == "fractional" else "labels, one channel"
+            fractional = self.seg_type == "fractional"
+            made_of = "probabilities, one channel per class" if fractional else "labels, one channel"
+            advice = "save the probabilities (softmax)" if fractional else "reduce class scores to labels (argmax)"
             raise GridMismatchError(
-                f"a DICOM SEG of type {self.seg_type} is made of {made_of}, got shape {array.shape}"
+                f"a DICOM SEG of type {self.seg_type} is made of {made_of}, got shape {array.shape}: {advice}"
             )
         self.data_obj = array if channels > 1 or channel_dim is None else np.squeeze(array, axis=channel_dim)
 

@@ -28,7 +28,7 @@ LONGEST_TEXT, LONGEST_CODE = 64, 16  # characters of LO and SH (PS3.5 6.2)
 def segment_descriptions(classes: Classes, model_sha256: str) -> list[SegmentDescription]:
     """Return the description of every class but the background; segment n is mask value n.
 
-    Classes without a code get a private one that is made of their name, and their name as its meaning.
+    A class without a code gets a private one made from its name, with the name as its meaning.
 
     Args:
         classes: of the mask.

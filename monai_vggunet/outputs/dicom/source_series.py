@@ -1,4 +1,4 @@
-"""The DICOM instances a mask was made from, found again by their UIDs and held against the mask's geometry."""
+"""The DICOM instances that a mask was made from: found again by their UIDs and compared with the mask's geometry."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from monai_vggunet.dicom.referenced_series import ReferencedSeries
 from monai_vggunet.errors import DicomReadError, GridMismatchError
 from monai_vggunet.layout import walk_inputs
 from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
-from monai_vggunet.privacy import clean_uid
+from monai_vggunet.short_uid import short_uid
 
 __all__ = ["SourcePlane", "SourceSeries", "find_source_series", "require_source_series"]
 
-# Corners lie within half a voxel of where the mask's affine puts them: the affine is fitted to positions that scanners
-# round to 0.1 mm, and a flip or a shift is a voxel at least.
+# Corners lie within half a voxel of where the mask's affine puts them. The affine is fitted to positions that scanners
+# round to 0.1 mm, whereas a flip or a shift moves voxels by at least one.
 TOLERANCE_VOXELS = 0.5
 
 
@@ -36,7 +36,7 @@ class SourcePlane:
 
     @property
     def is_multi_frame(self) -> bool:
-        """Whether the instance holds frames that have to be told apart."""
+        """Whether the instance holds several frames, so that a reference must say which one."""
         return len(self.instance.frames) > 1
 
 
@@ -46,7 +46,7 @@ class SourceSeries:
 
     Attributes:
         planes: one per slice of the mask, in its order.
-        header: of the first plane's instance, reduced to patient, study and what derived objects repeat.
+        header: of the first plane's instance, reduced to patient, study and the elements that derived objects repeat.
     """
 
     planes: tuple[SourcePlane, ...]
@@ -58,9 +58,9 @@ class SourceSeries:
         return list({plane.instance.sop_instance_uid: plane.instance for plane in self.planes}.values())
 
     def affine_lps(self, slice_index: int) -> np.ndarray:
-        """Return column, row, 1 -> LPS mm in one slice's plane, `(3, 3)` (PS3.3 C.7.6.2.1.1)."""
+        """Return the matrix from (column, row, 1) to LPS mm in one slice's plane, `(3, 3)` (PS3.3 C.7.6.2.1.1)."""
         frame = self.planes[slice_index].frame
-        assert frame.orientation_lps is not None  # checked when it was found
+        assert frame.orientation_lps is not None  # checked when the series was found
         assert frame.pixel_spacing_mm is not None
         assert frame.position_lps_mm is not None
         along_row, along_column = np.reshape(frame.orientation_lps, (2, 3))
@@ -76,21 +76,22 @@ def require_source_series(meta: Mapping[str, Any], what: str) -> ReferencedSerie
         what: the output, for the message.
 
     Returns:
-        What the reader says of the source: every slice is one of its images.
+        The reader's description of the source: every slice is one of its images.
 
     Raises:
-        DicomReadError: the source is no DICOM series, or its slices are no instances, or lack UIDs.
+        DicomReadError: the source is no DICOM series, its slices were interpolated, or UIDs are missing.
     """
     series = ReferencedSeries.from_meta(meta)
     if series is None:
         raise DicomReadError(
-            f"{what} needs a DICOM series to refer to, and this input is none: ask for the output 'nifti' alone, or "
-            "give the series"
+            f"{what} needs a DICOM series to refer to, and this input is none: give the series, or ask for the output "
+            "'nifti' alone (--output nifti)"
         )
     if len(series.images) < len(series.slices):
         raise DicomReadError(
-            f"{what} needs slices that are the series' own, and these were interpolated: read with on_gap and on_tilt "
-            "'keep' or 'error' instead of 'resample', or ask for the output 'nifti' alone"
+            f"{what} needs slices that are the series' own, and these were interpolated: read with on_gap (--on-gap) "
+            "and on_tilt (--on-tilt) 'keep' or 'error' instead of 'resample', or ask for the output 'nifti' alone "
+            "(--output nifti)"
         )
     uids = {
         "StudyInstanceUID": series.study_uid,
@@ -101,7 +102,7 @@ def require_source_series(meta: Mapping[str, Any], what: str) -> ReferencedSerie
     if missing:
         raise DicomReadError(
             f"{what} has to name its source, which lacks {' and '.join(missing)} (missing or empty): restore the "
-            "series, or ask for the output 'nifti' alone"
+            "series, or ask for the output 'nifti' alone (--output nifti)"
         )
     return series
 
@@ -115,12 +116,12 @@ def find_source_series(
         meta: of `DicomSeriesReader`.
         shape: `(columns, rows, slices)` of the mask.
         affine: of the mask, voxel index to RAS mm.
-        what: is to be written, for messages.
+        what: the output, for messages.
 
     Raises:
         DicomReadError: see `require_source_series`; or files are gone.
-        GridMismatchError: the mask has another shape, or lies elsewhere than the headers say: it was flipped, moved or
-            not brought back onto the source's grid, or the files have changed.
+        GridMismatchError: the mask has another shape or position than the headers say: it was flipped, moved or not
+            brought back onto the source's grid, or the files have changed.
     """
     source = require_source_series(meta, what)
     uids = set(source.instance_uids)
@@ -128,16 +129,16 @@ def find_source_series(
     gone = sorted(uids - set(found))
     if gone:
         raise DicomReadError(
-            f"{len(gone)} of the {len(uids)} source instances are gone or have changed since they were read, as "
-            f"SOP instance {clean_uid(gone[0])}: {what} has to refer to them; restore the files and run again"
+            f"{len(gone)} of the {len(uids)} source instances are gone or have changed since they were read, such as "
+            f"SOP instance {short_uid(gone[0])}: {what} has to refer to them; restore the files and run again"
         )
     planes = []
     for one in source.images:
         instance = found[one.sop_instance_uid]
         if not 1 <= one.frame_number <= len(instance.frames):
             raise DicomReadError(
-                f"SOP instance {clean_uid(one.sop_instance_uid)} has {len(instance.frames)} frames, of which number "
-                f"{one.frame_number} was read: the file has changed since; restore it and run again"
+                f"frame {one.frame_number} of SOP instance {short_uid(one.sop_instance_uid)} was read, but the file "
+                f"ends with frame {len(instance.frames)} now: it has changed; restore it and run again"
             )
         planes.append(SourcePlane(instance, instance.frames[one.frame_number - 1]))
     header = read_dicom(planes[0].instance.path, before_pixels=True, tags=HEADER_KEYWORDS)
@@ -147,7 +148,7 @@ def find_source_series(
 
 
 def _candidates(files: Iterable[Path], meta: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the files that were read, then whatever lies below the folder: files may have been renamed meanwhile."""
+    """Yield the files that were read, then all others below the folder, since files may have been renamed meanwhile."""
     yield from files
     root = str(meta.get("filename_or_obj", "") or "")
     if root and Path(root).is_dir():
@@ -167,13 +168,13 @@ def _instances_by_uid(paths: Iterable[Path], uids: set[str]) -> dict[str, Instan
 
 
 def _require_grid(series: SourceSeries, shape: tuple[int, ...], affine_ras: np.ndarray, what: str) -> None:
-    """Hold a mask's shape and affine against every plane's header: a flip, a shuffle or a shift cannot pass."""
+    """Compare a mask's shape and affine with every plane's header: a flip, a shuffle or a shift cannot pass."""
     frames = [plane.frame for plane in series.planes]
     expected = (frames[0].columns, frames[0].rows, len(frames))
     if tuple(shape) != expected or any((f.columns, f.rows) != expected[:2] for f in frames):
         raise GridMismatchError(
             f"the mask has the shape {tuple(shape)}, its source {expected} (columns, rows, slices): {what} holds the "
-            "source's own pixels; undo the preprocessing (Invertd) before saving"
+            "mask of the source's own pixels; undo the preprocessing (Invertd) before saving"
         )
     affine = ras_to_lps(affine_ras)
     to_voxels = np.linalg.inv(affine[:3, :3])
@@ -184,13 +185,13 @@ def _require_grid(series: SourceSeries, shape: tuple[int, ...], affine_ras: np.n
             raise GridMismatchError(f"{frame.name} has lost its position since it was read: restore the file")
         plane = series.affine_lps(k)
         if np.abs(to_voxels @ (plane[:, :2] - affine[:3, :2]) * corner).max() > TOLERANCE_VOXELS:
-            raise _elsewhere(k, frame, "its rows and columns run in other directions, or at another spacing", what)
+            raise _elsewhere(k, frame, "its rows and columns have other directions or another spacing", what)
         origins.append(plane[:, 2])
         centers.append(affine[:3, 3] + k * affine[:3, 2])
     steps = np.diff(origins, axis=0) @ affine[:3, 2]
     if (steps <= 0).any():
         raise _elsewhere(int(np.argmax(steps <= 0)) + 1, frames[0], "the slices are in another order", what)
-    # Slices taken with their gaps (`keep`) lie off the mean step, but their center does not.
+    # Slices that keep their gaps (`keep`) deviate from the mean step, but their common center does not.
     off = np.abs(to_voxels @ (np.mean(origins, axis=0) - np.mean(centers, axis=0))).max()
     if off > TOLERANCE_VOXELS:
         raise _elsewhere(0, frames[0], f"the whole volume lies {off:.2g} voxels away", what)
