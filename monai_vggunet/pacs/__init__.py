@@ -1,4 +1,4 @@
-"""From and to the archive: studies by QIDO-RS and WADO-RS, results by STOW-RS or C-STORE.
+"""The way from and to a PACS: studies by QIDO-RS and WADO-RS, results by STOW-RS or C-STORE.
 
 Needs the extra `dicomweb`; importing this package does not.
 """

@@ -1,4 +1,4 @@
-"""A session of `requests` with one archive: nothing goes to any other address, and no answer is without bounds."""
+"""A session of `requests` with one archive: nothing goes to any other address, and every answer is bounded."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ Origin = tuple[str, str, int]  # scheme, host, port
 MOST_REDIRECTIONS = 5
 ANSWERS = {*range(200, 300), *range(400, 600)}  # or a redirection, RFC 9110 15
 LONGEST_WARN_CODE = 3  # digits, RFC 7234 5.5
-ENCODINGS = "gzip, deflate"  # zlib undoes these piece by piece; others may blow up a thousand times more
+ENCODINGS = "gzip, deflate"  # zlib decompresses these piece by piece; others may expand a thousand times as much
 UNDERSTOOD = {"", "identity", "gzip", "x-gzip", "deflate"}
 
 _log = logging.getLogger(__name__)
 
 
 class ArchiveSession(requests.Session):
-    """The one way to an archive.
+    """The only connection to an archive.
 
-    Bound to the origin (RFC 6454: scheme, host, port) of its URL: a redirection within it is followed, one that leads
-    elsewhere is an error before anything is sent. Credentials are those given; `.netrc` is not read, cookies are not
-    kept (DICOMweb knows no sessions). Proxies and certificates come from the environment, as `requests` has it.
+    It is bound to the origin (RFC 6454: scheme, host, port) of its URL. A redirection within the origin is followed;
+    one that leads elsewhere is an error before anything is sent. Only the given credentials are used: `.netrc` is not
+    read, and cookies are not kept, since DICOMweb knows no sessions. Proxies and certificates come from the
+    environment, as usual with `requests`.
 
     Args:
         url: of the service, checked.
@@ -46,11 +47,11 @@ class ArchiveSession(requests.Session):
         check: raises once the run is being ended.
 
     Attributes:
-        most_bytes: of the body of the next answers; see `bounds`.
+        most_bytes: largest body of the next answers; see `bounds`.
         study: the patience for several answers together; None outside of a study.
 
     Raises:
-        ConfigurationError: a host that none can have.
+        ConfigurationError: no host can have this name.
     """
 
     def __init__(
@@ -72,17 +73,17 @@ class ArchiveSession(requests.Session):
         self.mount("http://", adapter)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request, if it goes to this archive: also each one that follows a redirection passes here.
+        """Send a request if it goes to this archive; requests that follow a redirection pass here too.
 
         Raises:
             PacsError: it goes elsewhere.
         """
         if _origin(str(request.url)) != self._origin:
             raise PacsError(
-                f"{self.host} sends us on to another address ({_shown_origin(str(request.url))}): stopped, neither "
+                f"{self.host} redirects to another address ({_shown_origin(str(request.url))}): stopped, neither "
                 "images nor credentials go there. If that is the archive, give its URL"
             )
-        request.headers.pop("Cookie", None)  # of the answer before, when redirected
+        request.headers.pop("Cookie", None)  # of the previous answer, after a redirection
         return super().send(request, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -99,8 +100,8 @@ class ArchiveSession(requests.Session):
         super().rebuild_method(prepared_request, response)
         if prepared_request.method != response.request.method:
             raise PacsError(
-                f"{self.host} answered {named_status(response.status_code)} when it was to store a result, which is "
-                "not stored anywhere: check the URL of the DICOMweb service"
+                f"{self.host}, asked to store a result, answered {named_status(response.status_code)}: the result is "
+                "not stored; check the URL of the DICOMweb service"
             )
 
     def _patience(self) -> Patience:
@@ -111,7 +112,7 @@ class ArchiveSession(requests.Session):
         return Answer(self.host, self.most_bytes, patiences, self.check)
 
     def _bound(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Let no body of an answer be read without being counted, and none that is not what was asked for."""
+        """Make every answer's body be counted while it is read, and refuse answers that nobody asked for."""
         problem = self._problem_with(response)
         if problem:
             response.close()
@@ -131,10 +132,15 @@ class ArchiveSession(requests.Session):
     def _problem_with(self, response: requests.Response) -> PacsError | None:
         status = response.status_code
         if not (status in ANSWERS or response.is_redirect):
-            return PacsError(f"{self.host} answered {named_status(status)}, which is no answer to the request", status)
+            return PacsError(
+                f"{self.host} answered {named_status(status)}, which is no answer to the request: check that the URL "
+                "is that of the DICOMweb service",
+                status,
+            )
         if response.headers.get("Content-Encoding", "").strip().lower() not in UNDERSTOOD:
             return PacsLimitError(
-                f"{self.host} compressed its answer in a way that was not asked for; expected one of: {ENCODINGS}"
+                f"{self.host} compressed its answer in a way that was not asked for; expected one of: {ENCODINGS}. Ask "
+                "the PACS administrator"
             )
         return None
 
@@ -145,12 +151,12 @@ def _origin_of_service(url: str) -> Origin:
     except requests.RequestException:
         origin = None
     if origin is None:
-        raise ConfigurationError(f"{url!r} names no host that can be asked; expected one such as pacs.example.org")
+        raise ConfigurationError(f"{url!r} names no host; expected a URL such as https://pacs.example.org/dicom-web")
     return origin
 
 
 def _origin(url: str) -> Origin | None:
-    """Return scheme, host and port as both parsers on the way have them; None where they may differ."""
+    """Return scheme, host and port if the two parsers involved agree on them, else None."""
     try:
         parts, again = urlsplit(url), parse_url(url)
         origin = origin_of(url)
@@ -167,5 +173,5 @@ def _shown_origin(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "no address that can be read"
+        return "an unreadable address"
     return server_text(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")

@@ -1,4 +1,4 @@
-"""One DICOM file as it arrives: onto the disk within bounds, and only then looked at, for whose it says that it is."""
+"""One DICOM file as it arrives: written to the disk within bounds, and only then read for patient, study and series."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from monai_vggunet.pacs.bounds import MOST_OBJECT_VARIABLE
 
 __all__ = ["ArrivedFile", "disk", "receive"]
 
-LEAST_FREE_BYTES = 1 << 28  # of the disk, or a twentieth of a small one: other programs need some too
+LEAST_FREE_BYTES = 1 << 28  # stay free on the disk, or a twentieth of a small one, for other programs
 _SMALL_PART = 20
 _IDENTITY = ["SOPInstanceUID", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 
 
 @dataclass(frozen=True)
 class ArrivedFile:
-    """A DICOM file and whose it says that it is.
+    """A DICOM file, and the patient, study and series that it names.
 
     Attributes:
         path: where it lies.
         sha256: of its content.
-        instance_uid, series_uid, study_uid: empty where it does not say.
+        instance_uid, series_uid, study_uid: empty where the file has none.
         patient_hash: of the PatientID; empty without one.
     """
 
@@ -44,18 +44,18 @@ class ArrivedFile:
 
 
 def receive(pieces: Iterable[bytes], path: Path, host: str, most_bytes: int) -> ArrivedFile:
-    """Write a file as it comes, and read whose it is.
+    """Write a file as it comes, and read its identifiers.
 
     Args:
         pieces: of the file.
-        path: is written, also when this fails.
+        path: where it is written; something may lie there even after an error.
         host: for messages.
-        most_bytes: of the file.
+        most_bytes: largest size of the file.
 
     Raises:
         PacsLimitError: it is larger.
-        PacsError: it is no DICOM that can be read.
-        OutputWriteError: the disk takes no more.
+        PacsError: it is no readable DICOM.
+        OutputWriteError: the disk is full or cannot be written.
     """
     digest = _write(pieces, path, host, most_bytes)
     keep_values_out_of_warnings()
@@ -63,10 +63,10 @@ def receive(pieces: Iterable[bytes], path: Path, host: str, most_bytes: int) -> 
         read_file_meta(path)  # without preamble and prefix it is none
         header = read_dicom(path, before_pixels=True, tags=_IDENTITY)
         instance, patient, study, series = (_text(header, keyword) for keyword in _IDENTITY)
-    except Exception as error:  # a parser meets every kind of damage; its text may quote the file
+    except Exception as error:  # a parser meets every kind of damage, and its text may quote the file
         raise PacsError(
-            f"{host} sent something that is no DICOM that can be read ({type(error).__name__}): is the URL that of the "
-            "DICOMweb service?"
+            f"{host} sent something that is no readable DICOM ({type(error).__name__}): check that the URL is that of "
+            "the DICOMweb service"
         ) from error
     return ArrivedFile(path, digest, instance, series, study, hash_identifier(patient))
 
@@ -82,8 +82,8 @@ def _write(pieces: Iterable[bytes], path: Path, host: str, most_bytes: int) -> s
             size += len(piece)
             if size > most_bytes:
                 raise PacsLimitError(
-                    f"{host} sent an instance of more than {most_bytes} bytes: stopped. Where instances are that "
-                    f"large, set {MOST_OBJECT_VARIABLE} to how many megabytes one may have"
+                    f"{host} sent an instance of more than {most_bytes} bytes: stopped. If instances are that large, "
+                    f"set {MOST_OBJECT_VARIABLE} to the megabytes that one may have"
                 )
             with disk(path.parent):
                 _require_room(path.parent)
@@ -95,17 +95,17 @@ def _write(pieces: Iterable[bytes], path: Path, host: str, most_bytes: int) -> s
 
 @contextmanager
 def disk(folder: Path) -> Iterator[None]:
-    """Say what the disk does not take. Broken connections are `OSError` too: nothing is to be received within.
+    """Turn a disk's errors into ours. Broken connections are `OSError` too, so nothing may be received within.
 
     Raises:
-        OutputWriteError: it does not take something.
+        OutputWriteError: the disk is full or cannot be written.
     """
     try:
         yield
     except OSError as error:
         raise OutputWriteError(
-            f"a download cannot be written to {folder}: {error.strerror or error}. Free disk space, or name another "
-            "folder for temporary files in TMPDIR"
+            f"a download cannot be written to {folder}: {error.strerror or error}. Free disk space, or set TMPDIR to "
+            "another folder for temporary files"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""A DICOM association that neither blocks without end nor takes more than answers are long.
+"""A DICOM association that neither blocks forever nor accepts more bytes than answers have.
 
-pynetdicom's timeouts are of whole messages; the thread that reads and writes has none: a node that stops within a
-message, or does not read what it is sent, would keep it, and whoever waits for it, for ever.
+pynetdicom's timeouts apply to whole messages. The thread that reads and writes has none: a node that stops within a
+message, or does not read what it is sent, would block that thread and its callers forever.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["BoundedAssociation", "BoundedSocket"]
 
 C_STORE_RESPONSE = 0x8001  # PS3.7 E.1-1
 FIRST_MESSAGE = 1  # pynetdicom's MessageID of a first request
-MOST_ANSWER_BYTES = 1 << 20  # of a whole association: accepting it, and the status of one C-STORE, take a thousandth
+MOST_ANSWER_BYTES = 1 << 20  # of a whole association: a thousand times what acceptance and one C-STORE status need
 
 
 class BoundedSocket:
@@ -25,11 +25,11 @@ class BoundedSocket:
 
     Args:
         connected: the socket.
-        silence_sec: longest.
-        patience: for all of the association.
+        silence_sec: longest silence.
+        patience: for the whole association.
 
     Attributes:
-        flooded: whether the node sent more than answers are long.
+        flooded: whether the node sent more bytes than answers have.
     """
 
     def __init__(self, connected: socket.socket, silence_sec: float, patience: Patience) -> None:
@@ -49,7 +49,7 @@ class BoundedSocket:
         self._n_received += len(data)
         self.flooded = self._n_received > MOST_ANSWER_BYTES
         if self.flooded:
-            raise OSError("more came than an answer is long")
+            raise OSError("the node sent more bytes than an answer has")
         return data
 
     def send(self, data: bytes) -> int:
@@ -80,7 +80,7 @@ class BoundedAssociation:
 
     Args:
         name: of the node, for messages.
-        silence_sec: longest.
+        silence_sec: longest silence.
 
     Attributes:
         socket: None before there is a connection.
@@ -100,11 +100,11 @@ class BoundedAssociation:
 
     @property
     def flooded(self) -> bool:
-        """Whether the node sent more than answers are long."""
+        """Whether the node sent more bytes than answers have."""
         return self.socket is not None and self.socket.flooded
 
     def heard_only_of(self, sop_instance_uid: str) -> bool:
-        """Whether all that the node said are answers to our C-STORE (PS3.7 9.3.1.2), of that object."""
+        """Whether the node sent nothing but answers to our C-STORE of that object (PS3.7 9.3.1.2)."""
         return bool(self._heard) and all(
             command.get("CommandField") == C_STORE_RESPONSE
             and command.get("MessageIDBeingRespondedTo") == FIRST_MESSAGE
@@ -116,7 +116,7 @@ class BoundedAssociation:
         from pynetdicom import evt
 
         for handler, _ in event.assoc.get_handlers(evt.EVT_DIMSE_RECV):
-            if handler != self._hear:  # one that logs, and by failing at it would leave us unheard
+            if handler != self._hear:  # pynetdicom's own logs the answer; if that fails, ours is never called
                 event.assoc.unbind(evt.EVT_DIMSE_RECV, handler)
         provider = event.assoc.dul
         self.socket = provider.socket.socket = BoundedSocket(provider.socket.socket, self._silence_sec, self._patience)
@@ -125,7 +125,7 @@ class BoundedAssociation:
         def act_or_end(name: str) -> None:
             try:
                 act(name)
-            except Exception:  # the thread would end by it as well, and print what the node sent
+            except Exception:  # it would end the thread anyway, and print what the node sent
                 provider.kill_dul()
 
         provider.state_machine.do_action = act_or_end

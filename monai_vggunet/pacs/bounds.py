@@ -1,4 +1,4 @@
-"""How much is taken from an archive and how long it may keep us waiting: no answer of it is endless."""
+"""How much is accepted from an archive, and how long it may keep us waiting: no answer is endless."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
 ]
 
 SLOWEST_BYTES_PER_SEC = 1 << 15  # a quarter of a megabit: no line to a PACS is slower, nor an archive of tiny slices
-ANSWER_PATIENCE = 3  # times the longest silence, for one answer; what comes at that speed adds to it
+ANSWER_PATIENCE = 3  # times the longest silence, for one answer; content at the speed above extends it
 STUDY_PATIENCE = 20  # the same for all answers of a study together
-MOST_LISTING_BYTES = 1 << 24  # of one page of a search; 5000 entries of 3 kB where a server knows no pages
-MOST_STORE_ANSWER_BYTES = 1 << 20  # it tells of one object
+MOST_LISTING_BYTES = 1 << 24  # of one page of a search: 5000 entries of 3 kB where a server knows no pages
+MOST_STORE_ANSWER_BYTES = 1 << 20  # it reports on one object
 MOST_OBJECT_BYTES = 1 << 30  # of one instance: an enhanced CT of 2000 slices
-MOST_OBJECT_VARIABLE = "MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB"  # where instances are larger
+MOST_OBJECT_VARIABLE = "MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB"  # set where instances are larger
 MOST_LISTED = 100_000  # series of a study, or instances of a series: ten times the largest perfusion CT
-MOST_PAGES = 1000  # of a search: a hundred entries each make the most that may be listed
-READ_AT_ONCE = 1 << 16  # bytes of a body: as many may have come and not been delivered yet
-MOST_FRAMING_BYTES = 1 << 22  # of HTTP itself without a byte of content: heads, chunk sizes, trailers
+MOST_PAGES = 1000  # of a search: at a hundred entries each they reach the limit above
+READ_AT_ONCE = 1 << 16  # bytes of a body: as many may have arrived without being delivered yet
+MOST_FRAMING_BYTES = 1 << 22  # of HTTP itself without a byte of content: headers, chunk sizes, trailers
 
 MEGABYTES, BYTES_PER_MEGABYTE = re.compile(r"[1-9][0-9]{0,8}"), 10**6
 
 
 def most_object_bytes(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how large an instance may be: what `MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB` says, or what is usual.
+    """Return how large an instance may be, in bytes: as `MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB` says, or the default.
 
     Raises:
-        ConfigurationError: it says no whole number of megabytes.
+        ConfigurationError: the variable holds no whole number of megabytes.
     """
     word = environment.get(MOST_OBJECT_VARIABLE, "").strip()
     if not word:
@@ -60,15 +60,15 @@ def most_object_bytes(environment: Mapping[str, str] = os.environ) -> int:
 
 @dataclass
 class Patience:
-    """How long a server may keep us waiting: an allowance, and more as long as content comes fast enough.
+    """How long a server may keep us waiting: an allowance, which grows as long as content comes fast enough.
 
-    Only the time that is spent waiting for it counts, not what we do with what it sent.
+    Only the time spent waiting for the server counts, not the time spent on what it sent.
 
     Attributes:
         host: for messages.
-        allowance_sec: to begin with.
+        allowance_sec: at the start.
         waited_sec: so far.
-        content_bytes: that came, or that it took.
+        content_bytes: received from the server, or accepted by it.
     """
 
     host: str
@@ -86,8 +86,8 @@ class Patience:
         if left <= 0:
             raise PacsLimitError(
                 f"{self.host} is too slow: {self.content_bytes} bytes in {self.waited_sec:.3g} s, expected at least "
-                f"{SLOWEST_BYTES_PER_SEC >> 10} KiB a second after {self.allowance_sec:g} s. Where the line is that "
-                "slow, raise --pacs-timeout"
+                f"{SLOWEST_BYTES_PER_SEC >> 10} KiB a second after {self.allowance_sec:g} s. If the line is that slow, "
+                "raise --pacs-timeout"
             )
         return left
 
@@ -109,7 +109,7 @@ class Answer:
 
     Args:
         host: for messages.
-        most_bytes: of its body, compression undone.
+        most_bytes: largest size of its body, decompressed.
         patiences: its own, and that of the study it belongs to.
         check: raises once the run is being ended.
     """
@@ -122,7 +122,7 @@ class Answer:
         """Return how long the next bytes may take.
 
         Raises:
-            PacsLimitError: the server was given time enough.
+            PacsLimitError: the server's time is up.
             Stopped: the run is being ended.
         """
         self.check()
@@ -132,34 +132,34 @@ class Answer:
         """Count bytes from the network.
 
         Raises:
-            PacsLimitError: there is no end to what is no content.
+            PacsLimitError: bytes that are no content do not end.
         """
         self._raw += n_bytes
         self._framing += n_bytes
         if self._framing > MOST_FRAMING_BYTES:
             raise PacsLimitError(
-                f"{self.host} sent {self._framing} bytes of HTTP heads or chunk sizes without content: stopped. "
-                "Ask who runs it"
+                f"{self.host} sent {self._framing} bytes of HTTP headers or chunk sizes without content: stopped. "
+                "Ask the PACS administrator"
             )
         self._credit()
 
     def delivered(self, n_bytes: int) -> None:
-        """Count bytes of the body, compression undone.
+        """Count bytes of the body, decompressed.
 
         Raises:
-            PacsLimitError: there are more than are taken.
+            PacsLimitError: there are more than are accepted.
         """
         self._framing = 0
         self._body += n_bytes
         if self._body > self.most_bytes:
             raise PacsLimitError(
                 f"{self.host} sent more than {self.most_bytes} bytes in one answer: stopped, the rest is not read. "
-                "Is the URL that of the DICOMweb service?"
+                "Check that the URL is that of the DICOMweb service"
             )
         self._credit()
 
     def _credit(self) -> None:
-        """Let content count as progress, but neither framing nor what compression blew up."""
+        """Count content as progress, but neither framing nor bytes that only decompression produced."""
         progress = min(self._raw, self._body + READ_AT_ONCE) - self._credited
         self._credited += progress
         for patience in self.patiences:

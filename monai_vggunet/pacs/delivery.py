@@ -1,4 +1,4 @@
-"""Each result to its targets, and what became of it into the case's record."""
+"""Delivers each result to its targets, and records the outcome in the case's record."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 class Delivery:
     """Stores a case's `seg.dcm`; `record.json` says under `stored` where, how, when, and whether it worked.
 
-    What is stored already is not sent again: a resumed run sends what an earlier one could not.
+    A result that is stored already is not sent again: a resumed run sends what an earlier one could not.
 
     Args:
-        targets: where to.
+        targets: where results go.
     """
 
     def __init__(self, targets: Sequence[StoreTarget]) -> None:
@@ -51,7 +51,7 @@ class Delivery:
         """
         path, record_file = Path(folder) / SEG, Path(folder) / RECORD
         if not path.is_file():
-            return f"nothing to store: {path} is missing"
+            return f"nothing to store: {path} is missing; segment the study again with dicom_seg among the outputs"
         record = CaseRecord.read(record_file)
         uid = str(dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
         before: dict[str, Mapping[str, Any]] = {

@@ -1,4 +1,4 @@
-"""A DICOMweb server: one session, patience with what may pass, and errors in plain words."""
+"""A DICOMweb server: one session, further attempts after passing failures, and errors in plain words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["EXTRA", "DicomWebServer"]
 
 EXTRA = 'install the extra: pip install "monai-vggunet[dicomweb]"'
 CONNECT_TIMEOUT_SEC = 15.0
-TRANSIENT = {408, 425, 429, 500, 502, 503, 504}  # what may pass; any other refusal would come again
+TRANSIENT = {408, 425, 429, 500, 502, 503, 504}  # may pass by themselves; any other refusal would come again
 REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 Result = TypeVar("Result")
@@ -35,18 +35,18 @@ class DicomWebServer:
     """One DICOMweb service (PS3.18).
 
     Args:
-        url: of the service, as `https://pacs.example.org/dicom-web`.
+        url: of the service, such as `https://pacs.example.org/dicom-web`.
         credentials: a token, or user and password; see `credentials_from_environment`.
         timeout_sec: longest silence of the server.
-        retries: patience.
+        retries: how often to try again.
         allow_plain_http: see `check_url`.
-        most_object_bytes: of one instance.
+        most_object_bytes: largest size of one instance.
 
     Attributes:
         client: the `dicomweb_client.DICOMwebClient`, for searching and storing.
-        session: the one that it uses.
+        session: the session that it uses.
         host: for messages.
-        timeouts_sec: to connect, and of each silence.
+        timeouts_sec: for connecting, and for each silence.
 
     Raises:
         ConfigurationError: a URL that cannot be used, or the extra `dicomweb` is not installed.
@@ -73,7 +73,7 @@ class DicomWebServer:
 
             from monai_vggunet.pacs.archive_session import ArchiveSession
         except ImportError as error:
-            raise ConfigurationError(f"reading from or storing to a DICOMweb server needs more: {EXTRA}") from error
+            raise ConfigurationError(f"a DICOMweb server needs packages that are not installed: {EXTRA}") from error
         self.session = ArchiveSession(self.url, credentials, timeout_sec, self.retries.check)
         self.client = DICOMwebClient(
             self.url,
@@ -81,11 +81,11 @@ class DicomWebServer:
             permissive_uid=True,  # hospitals' UIDs break rules that do not matter here
             timeout=self.timeouts_sec,
         )
-        self.client.set_http_retry_params(retry=False)  # they leave out broken connections
+        self.client.set_http_retry_params(retry=False)  # its retries leave out broken connections
 
     @contextmanager
     def patience(self, times: float) -> Iterator[None]:
-        """Let all answers within come from one patience as well, of so many times the longest silence."""
+        """Limit the waiting for all answers within together, too, to so many times the longest silence."""
         self.session.study = Patience(self.host, times * self.timeout_sec)
         try:
             yield
@@ -103,14 +103,14 @@ class DicomWebServer:
 
         Args:
             action: calls `client` or `session`.
-            what: the intention, for messages: "list the series of the study".
-            may_pass: a stricter judgement than `is_transient`.
-            most_bytes: of each answer.
+            what: the request, for messages: "list the series of the study".
+            may_pass: a stricter judgment than `is_transient`.
+            most_bytes: largest size of each answer.
 
         Raises:
-            PacsAccessError: the server wants other credentials.
+            PacsAccessError: the server requires other credentials.
             PacsUnavailableError: no attempt brought an answer.
-            PacsLimitError: more comes, or more slowly, than is taken.
+            PacsLimitError: the answer is too large or too slow.
             PacsError: any other refusal or failure. No text quotes the server or a URL.
         """
         attempts = 0
@@ -124,7 +124,7 @@ class DicomWebServer:
         try:
             return self.retries.run(attempt, may_pass or is_transient, self.host)
         except PacsUnavailableError as error:
-            text = f"{error} (tried {attempts} times): is it running and reachable?"
+            text = f"{error} (tried {attempts} times): check that it is running and reachable"
             raise PacsUnavailableError(text, error.status) from error.__cause__
 
     def _in_plain_words(self, action: Callable[[], Result], what: str) -> Result:
@@ -139,12 +139,12 @@ class DicomWebServer:
             if refusal is not None:
                 raise refusal from None
             raise self._explain(error, what) from error
-        except OSError:  # the disk here
+        except OSError:  # of the local disk
             raise
         except Exception as error:  # its JSON, multipart or DICOM cannot be read: pydicom has many names for that
             raise PacsError(
-                f"{self.host} gave an answer that cannot be read ({type(error).__name__}), asked to {what}: is the URL "
-                "that of the DICOMweb service?"
+                f"{self.host}, asked to {what}, gave an answer that cannot be read ({type(error).__name__}): check "
+                "that the URL is that of the DICOMweb service"
             ) from error
 
     def _explain(self, error: Exception, what: str) -> PacsError:
@@ -155,26 +155,26 @@ class DicomWebServer:
             status = error.response.status_code
             if status in REFUSED:
                 return PacsAccessError(
-                    f"{self.host} refused access ({named_status(status)}), {asked}: set MONAI_VGGUNET_DICOMWEB_TOKEN, "
+                    f"{self.host}, {asked}, refused access ({named_status(status)}): set MONAI_VGGUNET_DICOMWEB_TOKEN, "
                     "or _USER and _PASSWORD, to credentials that may do this (for another server of --store: "
                     "MONAI_VGGUNET_STORE_...)"
                 )
             if status in TRANSIENT:
-                return PacsUnavailableError(f"{self.host} answered {named_status(status)}, {asked}", status)
-            return PacsError(f"{self.host} answered {named_status(status)}, {asked}", status)
+                return PacsUnavailableError(f"{self.host}, {asked}, answered {named_status(status)}", status)
+            return PacsError(f"{self.host}, {asked}, answered {named_status(status)}", status)
         if isinstance(error, requests.exceptions.SSLError):
             return PacsError(
-                f"no encrypted connection to {self.host}: its certificate or protocol is not accepted here. Name the "
-                "hospital's certificates in REQUESTS_CA_BUNDLE"
+                f"no encrypted connection to {self.host}: its certificate or protocol is not accepted. Set "
+                "REQUESTS_CA_BUNDLE to a file with the hospital's certificates"
             )
         if isinstance(error, requests.TooManyRedirects):
-            return PacsError(f"{self.host} sends us round in circles, {asked}: check its URL")
+            return PacsError(f"{self.host}, {asked}, redirects in circles: check its URL")
         if _is_no_http(error):
-            return PacsError(f"{self.host} does not answer as a web server does, {asked}: check its URL and port")
+            return PacsError(f"{self.host}, {asked}, does not answer as a web server does: check its URL and port")
         if isinstance(error, requests.Timeout):
-            return PacsUnavailableError(f"{self.host} did not answer within {self.timeout_sec:g} s, {asked}")
+            return PacsUnavailableError(f"{self.host}, {asked}, did not answer within {self.timeout_sec:g} s")
         if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-            return PacsUnavailableError(f"the connection to {self.host} failed or broke, {asked}")
+            return PacsUnavailableError(f"the connection to {self.host}, {asked}, failed or broke")
         return PacsError(f"{self.host} cannot be asked to {what} ({type(error).__name__}): check its URL")
 
 
@@ -184,7 +184,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def _is_no_http(error: BaseException | None) -> bool:
-    """Whether behind a failure there is an answer that is not HTTP, or breaks its bounds: it would come again."""
+    """Whether a failure was caused by an answer that is not HTTP or exceeds its limits: it would come again."""
     while error is not None:
         if isinstance(error, http.client.HTTPException):
             return not isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead))

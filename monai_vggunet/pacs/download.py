@@ -1,4 +1,4 @@
-"""A study out of the archive: QIDO-RS says what there is, WADO-RS brings it, and what is missing is an error."""
+"""Downloads a study: QIDO-RS lists its instances, WADO-RS sends them, and a missing one is an error."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from monai_vggunet.pacs.dicomweb import DicomWebServer, is_transient
 from monai_vggunet.pacs.listing import ListedSeries, list_instances, list_series
 from monai_vggunet.pacs.retrieve import retrieve
 from monai_vggunet.pacs.server_text import server_text
-from monai_vggunet.privacy import clean_text
+from monai_vggunet.privacy import clean_text, clean_uid
+from monai_vggunet.short_uid import short_uid
 
 __all__ = ["NO_IMAGES", "download_study"]
 
-# Modality of objects that are no images (PS3.3 C.7.3.1.1.1): what a whole study need not bring.
+# Modalities of objects that are no images (PS3.3 C.7.3.1.1.1): left out when a whole study is downloaded.
 NO_IMAGES = {
     "ANN", "ASMT", "AU", "CTPROTOCOL", "DOC", "ECG", "EEG", "EMG", "EOG", "EPS", "FID", "HD", "KER", "KO", "LEN", "M3D",
     "OAM", "OSS", "PLAN", "POS", "PR", "REG", "RESP", "RTDOSE", "RTINTENT", "RTPLAN", "RTRAD", "RTRECORD", "RTSEGANN",
     "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP", "VA", "XAPROTOCOL",
 }  # fmt: skip
-GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)  # listed, and not there
+GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)  # listed, but not there
 
 _log = logging.getLogger(__name__)
 
@@ -43,25 +44,26 @@ def download_study(
     modality: str | None = None,
     show_progress: bool = True,
 ) -> int:
-    """Bring a study's images, or one series, into one folder as the archive holds them; all or an error.
+    """Download a study's images, or one series, into one folder, as the archive holds them; all of them, or an error.
 
-    A series comes as one stream, straight onto the disk. When it breaks, what is missing is asked for instance by
-    instance. What comes is bounded by what was listed, in size and in time (see `bounds`).
+    A series comes as one stream, straight onto the disk. If the stream breaks, the missing instances are requested one
+    by one. Size and time of the download are bounded by what was listed (see `bounds`).
 
     Args:
-        server: where from.
+        server: the service to read from.
         study_uid: StudyInstanceUID.
-        folder: exists; files are named by a hash of their UIDs.
-        series_uid: this series alone, whatever it holds.
-        modality: series of this modality alone.
+        folder: an existing folder; files are named by a hash of their UIDs.
+        series_uid: download this series alone, whatever it holds.
+        modality: download series of this modality alone.
         show_progress: show a bar.
 
     Returns:
-        How many instances came.
+        The number of instances.
 
     Raises:
-        PacsLimitError: there is no end to what comes, or it comes too slowly.
-        PacsError: the study or series is unknown or holds no image, the server refuses, breaks or lacks instances.
+        PacsLimitError: the download does not end, or is too slow.
+        PacsError: the study or series is unknown or holds no image; or the server refuses, breaks off, or lacks
+            instances.
         OutputWriteError: the folder cannot be written.
         Stopped: the run is being ended.
     """
@@ -76,7 +78,7 @@ def download_study(
 
 
 class _SeriesDownload:
-    """One series on its way: the instances that came, by UID."""
+    """One series that is being downloaded, with the instances that have come, by UID."""
 
     def __init__(
         self, server: DicomWebServer, study: str, series: str, count: int, folder: Path, tick: Callable[[], Any]
@@ -100,13 +102,16 @@ class _SeriesDownload:
             self._fetch_missing()
         if len(self.came) != self.count:
             raise self._miscounted(
-                len(self.came), "a part of a series is not segmented. Ask who runs it, or wait until it is archived"
+                len(self.came),
+                "a part of a series is not segmented. Wait until the series is archived, or ask the PACS administrator",
             )
 
     def _stream(self) -> None:
         for number, pieces in enumerate(retrieve(self.server, self.path), 1):
             if number > self.count:
-                raise self._miscounted(number, "what follows is not read, and nothing of it segmented. Ask who runs it")
+                raise self._miscounted(
+                    number, "the rest is not read, and nothing segmented. Ask the PACS administrator"
+                )
             self._keep(pieces)
 
     def _fetch_missing(self) -> None:
@@ -119,13 +124,13 @@ class _SeriesDownload:
                     most_bytes=self.server.most_object_bytes + MOST_FRAMING_BYTES,
                 )
             except PacsError as error:
-                if error.status not in GONE:  # the caller tells how many are missing
+                if error.status not in GONE:  # the caller says how many are missing
                     raise
 
     def _fetch(self, uid: str) -> None:
         for number, pieces in enumerate(retrieve(self.server, f"{self.path}/instances/{uid}"), 1):
             if number > 1:
-                raise self._another("several instances, asked for one")
+                raise self._another("several instances instead of one")
             self._keep(pieces, uid)
 
     def _keep(self, pieces: Iterator[bytes], wanted_uid: str | None = None) -> None:
@@ -145,9 +150,9 @@ class _SeriesDownload:
 
     def _check(self, file: ArrivedFile, wanted_uid: str | None) -> None:
         if (file.study_uid, file.series_uid) != (self.study, self.series) or not file.instance_uid:
-            raise self._another("an instance of another study or series than the one that was asked for")
+            raise self._another("an instance of another study or series than the requested one")
         if wanted_uid is not None and file.instance_uid != wanted_uid:
-            raise self._another("another instance than the one that was asked for")
+            raise self._another("another instance than the requested one")
         first = next(iter(self.came.values()), file)
         if file.patient_hash != first.patient_hash:
             raise self._another("instances of more than one patient")
@@ -157,11 +162,12 @@ class _SeriesDownload:
 
     def _another(self, what: str) -> PacsError:
         return PacsError(
-            f"{self.server.host} sent {what} ({self.series}): nothing of this study is segmented. Tell who runs it"
+            f"{self.server.host}, asked for series {short_uid(self.series)}, sent {what}: nothing of this study is "
+            "segmented. Tell the PACS administrator"
         )
 
     def _miscounted(self, came: int, consequence: str) -> PacsError:
-        all_listed = f"of the {self.count} instances that it lists for series {self.series}"
+        all_listed = f"of the {self.count} instances that it lists for series {short_uid(self.series)}"
         return PacsError(f"{self.server.host} sent {came} {all_listed}: {consequence}")
 
 
@@ -169,26 +175,33 @@ def _wanted(
     found: Sequence[ListedSeries], study_uid: str, series_uid: str | None, modality: str | None, host: str
 ) -> list[ListedSeries]:
     if not found:
-        raise PacsError(f"{host} knows no study {study_uid}: check the UID, and that you may see it")
+        raise PacsError(
+            f"{host} knows no study {short_uid(study_uid)} (--study): check the UID, and that you may see the study"
+        )
     if series_uid is not None:
         wanted = [series for series in found if series.uid == series_uid]
     else:
         wanted = [s for s in found if s.modality not in NO_IMAGES and modality in (None, s.modality or modality)]
     if not wanted:
-        asked = f"no series {series_uid}" if series_uid else f"no {modality or 'image'} series"
-        there = listed(f"{one.uid} ({server_text(clean_text(one.modality)) or 'no modality'})" for one in found)
-        raise PacsError(f"study {study_uid} holds {asked}; it holds {there}")
+        if series_uid:
+            asked = f"no series {short_uid(series_uid)} (--series)"
+        else:
+            asked = f"no {modality} series (--modality)" if modality else "no image series"
+        there = listed(
+            f"{clean_uid(one.uid)} ({server_text(clean_text(one.modality)) or 'no modality'})" for one in found
+        )
+        raise PacsError(f"study {short_uid(study_uid)} holds {asked}; it holds {there}: ask for one of these")
     return wanted
 
 
 def _count(server: DicomWebServer, study_uid: str, series: ListedSeries) -> int:
-    """Return how many instances a series has; a server that does not say is asked for the list of them."""
+    """Return how many instances a series has; a server that does not state it is asked for the list of them."""
     count = series.n_instances
     if count is None:
         return len(list_instances(server, study_uid, series.uid))
     if count > MOST_LISTED:
         raise PacsLimitError(
-            f"{server.host} lists {count} instances of series {series.uid}, expected at most {MOST_LISTED}: nothing of "
-            "it is segmented. Ask who runs it"
+            f"{server.host} lists {count} instances of series {short_uid(series.uid)}, expected at most {MOST_LISTED}: "
+            "nothing of it is segmented. Ask the PACS administrator"
         )
     return count

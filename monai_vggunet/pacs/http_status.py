@@ -8,7 +8,7 @@ __all__ = ["named_status"]
 
 
 def named_status(status: int) -> str:
-    """Return an HTTP status with its name by the standard (RFC 9110), not with the server's own words.
+    """Return an HTTP status with its standard name (RFC 9110) rather than the server's own words.
 
     Example:
         >>> named_status(404)

@@ -1,4 +1,4 @@
-"""What an archive says that it holds (QIDO-RS, PS3.18 10.6): the series of a study, the instances of a series."""
+"""What an archive lists (QIDO-RS, PS3.18 10.6): the series of a study, and the instances of a series."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ListedSeries", "list_instances", "list_series"]
 PAGE = 500  # entries asked for at once
 MODALITY, STUDY, SERIES, INSTANCE = "00080060", "0020000D", "0020000E", "00080018"
 N_INSTANCES = "00201209"  # NumberOfSeriesRelatedInstances
-# PS3.5 9.1, less strict, as some archives are; but it becomes part of a URL, where a path must not begin to climb.
+# PS3.5 9.1, but less strict, because some archives are. A UID becomes part of a URL's path, where `..` would climb.
 UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 COUNT = re.compile(r"[0-9]{1,9}")
 
@@ -33,7 +33,7 @@ class ListedSeries:
 
     Attributes:
         uid: SeriesInstanceUID.
-        modality: as the archive says it; empty where it does not.
+        modality: as the archive states it; empty if it does not.
         n_instances: None where the archive does not count them.
     """
 
@@ -43,18 +43,18 @@ class ListedSeries:
 
 
 def list_series(server: DicomWebServer, study_uid: str) -> list[ListedSeries]:
-    """Return the series of a study, ordered by UID; none where the study is not known.
+    """Return the series of a study, ordered by UID; none if the study is unknown.
 
     Raises:
-        PacsError: see `DicomWebServer.ask`; or what is listed is of another study, or no series.
-        PacsLimitError: there is no end to what is listed.
+        PacsError: see `DicomWebServer.ask`; or an entry belongs to another study, or is no series.
+        PacsLimitError: the list does not end.
     """
 
     def read(entry: Entry) -> ListedSeries:
         if _text(entry, STUDY) not in ("", study_uid):
             raise PacsError(
                 f"{server.host} lists series of another study than the one that was asked for: nothing is segmented. "
-                "Tell who runs it"
+                "Tell the PACS administrator"
             )
         uid, count = _uid(server, entry, SERIES), _text(entry, N_INSTANCES)
         return ListedSeries(uid, _text(entry, MODALITY), int(count) if COUNT.fullmatch(count) else None)
@@ -71,12 +71,12 @@ def list_instances(server: DicomWebServer, study_uid: str, series_uid: str, most
     """Return the SOPInstanceUIDs of a series.
 
     Args:
-        server: where from.
+        server: the service to ask.
         study_uid, series_uid: of the series.
-        most: that there may be.
+        most: how many there may be.
 
     Raises:
-        PacsError: see `DicomWebServer.ask`; or what is listed is no instance.
+        PacsError: see `DicomWebServer.ask`; or an entry is no instance.
         PacsLimitError: more are listed than there may be.
     """
 
@@ -94,7 +94,7 @@ def _pages(
     what: str,
     most: int,
 ) -> list[Listed]:
-    """Return all that a search finds, page by page; a server that ignores offsets does not keep us forever."""
+    """Return everything that a search finds, page by page; a server that ignores offsets ends it too."""
     found: dict[str, Listed] = {}
 
     def page() -> list[Listed]:
@@ -105,13 +105,13 @@ def _pages(
         found |= {name(one): one for one in server.ask(page, what)}
         if len(found) > most:
             raise PacsLimitError(
-                f"{server.host} lists more than {most}, asked to {what}: stopped, nothing of it is segmented. Ask who "
-                "runs it"
+                f"{server.host}, asked to {what}, lists more than {most}: stopped, nothing of it is segmented. Ask the "
+                "PACS administrator"
             )
         if len(found) == before:
             return list(found.values())
     raise PacsLimitError(
-        f"{server.host} lists page after page, asked to {what}: stopped after {MOST_PAGES}. Ask who runs it"
+        f"{server.host}, asked to {what}, sends page after page: stopped after {MOST_PAGES}. Ask the PACS administrator"
     )
 
 
@@ -119,8 +119,8 @@ def _uid(server: DicomWebServer, entry: Entry, tag: str) -> str:
     uid = _text(entry, tag)
     if not UID.fullmatch(uid):
         raise PacsError(
-            f"{server.host} lists something under {server_text(clean_uid(uid))!r}, which is no DICOM UID: is the URL "
-            "that of the DICOMweb service?"
+            f"{server.host} lists something under {server_text(clean_uid(uid))!r}, which is no DICOM UID: check that "
+            "the URL is that of the DICOMweb service"
         )
     return uid
 

@@ -1,4 +1,4 @@
-"""A multipart body (RFC 2046 5.1), part by part as it comes: no part has to fit into memory."""
+"""A multipart body (RFC 2046 5.1), streamed part by part: no part has to fit into memory."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from monai_vggunet.errors import PacsLimitError
 
 __all__ = ["MultipartBody"]
 
-LONGEST_HEAD_BYTES = 1 << 14  # of a part, and of what stands before the first one: usually a line or two
+LONGEST_HEAD_BYTES = 1 << 14  # of a part's header, and of the text before the first part: usually a line or two
 
 
 class MultipartBody:
-    """The parts of a body; each must be read before the next one, and what is left of it is passed over.
+    """The parts of a body. Each must be read before the next one; its unread rest is skipped.
 
-    It ends with the closing delimiter alone: without a stated length, as Orthanc answers, a server that dies would
-    otherwise seem to have said all it had to say. What follows the delimiter is not read.
+    Only the closing delimiter ends the body. Orthanc states no length, so a server that dies would otherwise seem to
+    have sent everything. Bytes after the delimiter are not read.
 
     Args:
         chunks: of the body.
-        boundary: its parameter of that name.
+        boundary: the parameter of that name in its Content-Type.
+        host: for messages.
 
     Raises:
         requests.ConnectionError: the body ends before its closing delimiter.
-        PacsLimitError: the head of a part does not end.
+        PacsLimitError: the header of a part does not end.
     """
 
     def __init__(self, chunks: Iterator[bytes], boundary: str, host: str) -> None:
@@ -50,14 +51,14 @@ class MultipartBody:
             if len(self._buffer) > LONGEST_HEAD_BYTES:
                 raise PacsLimitError(
                     f"{self._host} sent {len(self._buffer)} bytes of a multipart answer without an instance: stopped. "
-                    "Ask who runs it"
+                    "Ask the PACS administrator"
                 )
             self._read_on()
         del self._buffer[: at + len(mark)]
 
     def _content(self) -> Iterator[bytes]:
         while (at := self._buffer.find(self._delimiter)) < 0:
-            sure = len(self._buffer) - len(self._delimiter)  # what follows may be the beginning of a delimiter
+            sure = len(self._buffer) - len(self._delimiter)  # the last bytes may be the beginning of a delimiter
             if sure > 0:
                 content = bytes(self._buffer[:sure])
                 del self._buffer[:sure]

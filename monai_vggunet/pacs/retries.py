@@ -1,4 +1,4 @@
-"""Trying again what failed for a reason that may pass, waiting twice as long each time."""
+"""Further attempts after a failure that may pass, each after twice the wait."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
-    """The run is being ended: whoever was working or waiting in another thread gives up."""
+    """The run is being ended: work and waits in other threads are given up."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often and how patiently to try again.
+    """How often to try again, and after which wait.
 
     Attributes:
-        attempts: at most, the first one included.
+        attempts: at most, including the first one.
         first_wait_sec: before the second attempt; doubled before each further one.
         stop: when set, waiting ends with `Stopped`.
     """
@@ -38,7 +38,7 @@ class Retries:
 
         Args:
             action: may be called again after an error.
-            may_pass: whether another attempt may bring more than this error.
+            may_pass: whether another attempt may succeed after this error.
             what: for the log; names no patient.
 
         Raises:

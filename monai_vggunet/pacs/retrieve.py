@@ -1,6 +1,6 @@
-"""WADO-RS (PS3.18 10.4): DICOM instances as the archive holds them, each as it comes.
+"""WADO-RS (PS3.18 10.4): DICOM instances as the archive holds them, each streamed as it comes.
 
-`dicomweb-client` keeps an instance in memory three times over before anybody can say that it is too large.
+`dicomweb-client` keeps three copies of an instance in memory before its size can be checked.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ LONGEST_BOUNDARY = 200  # characters; RFC 2046 allows 70
 def retrieve(server: DicomWebServer, path: str) -> Iterator[Iterator[bytes]]:
     """Ask for instances, and return their files one after the other, each in pieces.
 
-    To be called within `server.ask`, with `most_bytes` for all of them.
+    To be called within `server.ask`, whose `most_bytes` is for all of them together.
 
     Args:
-        server: where from.
-        path: below the service's URL, as `studies/1.2/series/3.4`.
+        server: the service to ask.
+        path: below the service's URL, such as `studies/1.2/series/3.4`.
 
     Raises:
         requests.RequestException: the server refuses or breaks off.
-        PacsError: what comes is more than is taken.
-        ValueError: what comes is no DICOM.
+        PacsError: the answer exceeds a limit.
+        ValueError: the answer is no DICOM.
     """
     with server.session.get(
         f"{server.url}/{path}", headers={"Accept": AS_STORED}, stream=True, timeout=server.timeouts_sec
@@ -42,7 +42,7 @@ def retrieve(server: DicomWebServer, path: str) -> Iterator[Iterator[bytes]]:
         chunks = response.iter_content(READ_AT_ONCE)
         if kind == "multipart/related" and 0 < len(boundary) <= LONGEST_BOUNDARY:
             yield from MultipartBody(chunks, boundary, server.host)
-        elif kind in ("multipart/related", "application/dicom"):  # some servers send one instance just as it is
+        elif kind in ("multipart/related", "application/dicom"):  # some servers send a single instance as it is
             yield chunks
         else:
             raise ValueError("neither multipart nor DICOM")

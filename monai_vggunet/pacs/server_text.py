@@ -1,4 +1,4 @@
-"""What a server says, where a message of ours repeats it: readable, and shortened."""
+"""A server's text as our messages repeat it: readable, and shortened."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _SHORTENED = "..."
 
 
 def server_text(text: object, longest: int = LONGEST_SERVER_TEXT) -> str:
-    r"""Return a server's text so that it can neither steer a terminal, nor forge a line of a log, nor flood it.
+    r"""Return a server's text in a form that can neither control a terminal, nor forge a line of a log, nor flood it.
 
     Args:
-        text: whatever the server gave.
+        text: whatever the server sent.
         longest: in characters.
 
     Example:

@@ -1,4 +1,4 @@
-"""All that a run has to do with the archive: where studies come from, where results go, and how it is called off."""
+"""A run's dealings with the archive: where studies come from, where results go, and how both are stopped."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class PacsSession:
     """The archive's part in a run.
 
     Attributes:
-        server: where studies come from; None when they come from folders.
-        delivery: stores results; None when nothing is to be stored.
-        stop: when set, downloads and stores give up.
+        server: where studies come from; None if they come from folders.
+        delivery: stores results; None if nothing is to be stored.
+        stop: when set, downloads and stores are given up.
     """
 
     server: DicomWebServer | None
@@ -39,11 +39,11 @@ def open_pacs(
     timeout_sec: float = 60.0,
     allow_plain_http: bool = False,
 ) -> PacsSession:
-    """Return what the options of `segment` mean; nothing is sent yet.
+    """Return the session that the options of `segment` describe; nothing is sent yet.
 
     Args:
-        dicomweb: URL of the service to read from; empty: nothing is read.
-        store: targets, see `store_targets`; None: the service that is read from, an empty list: none.
+        dicomweb: URL of the service to read from; if empty, nothing is read.
+        store: targets, see `store_targets`; None for the service that is read from, an empty list for no target.
         calling_aet: our own title for C-STORE.
         timeout_sec: longest silence of a server.
         allow_plain_http: see `check_url`.

@@ -1,4 +1,4 @@
-"""A result into the archive: by STOW-RS (PS3.18 10.5) or C-STORE (PS3.4 B), taken as a whole or an error."""
+"""Stores a result in an archive, whole or with an error, by STOW-RS (PS3.18 10.5) or C-STORE (PS3.4 B)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from monai_vggunet.pacs.stow_answer import StowAnswer, failures_in, read_answer,
 __all__ = ["CALLING_AET", "StorageScp", "StoreTarget", "StowServer"]
 
 CALLING_AET = "MONAI_VGGUNET"
-DUPLICATE = 0x0111  # this very instance is there already (PS3.7 C.4.2): our UIDs are new, so an earlier attempt did it
-STOW_IN_ONE_PIECE = 1 << 40  # bytes; some servers take no chunked body, and one piece can be sent again
+DUPLICATE = 0x0111  # the instance is there already (PS3.7 C.4.2): our UIDs are new, so an earlier attempt stored it
+STOW_IN_ONE_PIECE = 1 << 40  # bytes: some servers accept no chunked body, and a single piece can be sent again
 
 
 class StoreTarget(Protocol):
-    """Where results go."""
+    """A place where results are stored."""
 
     @property
     def name(self) -> str:
@@ -41,16 +41,16 @@ class StoreTarget(Protocol):
         """Store one DICOM file.
 
         Raises:
-            PacsStoreError: it was not stored, as far as we know.
-            PacsAccessError: other credentials are wanted.
+            PacsStoreError: it was not stored, as far as is known.
+            PacsAccessError: other credentials are required.
         """
 
 
 class StowServer:
-    """A DICOMweb server that takes results.
+    """A DICOMweb server that stores results.
 
     Args:
-        server: of its own: not the one that another thread reads from.
+        server: for this target alone, not the one that another thread reads from.
     """
 
     how = "STOW-RS"
@@ -72,7 +72,7 @@ class StowServer:
             raise PacsStoreError(str(error), error.status) from error
 
     def _post(self, dataset: Dataset) -> StowAnswer:
-        """Send it; a refusal's list of failures is an answer as well, and one that cannot be read an empty answer."""
+        """Send it; a refusal that lists failures counts as an answer, and an unreadable answer as an empty one."""
         import requests
 
         keep_values_out_of_warnings()
@@ -83,11 +83,11 @@ class StowServer:
             if answer is None:
                 raise
             return answer
-        except requests.exceptions.JSONDecodeError:  # the server took it: whether it holds it is asked
+        except requests.exceptions.JSONDecodeError:  # the server accepted it; `_judge` asks whether it holds it
             return StowAnswer()
         except (requests.RequestException, PacsError, Stopped):
             raise
-        except Exception:  # as above: XML that is none, or not DICOM's model
+        except Exception:  # as above: broken XML, or not DICOM's model
             return StowAnswer()
 
     def _judge(self, dataset: Dataset, answer: StowAnswer) -> None:
@@ -96,10 +96,13 @@ class StowServer:
             if failed in ("", uid) and code != DUPLICATE:
                 raise PacsStoreError(f"{self.server.host} did not store it: {status_in_words(code)}")
         if uid not in answer.named and not self._holds(dataset):
-            raise PacsStoreError(f"{self.server.host} accepted it without a word, and does not hold it")
+            raise PacsStoreError(
+                f"{self.server.host} accepted the result without a report, but does not hold it: ask the PACS "
+                "administrator"
+            )
 
     def _holds(self, dataset: Dataset) -> bool:
-        """Ask the archive itself, where its answer says nothing of the object."""
+        """Ask the archive itself, because its answer does not mention the object."""
         uid = str(dataset.SOPInstanceUID)
 
         def is_listed() -> bool:
@@ -113,14 +116,14 @@ class StowServer:
 
 @dataclass(frozen=True)
 class StorageScp:
-    """A DICOM node that takes results by C-STORE; unencrypted, as DICOM networks are.
+    """A DICOM node that stores results by C-STORE; unencrypted, as DICOM networks usually are.
 
     Args:
         host, port: where it listens.
         aet: its application entity title, at most 16 characters.
         calling_aet: ours, as the node knows it.
         timeout_sec: longest silence.
-        retries: patience.
+        retries: how often to try again.
 
     Raises:
         ConfigurationError: pynetdicom is not installed.
@@ -138,11 +141,11 @@ class StorageScp:
         try:
             import pynetdicom  # noqa: F401
         except ImportError as error:
-            raise ConfigurationError(f"sending by C-STORE needs more: {EXTRA}") from error
+            raise ConfigurationError(f"C-STORE needs packages that are not installed: {EXTRA}") from error
 
     @property
     def name(self) -> str:
-        """How messages and records call it."""
+        """Its name in messages and records."""
         return f"{self.host}:{self.port}:{self.aet}"
 
     def store(self, path: str | os.PathLike[str]) -> None:
@@ -155,15 +158,18 @@ class StorageScp:
         watch = BoundedAssociation(self.name, self.timeout_sec)
         try:
             status = self._converse(dataset, n_bytes, watch)
-        except Exception as error:  # pynetdicom meets what no node should say; its text may quote it
+        except Exception as error:  # pynetdicom fails at answers that no node should give; its text may quote them
             if watch.flooded:
-                raise PacsStoreError(f"{self.name} answers without end: stopped. Ask who runs it") from error
+                raise PacsStoreError(
+                    f"{self.name} sends an endless answer: stopped. Ask the PACS administrator"
+                ) from error
             if isinstance(error, PacsStoreError):
                 raise
             raise self._broken() from error
         if not watch.heard_only_of(str(dataset.SOPInstanceUID)):
             raise PacsStoreError(
-                f"{self.name} answered something else than it was asked: whether it holds it is unknown"
+                f"{self.name} answered something other than the request: whether it holds the result is unknown. Look "
+                "in the PACS, or run again with --resume"
             )
         if status in (0x0000, DUPLICATE) or status >> 12 == 0xB:  # Bxxx: stored, with a warning
             return
@@ -176,7 +182,7 @@ class StorageScp:
 
         entity = AE(self.calling_aet)
         entity.acse_timeout = entity.network_timeout = entity.connection_timeout = self.timeout_sec
-        entity.dimse_timeout = self.timeout_sec + n_bytes / SLOWEST_BYTES_PER_SEC  # it begins before the object is sent
+        entity.dimse_timeout = self.timeout_sec + n_bytes / SLOWEST_BYTES_PER_SEC  # it starts before the object is sent
         entity.add_requested_context(dataset.SOPClassUID, _offered_syntaxes(dataset.file_meta.TransferSyntaxUID))
         association = entity.associate(self.host, self.port, ae_title=self.aet, evt_handlers=watch.handlers)
         if not association.is_established:
@@ -192,8 +198,8 @@ class StorageScp:
 
     def _broken(self) -> PacsStoreError:
         return _MayPass(
-            f"{self.name} broke the connection, or did not answer within {self.timeout_sec:g} s: does it know "
-            f"{self.calling_aet} (--calling-aet), and may that store?"
+            f"{self.name} broke the connection, or did not answer within {self.timeout_sec:g} s: check that it knows "
+            f"{self.calling_aet} (--calling-aet) and lets it store"
         )
 
     def _no_association(self, association: Any) -> PacsStoreError:
@@ -204,8 +210,11 @@ class StorageScp:
                 return _MayPass(text)
             return PacsStoreError(f"{text}: check both titles; the PACS must know ours (--calling-aet)")
         if association.rejected_contexts:
-            return PacsStoreError(f"{self.name} takes no such object: it does not support DICOM SEG as we write it")
-        return _MayPass(f"no connection to {self.name}: is it running and reachable?")
+            return PacsStoreError(
+                f"{self.name} does not accept DICOM SEG in the transfer syntax of this file: store elsewhere, or try "
+                "another --seg-type"
+            )
+        return _MayPass(f"no connection to {self.name}: check that it is running and reachable")
 
 
 class _MayPass(PacsStoreError):
@@ -216,10 +225,12 @@ def _dicom_file(path: str | os.PathLike[str]) -> Dataset:
     try:
         return dcmread(path)
     except (OSError, InvalidDicomError) as error:
-        raise PacsStoreError(f"{path} cannot be read to be stored ({type(error).__name__}); was it removed?") from error
+        raise PacsStoreError(
+            f"{path} cannot be read, so it is not stored ({type(error).__name__}): segment the study again"
+        ) from error
 
 
 def _offered_syntaxes(own: UID) -> list[UID]:
-    """Return the file's own transfer syntax, and what it can be turned into without touching a pixel."""
+    """Return the file's own transfer syntax, and those it can be converted to without touching a pixel."""
     plain = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     return plain if own in plain else [own]

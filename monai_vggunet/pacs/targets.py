@@ -1,4 +1,4 @@
-"""What `--store` says: a DICOMweb URL, or HOST:PORT:AET."""
+"""What `--store` names: a DICOMweb URL, or HOST:PORT:AET."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def store_targets(
 ) -> list[StoreTarget]:
     """Return where results go, one target per word.
 
-    Credentials of the server that is read from are sent to that server alone: another one gets `MONAI_VGGUNET_STORE_*`.
+    The credentials of the server that is read from are sent to that server alone; another one gets those in
+    `MONAI_VGGUNET_STORE_*`.
 
     Args:
         words: DICOMweb URLs and `HOST:PORT:AET`.
@@ -36,7 +37,7 @@ def store_targets(
         calling_aet: our own title for C-STORE.
         timeout_sec: longest silence.
         allow_plain_http: see `check_url`.
-        retries: patience.
+        retries: how often to try again.
 
     Raises:
         ConfigurationError: a word is neither, or two foreign URLs would get the same credentials.
@@ -59,11 +60,14 @@ def store_targets(
             secrets: Credentials = credentials_from_environment(READING if home else STORING)
             targets.append(StowServer(DicomWebServer(word, secrets, timeout_sec, retries, allow_plain_http)))
         else:
-            raise ConfigurationError("--store expects HOST:PORT:AET or a DICOMweb URL, got something else")
+            raise ConfigurationError(
+                "--store expects HOST:PORT:AET or a DICOMweb URL, got something else: write it as in "
+                "pacs.example.org:104:PACS or https://pacs.example.org/dicom-web"
+            )
     if len(foreign) > 1:
         raise ConfigurationError(
-            f"--store names {len(foreign)} DICOMweb servers that are not read from; expected one: all would be sent "
-            f"the same credentials ({STORING}_...)"
+            f"--store names {len(foreign)} DICOMweb servers that are not read from; expected one, because all would be "
+            f"sent the same credentials ({STORING}_...): store to the others in another run"
         )
     return targets
 

@@ -1,7 +1,7 @@
-"""HTTP connections of `requests` that watch what comes: every byte is counted, and no wait is endless.
+"""HTTP connections of `requests` that watch their input: every byte is counted, and no wait is endless.
 
-The timeouts of `requests` are of one silence each: a server that sends a byte now and then is never too late, neither
-in its status line nor in its headers, chunk sizes or body. All of these are read through one file, which is watched.
+The timeouts of `requests` apply to a single silence each. A server that sends a byte now and then would never be too
+late, be it in its status line, headers, chunk sizes or body. All of these are read through one file, which is watched.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from monai_vggunet.pacs.bounds import Answer, Patience, waiting
 
 __all__ = ["WatchedAdapter"]
 
-SENT_AT_ONCE = 1 << 16  # bytes: each piece has the socket's timeout for itself
+SENT_AT_ONCE = 1 << 16  # bytes: the socket's timeout applies to each piece
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
     """The transport of a session.
 
     Args:
-        answer: returns what watches the next answer.
-        sending: returns what watches the next request being sent.
+        answer: returns the watcher of the next answer.
+        sending: returns the watcher of the sending of the next request.
     """
 
     def __init__(self, answer: Callable[[], Answer], sending: Callable[[], Patience]) -> None:
@@ -84,10 +84,10 @@ class _WatchedResponse(http.client.HTTPResponse):
         self.answer = answer
         unwatched = self.fp
         self.fp = io.BufferedReader(_WatchedFile(sock, answer))
-        unwatched.close()  # the socket counts its files: it must not be without one
+        unwatched.close()  # only now: the socket closes with the last of its files
 
     def begin(self) -> None:
-        """Read status and headers; what is no header is left out, where urllib3 would log it as it came."""
+        """Read status and headers; malformed headers are left out, because urllib3 would log them as they came."""
         super().begin()
         if self.msg is not None:
             self.msg.defects.clear()
@@ -113,7 +113,7 @@ class _WatchedFile(io.RawIOBase):
             with waiting(self._answer.patiences):
                 n_bytes: int | None = self._file.readinto(buffer)
         except TimeoutError:
-            self._answer.left_sec()  # too slow altogether, or just silent
+            self._answer.left_sec()  # raises if the server is too slow altogether; else it was silent for too long
             raise
         self._answer.came(n_bytes or 0)
         return n_bytes

@@ -1,4 +1,4 @@
-"""Very many studies that fail for one reason: ten are named, the rest is counted; each has its own record."""
+"""Reports of very many studies that fail for one reason: ten are named, the rest counted; each has its own record."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from monai_vggunet.privacy import redact
 
 __all__ = ["failure_lines", "told_in_tens"]
 
-MOST_LINES = 100  # of failures of whatever kind, at the end of a run; a screen shows fewer
+MOST_LINES = 100  # of failures of all kinds, at the end of a run; a screen shows fewer
 
-# What differs between failures of one kind: numbers, paths, pseudonyms.
+# The parts that differ between failures of one kind: numbers, paths, pseudonyms.
 _OWN_TO_EACH = re.compile(r"\S*[/\d]\S*")
 
 
 def failure_lines(failures: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a line for each of ten failures of a kind, a hundred in all; then how many more there are.
+    """Return a line for each of ten failures of a kind, a hundred in all, and a line with the number of the others.
 
     Args:
-        failures: what a case is called, and why it failed.
+        failures: the name of each case, and why it failed.
 
     Example:
         >>> failure_lines((f"case {n}", f"/in/{n}.nii is empty") for n in range(1000))[-2:]
-        ['case 9: /in/9.nii is empty', '990 more, as their record.json says']
+        ['case 9: /in/9.nii is empty', '990 more: see record.json of each']
     """
     lines: list[str] = []
     more = 0
@@ -39,12 +39,12 @@ def failure_lines(failures: Iterable[tuple[str, str]]) -> list[str]:
             lines.append(f"{name}: {reason}")
         else:
             more += 1
-    return [*lines, f"{more} more, as their record.json says"] if more else lines
+    return [*lines, f"{more} more: see record.json of each"] if more else lines
 
 
 @contextmanager
 def told_in_tens(log: logging.Logger) -> Iterator[None]:
-    """Let a logger tell ten failures of a kind (warnings `"%s: %s", case, reason`), and at the end how many more."""
+    """Let a logger name ten failures of a kind (warnings `"%s: %s", case, reason`), and count the others at the end."""
     tens = _Tens()
     log.addFilter(tens)
     try:

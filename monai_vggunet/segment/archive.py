@@ -1,4 +1,4 @@
-"""A folder or a whole archive from start to end: one model load, a mask and a record per case, failures apart."""
+"""A folder or a whole archive from start to end: the model is loaded once; each case gets a mask and a record."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of one case: `error` is empty when its files lie in `folder`; `skipped` if they lay there before."""
+    """The outcome of one case: `error` is empty if its files lie in `folder`; `skipped` if they lay there before."""
 
     case: str
     folder: Path
@@ -88,25 +88,25 @@ def segment_cases(
 ) -> list[CaseResult]:
     """Segment cases; one that fails, in whatever way, is recorded, and the others go on.
 
-    Each gives `OUT/<case>/` with the outputs asked for, by default `mask.nii.gz` with `mask.json`, and
-    `disagreement.nii.gz` (percent) with several test-time views, and `record.json`; every file appears whole or not at
-    all, and one of an earlier run that is not replaced is renamed. The next case is read and the last one written while
-    one is computed: at most three are in memory.
+    Each case gives `OUT/<case>/` with `record.json` and the outputs asked for. By default these are `mask.nii.gz` with
+    `mask.json` and, with several test-time views, `disagreement.nii.gz` (percent). Every file appears whole or not at
+    all, and a file of an earlier run that is not replaced is renamed. While one case is computed, the next one is read
+    and the last one written: at most three are in memory.
 
     Args:
         cases: see `cases_to_segment`.
         output_dir: OUT.
         segmenter: the model.
         show_progress: show a bar.
-        resume: skip cases of which the whole result of the same content, model, settings and outputs is there.
-        rank, n_ranks: this process's number and how many share the work: every case is done by one of them.
+        resume: skip cases whose whole result, of the same content, model, settings and outputs, is there.
+        rank, n_ranks: this process's number, and how many processes share the work; each case is done by one of them.
         outputs: which files; None for NIfTI alone.
-        after_case: called with the folder of each case that is done (a skipped one too), while the next is computed;
-            returns what went wrong with it, as `Delivery` does.
+        after_case: called with the folder of each case that is done or skipped, while the next is computed; returns
+            what went wrong, as `Delivery` does.
         report: called with each case and the folder of its results, failed or done, after `after_case`.
 
     Raises:
-        ConfigurationError: outputs that need probabilities, of a segmenter that gives none.
+        ConfigurationError: the outputs need probabilities, and the segmenter gives none.
     """
     outputs = outputs or CaseOutputs()
     if outputs.need_probabilities and not segmenter.probabilities:
@@ -137,9 +137,9 @@ def segment_cases(
 
 
 def gather_results(results: list[CaseResult], n_ranks: int) -> list[CaseResult]:
-    """Return the results of all processes under `torchrun`, on each of them, once the last one is done.
+    """Return the results of all processes under `torchrun`, in each of them, once the last one is done.
 
-    `torchrun` stops the others as soon as one process ends with an error: none may leave early.
+    `torchrun` stops the other processes as soon as one ends with an error, so none may leave early.
     """
     if n_ranks == 1:
         return results
@@ -151,9 +151,9 @@ def gather_results(results: list[CaseResult], n_ranks: int) -> list[CaseResult]:
 
 
 class _Task:
-    """One case on its way: read in one thread, computed in another, written in a third.
+    """One case in progress: read in one thread, computed in another, written in a third.
 
-    What fails is kept and becomes a record when it is written: one study never stops the others.
+    A failure is kept and becomes a record when the case is written: one study never stops the others.
     """
 
     def __init__(self, case: Case, output_dir: Path, segmenter: Segmenter, outputs: CaseOutputs, resume: bool) -> None:
@@ -217,7 +217,7 @@ class _Task:
         classes, scores = Classes(spec.class_names, spec.class_codes), (result.probabilities, result.disagreement)
         mask = CaseMask(result.labels, result.affine, result.meta, classes, spec.weights_sha256, *scores)
         book().note(self.case["case"], description=str(result.meta.get("series_description", "")))
-        # The record goes first: whatever stops the run half-way, no file passes for the result of another record.
+        # The record is removed first: if the run stops half-way, no file passes for the result of another record.
         (self.folder / RECORD).unlink(missing_ok=True)
         for name in self.outputs.write(self.folder, mask):
             self.written.append(name)
@@ -228,7 +228,7 @@ class _Task:
 
 
 def _one_ahead(reader: ThreadPoolExecutor, tasks: Sequence[_Task]) -> Iterator[_Task]:
-    """Yield tasks that are read, while the next one is being read."""
+    """Yield each task once it is read, while the next one is being read."""
     reading = reader.submit(tasks[0].read) if tasks else None
     for number in range(len(tasks)):
         assert reading is not None
@@ -253,7 +253,7 @@ def _write(
 
 
 def _problem_of(case: str, step: Callable[..., str | None], *arguments: Any) -> str:
-    """Return what goes wrong in a step that follows a case's results: what it says, or what it raises."""
+    """Return what goes wrong in a step that follows a case's results: what it returns, or the error it raises."""
     try:
         problem = step(*arguments) or ""
     except BaseException as error:
@@ -273,11 +273,11 @@ def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def failed_case(case: str, folder: Path, error: VGGUNetError, written: Sequence[str] = ()) -> CaseResult:
-    """Record a failure; what could be written stays, what is of an earlier run is renamed: nothing is lost."""
+    """Record a failure. Files already written stay and those of an earlier run are renamed, so that nothing is lost."""
     try:
         set_aside(folder, written)
         replace(failure_record(case, error), files=_hashes(folder, written)).write(folder / RECORD)
-    except Exception as unwritten:  # a full disk: the summary still tells
+    except Exception as unwritten:  # such as a full disk: the summary still names the failure
         with suppress(OSError):
             (folder / RECORD).unlink(missing_ok=True)
         _log.warning("%s: its record could not be written: %s", shown_case(case), unwritten)

@@ -1,4 +1,4 @@
-"""What a user's folders and files hold to be segmented, each case under a name of its own."""
+"""The cases that a user's folders and files hold, each with a name of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["cases_to_segment"]
 def cases_to_segment(inputs: Iterable[str | os.PathLike[str]], output_dir: str | os.PathLike[str]) -> list[Case]:
     """Return every case found under the inputs, for `segment_cases`.
 
-    It needs no model, so that wrong folders are told before one is loaded.
+    This needs no model, so that wrong folders are reported before one is loaded.
 
     Args:
         inputs: DICOM folders, folders of studies, NIfTI files.
@@ -25,7 +25,7 @@ def cases_to_segment(inputs: Iterable[str | os.PathLike[str]], output_dir: str |
 
     Raises:
         ConfigurationError: results would be written over or beside what they are made from.
-        DatasetError: an input does not exist or holds nothing to segment, or two cases have one name.
+        DatasetError: an input does not exist or holds nothing to segment, or two cases have the same name.
     """
     protect_logs()
     keep_names(output_dir)
@@ -35,10 +35,13 @@ def cases_to_segment(inputs: Iterable[str | os.PathLike[str]], output_dir: str |
 
 
 def _unique(cases: Iterable[Case]) -> list[Case]:
-    """Refuse inputs that are called the same; those that only some file systems take for the same are renamed."""
+    """Refuse inputs of the same name; rename those whose names only some file systems consider the same."""
     found: dict[str, Case] = {}
     for case in cases:
         if case["case"] in found:
-            raise DatasetError(f"two inputs are called {case['case']!r}: their results would overwrite each other")
+            raise DatasetError(
+                f"two inputs are called {case['case']!r}, so their results would overwrite each other: rename one, or "
+                "segment them into different folders (--output-dir)"
+            )
         found[case["case"]] = case
     return distinct_cases(found.values())

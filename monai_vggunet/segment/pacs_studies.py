@@ -1,4 +1,4 @@
-"""Studies of a PACS from start to end: the next one is downloaded while one is segmented, and nothing of it stays."""
+"""Studies of a PACS from start to end: one is downloaded while another is segmented, and no download stays."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from monai_vggunet.pacs import DicomWebServer, download_study
 from monai_vggunet.privacy import shown_case
 from monai_vggunet.segment.archive import CaseResult, failed_case, segment
 from monai_vggunet.segment.segmenter import Segmenter
+from monai_vggunet.short_uid import short_uid
 from monai_vggunet.stopping import at_forced_end
 
 __all__ = ["check_uid", "segment_studies"]
@@ -41,26 +42,30 @@ def segment_studies(
     show_progress: bool = True,
     **options: Any,
 ) -> list[CaseResult]:
-    """Download, segment and forget each study; one that fails is recorded, and the others go on.
+    """Download, segment and remove each study; one that fails is recorded, and the others go on.
 
-    A study lies in a folder that only this user may enter, within the system's folder for temporary files (`TMPDIR`),
-    until it is segmented: two studies at most. Results are `OUT/<UID>/...`, of the study or of the series asked for.
+    Until it is segmented, a study lies in a folder that only this user may enter, within the system's folder for
+    temporary files (`TMPDIR`). At most two studies lie there. Results go to `OUT/<UID>/...`, where the UID is that of
+    the study or of the requested series.
 
     Args:
         server: where studies come from; its `retries.stop` ends a download from outside.
         study_uids: StudyInstanceUIDs.
         output_dir: OUT.
-        segmenter: the model; it chooses the series as in a folder.
-        series_uid: this series alone is downloaded.
-        modality: series of this modality alone are downloaded.
+        segmenter: the model; it chooses the series as it does in a folder.
+        series_uid: download this series alone.
+        modality: download series of this modality alone.
         show_progress: show bars.
-        options: of `segment`. With `resume` a study is downloaded all the same, because its content decides.
+        options: of `segment`. Even with `resume` a study is downloaded, because its content decides.
 
     Raises:
-        ConfigurationError: a UID that is none, or one series of several studies.
+        ConfigurationError: a text that is no UID, or one series with several studies.
     """
     if series_uid is not None and len(study_uids) > 1:
-        raise ConfigurationError(f"series {series_uid} lies in one study; got {len(study_uids)}: name its study alone")
+        raise ConfigurationError(
+            f"series {short_uid(series_uid)} (--series) lies in one study; got {len(study_uids)} (--study): name its "
+            "study alone"
+        )
     for uid in (*study_uids, *([series_uid] if series_uid else [])):
         check_uid(uid)
     studies = list(dict.fromkeys(study_uids))
@@ -74,7 +79,7 @@ def segment_studies(
         coming = downloader.submit(bring, studies[0]) if studies else None
         for number, uid in enumerate(studies):
             name, here = series_uid or uid, coming
-            # one thread: the next study waits until this one is here, and is then brought while this one is computed
+            # One thread: the next study waits until this one is here, and is downloaded while this one is computed.
             coming = downloader.submit(bring, studies[number + 1]) if number + 1 < len(studies) else None
             try:
                 assert here is not None
@@ -86,18 +91,20 @@ def segment_studies(
                 results += segment([folder], output_dir, segmenter, show_progress, **options)
             except BaseException as error:
                 results.append(failed_case(name, Path(output_dir) / name, as_refusal(name, error)))
-            shutil.rmtree(folder.parent, ignore_errors=True)  # what stays, goes with the whole folder
+            shutil.rmtree(folder.parent, ignore_errors=True)  # anything left is removed with the whole folder
     return results
 
 
 def check_uid(uid: str) -> str:
-    """Return a UID as it is.
+    """Return a UID unchanged. It becomes part of a URL and the name of a folder.
 
     Raises:
-        ConfigurationError: it is none: it would become part of a URL and the name of a folder.
+        ConfigurationError: the text is no UID.
     """
     if not UID.fullmatch(uid):
-        raise ConfigurationError(f"{uid!r} is no DICOM UID; expected digits and dots, at most 64")
+        raise ConfigurationError(
+            f"{uid!r} (--study or --series) is no DICOM UID; expected digits and dots, at most 64 characters"
+        )
     return uid
 
 
@@ -123,7 +130,7 @@ class _Bring:
 
 
 def _not_brought(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
-    """Record a study that could not be downloaded; a whole result of an earlier run says nothing wrong, and stays."""
+    """Record a study that could not be downloaded; a complete result of an earlier run is still true, and stays."""
     try:
         earlier = CaseRecord.read(folder / RECORD).status
     except DatasetError:
@@ -136,7 +143,7 @@ def _not_brought(case: str, folder: Path, error: VGGUNetError) -> CaseResult:
 
 @contextmanager
 def _temporary_folder() -> Iterator[str]:
-    """A folder for this user alone that no end of the process leaves behind, but for a kill."""
+    """A folder for this user alone, which is removed however the process ends, unless it is killed (`kill -9`)."""
     with TemporaryDirectory(prefix="monai-vggunet-") as root:
         no_longer = at_forced_end(lambda: shutil.rmtree(root, ignore_errors=True))
         try:
@@ -147,7 +154,7 @@ def _temporary_folder() -> Iterator[str]:
 
 @contextmanager
 def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Whatever ends the run ends the download in the other thread, which is waited for."""
+    """Stop the download in the other thread, which is waited for, when anything ends the run."""
     try:
         yield
     except BaseException:

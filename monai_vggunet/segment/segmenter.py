@@ -38,7 +38,7 @@ __all__ = ["Segmentation", "Segmenter"]
 
 _log = logging.getLogger(__name__)
 
-MOST_SAMPLED = 1_000_000  # voxels looked at for the median intensity
+MOST_SAMPLED = 1_000_000  # voxels sampled for the median intensity
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Segmenter:
 
     Args:
         model: `model.pt`, with its `model.json` beside it.
-        device: `cuda` where there is one when None.
+        device: None takes `cuda` if there is one, else `cpu`.
         precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`, see `EngineChoice`.
         tta: `none`, `flip`, `scale` or `full`: see `views_of`.
         scales: zoom factors of the modes `scale` and `full`.
@@ -85,7 +85,7 @@ class Segmenter:
     Raises:
         EngineUnavailableError: an engine that is not installed, or lacks its export.
         ModelMismatchError: the two files are missing or do not belong together.
-        ConfigurationError: an argument that makes no sense for this model.
+        ConfigurationError: an argument does not fit this model.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Segmenter:
             VGGUNetError: of the kind that fits, see `load_case`.
         """
         with self._transforms:
-            # Whoever segments several cases tells a failure beside the case's name.
+            # Callers that segment several cases report a failure beside the case's name.
             return dict(load_case(lambda one: list_data_collate([self.preprocessing(one)]), case, named=False))
 
     def compute(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class Segmenter:
         return batch
 
     def correct(self, batch: dict[str, Any], clicks: np.ndarray) -> dict[str, Any]:
-        """Return a computed batch with the slices that clicks reach redone, and the others as they were.
+        """Return a computed batch in which the slices that clicks reach are recomputed; the others stay as they were.
 
         Args:
             batch: of a case without clicks, as `compute` left it; it is not changed.
@@ -174,7 +174,7 @@ class Segmenter:
             ClickError: the model was trained without clicks.
         """
         if not self.spec.preprocessing.n_guidance:
-            raise ClickError("this model was trained without clicks: train one with --clicks true")
+            raise ClickError("this model was trained without clicks: train one with --clicks True")
         image = batch["image"].clone()
         image.meta = {**image.meta, CLICKS: np.asarray(clicks, dtype=np.float64)}
         slices = clicked_slices(clicks_on_grid(image), image.shape[-1], slice_step(image))
@@ -190,8 +190,8 @@ class Segmenter:
         return result
 
     def finish(self, batch: dict[str, Any]) -> Segmentation:
-        """Bring a computed batch's result back onto the source's grid; the batch gives its image up."""
-        # Inverting needs what the image remembers, not its voxels: a large volume's memory is free before.
+        """Bring a computed batch's result back onto the source's grid; the batch loses its image."""
+        # Inverting needs the image's metadata, not its voxels, so a large volume's memory is freed first.
         image = batch["image"]
         batch["image"] = MetaTensor(torch.empty(1, 1, 1, 1, 1)).copy_meta_from(image)
         del image
@@ -216,11 +216,11 @@ class Segmenter:
 
 
 def _median_inside(image: torch.Tensor, labels: torch.Tensor) -> float | None:
-    """Return the median of an image `(X, Y, Z)` where labels are not 0, of at most a million voxels or so."""
+    """Return the median of an image `(X, Y, Z)` where labels are not 0, from about a million voxels at most."""
     n = int(torch.count_nonzero(labels))
     if not n:
         return None
     step = n // MOST_SAMPLED + 1
-    # Part by part: to pick out all of a large foreground at once takes several times the volume's memory.
+    # Part by part, because selecting a large foreground at once takes several times the volume's memory.
     values = torch.cat([part[inside > 0][::step] for part, inside in zip(image, labels)])
     return float(values.float().median()) if len(values) else None

@@ -72,7 +72,7 @@ def new_instances(request: Request) -> bytes:
 def test_pages_without_end_are_stopped(archive: HostileArchive, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monai_vggunet.pacs.listing.MOST_LISTED", 2000)
     archive.answers = {LISTING: new_series}
-    with pytest.raises(PacsLimitError, match="lists more than 2000, asked to list the series of a study: stopped"):
+    with pytest.raises(PacsLimitError, match="asked to list the series of a study, lists more than 2000: stopped"):
         bring(archive, folder)
     assert len(archive.seen) == 5
 
@@ -82,7 +82,7 @@ def test_pages_of_one_entry_each_are_stopped(
 ) -> None:
     monkeypatch.setattr("monai_vggunet.pacs.listing.MOST_PAGES", 30)
     archive.answers = {LISTING: lambda request: new_series(request, 1)}
-    with pytest.raises(PacsLimitError, match=r"lists page after page.*stopped after 30"):
+    with pytest.raises(PacsLimitError, match=r"sends page after page.*stopped after 30"):
         bring(archive, folder)
     assert len(archive.seen) == 30
 
@@ -92,7 +92,7 @@ def test_instances_without_end_are_bounded_by_what_the_series_is_said_to_hold(
 ) -> None:
     one = multipart([archive.series[CT][0].read_bytes()]).rpartition(b"--")[0]
     archive.answers = {INSTANCES: new_instances, f"/series/{CT} ": head(Content_Type=MULTIPART) + one}
-    with pytest.raises(PacsLimitError, match="lists more than 4, asked to list the instances of a series"):
+    with pytest.raises(PacsLimitError, match="asked to list the instances of a series, lists more than 4"):
         bring(archive, folder)
 
 
@@ -153,7 +153,7 @@ def test_what_the_archive_says_is_shown_printable_and_shortened(archive: Hostile
     evil = "\x1b]0;owned\x07\n2026 INFO forged\u202e\u2066" + "A" * 10_000
     archive.answers = {LISTING: qido([series_entry(f"1.2.{n}", 4, evil) for n in range(400)])}
     server = DicomWebServer(archive.dicomweb, retries=QUICK)
-    with pytest.raises(PacsError, match=r"holds no series 9\.9; it holds .* and 390 more") as refusal:
+    with pytest.raises(PacsError, match=r"holds no series 9\.9 \(--series\); it holds .* and 390 more") as refusal:
         download_study(server, archive.study, folder, series_uid="9.9", show_progress=False)
     assert str(refusal.value).isprintable()
     assert "1.2.0 (" in str(refusal.value)
@@ -202,15 +202,15 @@ ENDLESS: dict[str, tuple[Callable[[], Answer], str]] = {
     "the status line": (lambda: endless(b"a"), "does not answer as a web server does"),
     "100 Continue": (
         lambda: endless(b"HTTP/1.1 100 Continue\r\n\r\n"),
-        "bytes of HTTP heads or chunk sizes without content",
+        "bytes of HTTP headers or chunk sizes without content",
     ),
     "a chunk's size": (
         lambda: endless(b"0", head(Transfer_Encoding="chunked", **JSON)),
-        "bytes of HTTP heads or chunk sizes without content|failed or broke",  # urllib3 has a limit as well
+        "bytes of HTTP headers or chunk sizes without content|failed or broke",  # urllib3 has a limit as well
     ),
     "trailers": (
         lambda: endless(b"X: y\r\n", head(Transfer_Encoding="chunked", **JSON) + b"2\r\n[]\r\n0\r\n"),
-        "bytes of HTTP heads or chunk sizes without content",
+        "bytes of HTTP headers or chunk sizes without content",
     ),
 }
 
@@ -283,7 +283,7 @@ def test_a_run_that_is_ended_does_not_wait_for_the_rest(archive: HostileArchive,
 )
 def test_json_that_cannot_be_read_is_said(archive: HostileArchive, folder: Path, body: bytes, kind: str) -> None:
     archive.answers = {LISTING: answer(body)}
-    with pytest.raises(PacsError, match=rf"\(({kind})\).*(is the URL that of the DICOMweb service|check its URL)"):
+    with pytest.raises(PacsError, match=rf"\(({kind})\).*(the URL is that of the DICOMweb service|check its URL)"):
         bring(archive, folder)
 
 
@@ -312,7 +312,7 @@ def test_compression_that_was_asked_for_is_undone(archive: HostileArchive, folde
         ("302 Found", "answered 302 Found"),  # without saying where
         ("299 \x1b[2J", "cannot be asked|cannot be read"),
         ("666 \x1b[2J\x07 Doe^Jane", "answered 666, which is no answer"),
-        ("404 Doe^Jane", "answered 404 Not Found, asked to"),
+        ("404 Doe^Jane", "asked to .*, answered 404 Not Found"),
     ],
 )
 def test_a_status_is_told_by_its_number_and_the_standards_name(

@@ -67,7 +67,7 @@ ATTACKS: dict[str, tuple[dict[str, Callable[[Request], Answer]], str]] = {
     "json that trickles": ({"/series?": lambda _: trickle(b" ", head(**JSON))}, "is too slow"),
     "another address": (
         {"/series?": lambda _: answer(b"", status="302 Found", Location="http://localhost:9/")},
-        "sends us on to another address (http://localhost:9)",
+        "redirects to another address (http://localhost:9)",
     ),
     "an escape sequence": (
         {"/series?": lambda request: qido([series_entry("1.2", 1, "SR"), series_entry(EVIL, 1, EVIL)])},
@@ -108,7 +108,7 @@ def test_a_hostile_study_is_recorded_and_the_next_one_segmented(
     ("said", "message"),
     [
         (lambda _: endless(b" ", head(**JSON)), "sent more than 1048576 bytes"),
-        (lambda _: answer(b"", status="307 Go", Location="http://localhost:9/"), "sends us on to another address"),
+        (lambda _: answer(b"", status="307 Go", Location="http://localhost:9/"), "redirects to another address"),
         (lambda _: answer(EVIL.encode(), status="500 Doe^Jane"), "answered 500 Internal Server Error"),
     ],
 )

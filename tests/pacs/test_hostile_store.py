@@ -99,7 +99,7 @@ def test_a_server_that_reads_nothing_is_given_up(tmp_path: Path) -> None:
     large = write_series(tmp_path / "large", stored_values(1, 4000, 4000), SOPClassUID=SEGMENTATION_CLASS)[0]
     with (
         HostileNode(lambda peer: peer.pause()) as silent,
-        refused(r"failed or broke, asked to store a result \(tried 2"),
+        refused(r"asked to store a result, failed or broke \(tried 2"),
     ):
         server = DicomWebServer(f"http://127.0.0.1:{silent.port}", timeout_sec=0.3, retries=QUICK)
         StowServer(server).store(large)
@@ -134,7 +134,7 @@ def test_a_server_that_reads_byte_by_byte_is_given_up(tmp_path: Path) -> None:
 )
 def test_an_answer_that_is_not_dicoms_model_says_nothing(archive: HostileArchive, result: Path, said: bytes) -> None:
     archive.answers = {"POST": answer(said), **archive.answers}
-    with refused("accepted it without a word, and does not hold it"):
+    with refused("accepted the result without a report, but does not hold it"):
         stow(archive, result)
 
 
@@ -156,13 +156,13 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
 )
 def test_xml_that_wants_more_than_to_be_read_says_nothing(archive: HostileArchive, result: Path, said: str) -> None:
     archive.answers = {"POST": answer(said.encode(), "application/dicom+xml"), **archive.answers}
-    with refused("accepted it without a word, and does not hold it"):
+    with refused("accepted the result without a report, but does not hold it"):
         stow(archive, result)
 
 
 def test_success_of_another_object_is_none(archive: HostileArchive, result: Path) -> None:
     archive.answers = {"POST": stow_answer(stored=[said_of("1.2.9")]), **archive.answers}
-    with refused("accepted it without a word, and does not hold it"):
+    with refused("accepted the result without a report, but does not hold it"):
         stow(archive, result)
 
 
@@ -192,7 +192,7 @@ def test_a_reason_that_is_no_number_of_dicoms_is_not_repeated(
 ) -> None:
     archive.answers = {"POST": stow_answer(failed=[{**said_of(uid, 0), "00081197": {"vr": "US", "Value": [reason]}}])}
     archive.answers["GET "] = qido([])
-    with refused("for a reason that is none of DICOM's|does not hold it") as refusal:
+    with refused("with a reason that DICOM does not know|does not hold it") as refusal:
         stow(archive, result)
     assert str(refusal.value).isprintable()
     assert len(str(refusal.value)) < 200
@@ -264,8 +264,8 @@ def sending(data: bytes, pause_sec: float | None = None) -> Callable[[Peer], Non
     return behave
 
 
-BROKEN = "broke the connection, or did not answer within|is it running and reachable"
-ENDLESS = "answers without end: stopped"
+BROKEN = "broke the connection, or did not answer within|check that it is running and reachable"
+ENDLESS = "sends an endless answer: stopped"
 NODES: dict[str, tuple[Callable[[Peer], object], str]] = {
     "says nothing": (lambda peer: peer.pause(), BROKEN),
     "closes at once": (lambda peer: None, BROKEN),
@@ -298,18 +298,18 @@ NODES: dict[str, tuple[Callable[[Peer], object], str]] = {
     ),
     "accepts what was not offered": (
         lambda peer: (peer.accept(item(0x21, b"\x07\0\0\0" + item(0x40, b"1.2.840.10008.1.2.1"))), peer.pause()),
-        "does not support DICOM SEG",
+        "does not accept DICOM SEG",
     ),
-    "accepts nothing": (lambda peer: (peer.accept(b""), peer.pause()), "does not support DICOM SEG"),
+    "accepts nothing": (lambda peer: (peer.accept(b""), peer.pause()), "does not accept DICOM SEG"),
     "does not say who it is": (lambda peer: (peer.accept(user=b""), peer.pause()), BROKEN),
     "takes one byte at a time": (
         lambda peer: (peer.accept(user=item(0x51, b"\0\0\0\x01") + item(0x52, b"1.2.3")), peer.pause()),
         BROKEN,
     ),
-    "answers to what nobody asked": (asked(message=77), "answered something else than it was asked"),
-    "answers to a C-ECHO": (asked(command=0x8030), "answered something else than it was asked|" + BROKEN),
-    "asks for a C-ECHO": (asked(command=0x0030), "answered something else than it was asked|" + BROKEN),
-    "answers of another object": (asked(uid="1.2.9"), "answered something else than it was asked"),
+    "answers to what nobody asked": (asked(message=77), "answered something other than the request"),
+    "answers to a C-ECHO": (asked(command=0x8030), "answered something other than the request|" + BROKEN),
+    "asks for a C-ECHO": (asked(command=0x0030), "answered something other than the request|" + BROKEN),
+    "answers of another object": (asked(uid="1.2.9"), "answered something other than the request"),
     "answers in no words of DICOM's": (asked(command=0x7777), BROKEN),
     "says no status": (asked(status=None), BROKEN),
     "says an empty status": (asked(status=b""), BROKEN),

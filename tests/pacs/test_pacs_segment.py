@@ -73,11 +73,11 @@ def test_resume_goes_by_what_the_archive_holds(
     orthanc: Orthanc, study: Path, run: Callable[..., Result], tmp_path: Path
 ) -> None:
     words = ("--dicomweb", orthanc.dicomweb, "--study", STUDY, "--no-store", "--resume")
-    assert "before" not in run(*words).output
-    assert "1 of 1 case done (1 of them before)" in run(*words).output
+    assert "earlier run" not in run(*words).output
+    assert "1 of 1 case done (1 of them by an earlier run)" in run(*words).output
     orthanc.clear()
     orthanc.upload(write_series(tmp_path / "again", stored_values(4, 20, 17, seed=1), series_uid=CT))
-    assert "before" not in run(*words).output
+    assert "earlier run" not in run(*words).output
 
 
 def test_an_archive_that_is_down_leaves_earlier_results_alone(
@@ -87,7 +87,7 @@ def test_an_archive_that_is_down_leaves_earlier_results_alone(
     before = {path: path.read_bytes() for path in (tmp_path / "out" / STUDY).iterdir()}
     result = run("--dicomweb", "http://127.0.0.1:9/dicom-web", "--study", STUDY, "--no-store", "--resume")
     assert result.exit_code == 1
-    assert "the connection to 127.0.0.1 failed" in result.output
+    assert "the connection to 127.0.0.1, asked to list the series of a study, failed" in result.output
     assert {path: path.read_bytes() for path in (tmp_path / "out" / STUDY).iterdir()} == before
 
 

@@ -80,7 +80,7 @@ def test_what_was_stored_neither_changes_the_study_nor_is_stored_again(
 ) -> None:
     words = ("--dicomweb", orthanc.dicomweb, "--study", STUDY, "--resume")
     run(*words)
-    assert "(1 of them before)" in run(*words).output
+    assert "(1 of them by an earlier run)" in run(*words).output
     assert segs_in(orthanc) == 1
 
 
@@ -120,14 +120,14 @@ def test_a_store_that_fails_leaves_the_file_and_says_where_and_a_resumed_run_sto
     assert result.exit_code == 1
     assert "0 of 1 case done" in result.output
     told = " ".join(result.output.split())
-    assert f"not stored: 127.0.0.1 answered {status}" in told
+    assert f"not stored: 127.0.0.1, asked to store a result, answered {status}" in told
     assert f"The result lies in {seg}" in told
     assert record_of(seg.parent)["status"] == "done"
     assert record_of(seg.parent)["stored"][0]["status"] == "failed"
     before = seg.read_bytes()
     proxy.faults = []
     result = run(*words, "--resume")
-    assert "1 of 1 case done (1 of them before)" in result.output
+    assert "1 of 1 case done (1 of them by an earlier run)" in result.output
     assert seg.read_bytes() == before
     assert the_seg_of(orthanc).SOPInstanceUID == pydicom.dcmread(seg).SOPInstanceUID
     assert record_of(seg.parent)["stored"][0]["status"] == "stored"

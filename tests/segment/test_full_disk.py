@@ -137,7 +137,7 @@ def test_an_output_that_takes_nothing_is_exit_status_1(words: tuple[str, ...], t
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr == f"monai-vggunet: the output cannot be written: {FULL}\n"
+    assert done.stderr == f"monai-vggunet: standard output cannot be written: {FULL}\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -136,7 +136,7 @@ def test_very_many_empty_volumes(
     assert status == 1
     assert "0 of 51 cases done" in said
     assert said.count(" is empty (0 bytes)") == caplog.text.count(" is empty (0 bytes)") == MOST_NAMED
-    assert "failed: 40 more, as their record.json says" in said
+    assert "failed: 40 more: see record.json of each" in said
     assert "40 more failed like those above" in caplog.text
     assert said.count("cannot be read as NIfTI (BadGzipFile)") == 1
     records = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/record.json")]
@@ -148,5 +148,5 @@ def test_a_summary_has_an_end_whatever_the_reasons() -> None:
     letters = "abcdefghijklmnopqrstuvwxyz"
     lines = failure_lines((f"case {one}{other}", f"odd {one}{other}") for one in letters for other in letters)
     assert len(lines) == MOST_LINES + 1
-    assert lines[-1] == f"{len(letters) ** 2 - MOST_LINES} more, as their record.json says"
+    assert lines[-1] == f"{len(letters) ** 2 - MOST_LINES} more: see record.json of each"
     assert failure_lines([]) == []

@@ -70,11 +70,11 @@ def test_an_output_within_the_input_changes_nothing(command: Command, archive: P
     assert status == 0
     assert "2 of 2 cases done," in said
     assert "2 of 2 cases done," in command(*words)[1]
-    assert "2 of 2 cases done (2 of them before)" in command(*words, "--resume")[1]
+    assert "2 of 2 cases done (2 of them by an earlier run)" in command(*words, "--resume")[1]
     other = ("segment", archive, "-o", archive / "ct" / "masks")
     assert "2 of 2 cases done," in command(*other)[1]
-    assert "2 of 2 cases done (2 of them before)" in command(*words, "--resume")[1]
-    assert "2 of 2 cases done (2 of them before)" in command(*other, "--resume")[1]
+    assert "2 of 2 cases done (2 of them by an earlier run)" in command(*words, "--resume")[1]
+    assert "2 of 2 cases done (2 of them by an earlier run)" in command(*other, "--resume")[1]
     assert [case["case"] for case in image_cases(archive)] == ["a", "ct"]
 
 
@@ -88,7 +88,7 @@ def test_an_output_within_a_series_changes_neither_it_nor_its_digest(command: Co
     assert content_digest(series) == before
     assert patient_key(series) == patient
     assert scan_folder(series) == files
-    assert "(1 of them before)" in command(*words, "--resume")[1]
+    assert "(1 of them by an earlier run)" in command(*words, "--resume")[1]
     status, said = command("inspect", series, "--json")
     assert status == 0
     assert json.loads(said)["skipped"] == []
@@ -187,7 +187,7 @@ def test_studies_that_lie_in_the_output_are_segmented(command: Command, archive:
         assert "4 of 4 cases done," in said
     results = {path.parent.name for path in (archive / "out").glob("*/record.json")}
     assert results == {"a", "ct", "out_b", "out_older_ct"}
-    assert "4 of 4 cases done (4 of them before)" in command(*words, "--resume")[1]
+    assert "4 of 4 cases done (4 of them by an earlier run)" in command(*words, "--resume")[1]
 
 
 @pytest.mark.parametrize(
