@@ -1,4 +1,4 @@
-"""How the command begins and ends: its log, exit statuses, signals, and refusals as one message."""
+"""How the command begins and ends: its log, its exit statuses, signals, and one message for a refusal."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from monai_vggunet.stopping import Stopped, end_now, stop_on_signals
 __all__ = ["SOME_FAILED", "first_line", "run_to_its_end", "start_logging"]
 
 USAGE_ERROR, SOME_FAILED = 2, 1  # exit statuses
-CHATTERERS = {  # tell of every reader passed over, every module copied, every UID that goes over the net
+CHATTERERS = {  # log every reader they skip, every module they copy, every UID they send
     "LoadImage": logging.WARNING,
     "highdicom": logging.WARNING,
     "dicomweb_client": logging.ERROR,
     "urllib3": logging.ERROR,
-    "pynetdicom": logging.CRITICAL,  # what fails we say ourselves
+    "pynetdicom": logging.CRITICAL,  # we report its failures ourselves
 }
 
 
 def start_logging(show_phi: bool = False) -> None:
-    """Log to the terminal; names are shown if this command, or the environment, asks for them."""
+    """Log to the terminal; names are shown if this command or the environment asks for them."""
     if show_phi:
         privacy.show_phi()
     handler = logging.StreamHandler()
@@ -48,14 +48,14 @@ def first_line(text: str) -> str:
 def run_to_its_end(app: Callable[[], object]) -> None:
     """Run a command line; a refusal is one message and exit status 2, not a traceback.
 
-    What cannot be written, be it a result or what is printed, is exit status 1. A signal ends the process within
-    seconds, with its own status.
+    A failure to write, be it a result or the printed output, gives exit status 1. A signal ends the process within
+    seconds, with the signal's own status.
     """
     with stop_on_signals(), steady_terminal():
         try:
             status = _status_of_command(app)
         except Stopped as stopped:
-            end_now(stopped.status)  # without waiting for threads, which may wait themselves
+            end_now(stopped.status)  # without waiting for threads, which may be waiting themselves
     raise SystemExit(status)
 
 
@@ -68,22 +68,22 @@ def _status_of_command(app: Callable[[], object]) -> int:
         return _refused(str(error), USAGE_ERROR)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        if error.errno is None:  # not the system's: some libraries' errors derive from this one
+        if error.errno is None:  # not from the system: some libraries derive their own errors from OSError
             raise
         if error.filename is not None:
             return _refused(f"{error.filename}: {reason}", SOME_FAILED)
         give_up_output()
-        return _refused(f"the output cannot be written: {reason}", SOME_FAILED)
+        return _refused(f"standard output cannot be written: {reason}", SOME_FAILED)
 
 
 def _run(app: Callable[[], object]) -> int:
-    """Run the command that was asked for; return its exit status."""
+    """Run the command; return its exit status."""
     status: object = 0
     try:
         app()
     except Stopped:
         raise
-    except SystemExit as ending:  # how typer ends
+    except SystemExit as ending:  # typer ends this way
         status = ending.code
     sys.stdout.flush()
     return status if isinstance(status, int) else int(bool(status))

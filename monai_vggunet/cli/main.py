@@ -1,4 +1,4 @@
-"""The command `monai-vggunet`: look at a folder of DICOM series, segment a folder or an archive."""
+"""The command `monai-vggunet`: inspect a folder of DICOM series, segment a folder or an archive, report, export."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ app = typer.Typer(
 )
 
 DEFAULT_MODEL = Path(MODELS, MODEL)
-OUTPUT_HELP = "of nifti, nifti_per_class, dicom_seg, rtstruct; nifti, and dicom_seg where that is stored, if not given"
-STORE_HELP = "also store DICOM SEG: HOST:PORT:AET or a DICOMweb URL; with --dicomweb: instead of storing it back there"
+OUTPUT_HELP = (
+    "any of nifti, nifti_per_class, dicom_seg, rtstruct; by default nifti, and dicom_seg where results are stored"
+)
+STORE_HELP = (
+    "also store the DICOM SEG at HOST:PORT:AET or a DICOMweb URL; replaces storing it in the service of --dicomweb"
+)
 PLAIN_HELP = "send credentials to another machine unencrypted"
 SERIES_HELP, DESCRIPTION_HELP = "SeriesInstanceUID", "SeriesDescription, or a part of it"
+MODALITY_HELP = "Modality, such as CT"
 PHI_HELP = "show what can name a patient: names of files and folders, free text of headers"
 
-# Groups of options, as --help shows them.
+# Groups of options in --help.
 WHICH, HOW, RESULTS, PACS = "Which series", "How it is computed", "Results", "From and to the PACS"
 
 ShowPhi = Annotated[bool, typer.Option("--show-phi", help=PHI_HELP)]
@@ -40,16 +45,16 @@ ShowPhi = Annotated[bool, typer.Option("--show-phi", help=PHI_HELP)]
 
 @app.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="folder with DICOM files, nested as it likes, or a DICOMDIR")],
+    folder: Annotated[Path, typer.Argument(help="folder with DICOM files at any depth, or a DICOMDIR or a file")],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
     description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP)] = None,
-    modality: Annotated[str | None, typer.Option(help="Modality, as CT")] = None,
-    stack: Annotated[int | None, typer.Option(help="which stack of the series, from 0")] = None,
-    show_phi: Annotated[bool, typer.Option("--show-phi", help=f"{PHI_HELP}, the patient's own")] = False,
+    modality: Annotated[str | None, typer.Option(help=MODALITY_HELP)] = None,
+    stack: Annotated[int | None, typer.Option(help="number of the stack within the series, from 0")] = None,
+    show_phi: Annotated[bool, typer.Option("--show-phi", help=f"{PHI_HELP}, the patient's identifiers")] = False,
 ) -> None:
-    """Say which series lie in a folder, which one would be segmented, and what is wrong with the others."""
-    from monai_vggunet.dicom.survey import survey  # pydicom alone: starts at once
+    """List the series in a folder, which one would be segmented, and what is wrong with the others."""
+    from monai_vggunet.dicom.survey import survey  # needs pydicom alone, so that it starts at once
 
     if show_phi:
         privacy.show_phi()
@@ -81,14 +86,14 @@ def segment(
         bool, typer.Option("--resume", help="skip cases whose whole result is there", rich_help_panel=RESULTS)
     ] = False,
     batch_size: Annotated[
-        int | None, typer.Option(help="slices at once; by size and memory if not given", rich_help_panel=HOW)
+        int | None, typer.Option(help="slices computed at once; by default by size and memory", rich_help_panel=HOW)
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=HOW)] = None,
     series: Annotated[str | None, typer.Option(help=SERIES_HELP, rich_help_panel=WHICH)] = None,
     description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP, rich_help_panel=WHICH)] = None,
-    modality: Annotated[str | None, typer.Option(help="Modality, as CT", rich_help_panel=WHICH)] = None,
+    modality: Annotated[str | None, typer.Option(help=MODALITY_HELP, rich_help_panel=WHICH)] = None,
     stack: Annotated[
-        int | None, typer.Option(help="which stack of the series, from 0, as inspect lists them", rich_help_panel=WHICH)
+        int | None, typer.Option(help="number of the stack within the series, see inspect", rich_help_panel=WHICH)
     ] = None,
     on_gap: Annotated[
         str, typer.Option(help="missing slices: error, resample or keep", rich_help_panel=WHICH)
@@ -107,11 +112,11 @@ def segment(
     ] = None,
     store: Annotated[list[str] | None, typer.Option(help=STORE_HELP, rich_help_panel=PACS)] = None,
     no_store: Annotated[
-        bool, typer.Option("--no-store", help="store nothing into the PACS", rich_help_panel=PACS)
+        bool, typer.Option("--no-store", help="store nothing in the PACS", rich_help_panel=PACS)
     ] = False,
-    calling_aet: Annotated[str, typer.Option(help="our title for C-STORE", rich_help_panel=PACS)] = "MONAI_VGGUNET",
+    calling_aet: Annotated[str, typer.Option(help="our AE title for C-STORE", rich_help_panel=PACS)] = "MONAI_VGGUNET",
     pacs_timeout: Annotated[
-        float, typer.Option(help="longest silence of a PACS, seconds", min=0.1, rich_help_panel=PACS)
+        float, typer.Option(help="longest silence of a PACS, in seconds", min=0.1, rich_help_panel=PACS)
     ] = 60.0,
     allow_plain_http: Annotated[
         bool, typer.Option("--allow-plain-http", help=PLAIN_HELP, rich_help_panel=PACS)
@@ -131,18 +136,18 @@ def segment(
     except ValueError:
         raise typer.BadParameter(f"--scales {scales}: expected numbers such as 0.5,1.0,1.5") from None
     if bool(inputs) == bool(dicomweb) or bool(dicomweb) != bool(study):
-        raise typer.BadParameter("expected folders or files, or --dicomweb URL with --study UID")
+        raise typer.BadParameter("expected either folders or files, or --dicomweb URL with --study UID")
     if no_store and store:
-        raise typer.BadParameter("--no-store and --store contradict each other")
+        raise typer.BadParameter("--no-store and --store contradict each other: pass one of them")
     require_output_apart(inputs or [], output)
     from monai_vggunet.pacs import open_pacs
 
     pacs = open_pacs(dicomweb, [] if no_store else store, calling_aet, pacs_timeout, allow_plain_http)
     names = [name.strip() for name in kinds.split(",")] if kinds else ["nifti"] + ["dicom_seg"] * bool(pacs.delivery)
     if pacs.delivery and "dicom_seg" not in names:
-        raise typer.BadParameter(f"--output {kinds}: what is stored is dicom_seg; add it, or pass --no-store")
+        raise typer.BadParameter(f"--output {kinds}: dicom_seg is what is stored; add it, or pass --no-store")
     if pages and "nifti" not in names:
-        raise typer.BadParameter(f"--output {kinds}: --report shows mask.nii.gz; add nifti")
+        raise typer.BadParameter(f"--output {kinds}: --report shows mask.nii.gz; add nifti, or leave out --report")
     from monai_vggunet.cli.segmenting import Wanted, segment_and_tell  # torch takes seconds to import
 
     chosen: dict[str, Any] = {"series_uid": series, "description": description, "modality": modality, "stack": stack}
@@ -157,20 +162,20 @@ def segment(
 @app.command()
 def report(
     results: Annotated[
-        list[Path] | None, typer.Argument(help="a study's results, a folder of them, or a training run")
+        list[Path] | None, typer.Argument(help="results of a study, a folder of such results, or a training run")
     ] = None,
     images: Annotated[
         list[Path] | None, typer.Option(help="what was segmented, or the data set that was judged; may be repeated")
     ] = None,
-    max_mb: Annotated[float, typer.Option(help="an image that takes more is shown at fewer voxels")] = 30.0,
-    fetch_viewer: Annotated[bool, typer.Option("--fetch-viewer", help="bring NiiVue through npm, once")] = False,
-    viewer: Annotated[Path | None, typer.Option(help="the npm package of NiiVue, brought by hand")] = None,
+    max_mb: Annotated[float, typer.Option(help="an image that takes more megabytes is shown at fewer voxels")] = 30.0,
+    fetch_viewer: Annotated[bool, typer.Option("--fetch-viewer", help="fetch NiiVue through npm, once")] = False,
+    viewer: Annotated[Path | None, typer.Option(help="the npm package of NiiVue as a file, without a network")] = None,
     show_phi: ShowPhi = False,
 ) -> None:
-    """Write report.html for studies and training runs: pages that open anywhere and ask the network for nothing."""
+    """Write report.html for studies and training runs: pages that open anywhere and need no network."""
     start_logging(show_phi)
     if not results and not fetch_viewer and viewer is None:
-        raise typer.BadParameter("nothing to report: name a folder of results or of a training run")
+        raise typer.BadParameter("nothing to report on: name a folder of results or of a training run")
     if fetch_viewer or viewer is not None:
         from monai_vggunet.report.pages.niivue import fetch_niivue
 
@@ -195,10 +200,12 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="cases to compare on; by default the validation cases of the training run")
     ] = None,
-    formats: Annotated[str, typer.Option(help="which")] = "torchscript,torch_export,onnx,openvino",
+    formats: Annotated[
+        str, typer.Option(help="formats, separated by commas")
+    ] = "torchscript,torch_export,onnx,openvino",
     show_phi: ShowPhi = False,
 ) -> None:
-    """Write a model in other programs' formats beside it; each is compared with the network on your own slices."""
+    """Export a model into other programs' formats, beside it; each is compared with the network on your own slices."""
     start_logging(show_phi)
     keep_names(model.parent)
     from monai_vggunet.export import cases_to_check, export_model

@@ -1,4 +1,4 @@
-"""The command `segment` from its options to what it tells at the end."""
+"""The command `segment`, from its options to its closing messages."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["Wanted", "segment_and_tell"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user asks for.
+    """The user's request.
 
     Attributes:
         output: folder of the results.
-        names: of outputs, see `CaseOutputs`.
+        names: the outputs, see `CaseOutputs`.
         seg_type: of DICOM SEG.
         resume: skip cases whose whole result is there.
         pages: write a page per study.
@@ -53,20 +53,20 @@ class Wanted:
 
 
 def segment_and_tell(wanted: Wanted, inputs: Sequence[Path], pacs: PacsSession, studies: Sequence[str]) -> bool:
-    """Segment what a user names and say what came of it; under `torchrun` the processes share the work.
+    """Segment the user's input and report the outcome; under `torchrun` the processes share the work.
 
     Args:
-        wanted: what is asked for.
+        wanted: the request.
         inputs: folders and files.
-        pacs: where studies come from, instead, and where results are stored.
-        studies: StudyInstanceUIDs to bring from there.
+        pacs: where studies come from instead, and where results are stored.
+        studies: StudyInstanceUIDs to download from there.
 
     Returns:
-        Whether all of it is done.
+        Whether everything succeeded.
     """
     rank, n_ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     torch.set_flush_denormal(True)
-    torch.backends.cudnn.benchmark = True  # the slices of a study are of one size
+    torch.backends.cudnn.benchmark = True  # all slices of a study have one size
     outputs = CaseOutputs(wanted.names, wanted.seg_type)
     network = {**wanted.network, "probabilities": outputs.need_probabilities}
     if network["device"] is None and n_ranks > 1:
@@ -85,7 +85,7 @@ def segment_and_tell(wanted: Wanted, inputs: Sequence[Path], pacs: PacsSession, 
             results = segment_studies(pacs.server, studies[rank::n_ranks], wanted.output, segmenter, *chosen, **options)
     without_page = dict(reporter.failures) if reporter else {}
     results = gather_results(results, n_ranks)
-    if rank > 0:  # the first process tells for all
+    if rank > 0:  # the first process reports for all
         return not without_page and not any(result.error for result in results)
     _tell_results(results, wanted.output)
     if reporter is not None:
@@ -99,15 +99,15 @@ def segment_and_tell(wanted: Wanted, inputs: Sequence[Path], pacs: PacsSession, 
         tell(f"no report: {line}")
     complete = not without_page and not any(result.error for result in results)
     if not complete and not shows_phi():
-        names = wanted.output / NAMES  # which a full disk may have kept from being written
-        tell(f"{names} says which cases these are; " * names.exists() + "--show-phi shows names")
+        names = wanted.output / NAMES  # a full disk may have kept it from being written
+        tell(f"{names} says which cases these are; " * names.exists() + "--show-phi shows their names")
     return complete
 
 
 def _tell_results(results: Sequence[CaseResult], output: Path) -> None:
     failed = [result for result in results if result.error]
     skipped = sum(result.skipped and not result.error for result in results)
-    before = f" ({skipped} of them before)" if skipped else ""
+    before = f" ({skipped} of them by an earlier run)" if skipped else ""
     tell(f"{len(results) - len(failed)} of {counted(len(results), 'case')} done{before}, masks under {output}")
     for line in failure_lines((shown_case(result.case), first_line(result.error)) for result in failed):
         tell(f"failed: {line}")

@@ -1,4 +1,4 @@
-"""A survey of DICOM folders as a table to read, or as JSON for other programs."""
+"""A survey of DICOM folders, as a table for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monai_vggunet.privacy import clean_text, clean_uid, redact, shows_phi
 
 __all__ = ["print_survey", "survey_as_json"]
 
-# A line fits 80 columns: what is longer is cut in the description alone.
+# A line fits 80 columns: only the description is cut.
 _COLUMNS: dict[str, dict[str, Any]] = {
     "": {"width": 1},
     "number": {"min_width": 5, "justify": "right", "no_wrap": True},
@@ -30,11 +30,11 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     "spacing": {"min_width": 19, "no_wrap": True},
     "state": {"width": 10, "no_wrap": True},
 }
-_INDENT = 17  # of what is said about a series: below its description
-_MOST_REASONS = 3  # of one kind in a line
+_INDENT = 17  # of the notes about a series: below its description
+_MOST_REASONS = 3  # named in one line, for one kind of file
 _STATES = {ImageKind.LOCALIZER: "localizer", ImageKind.SECONDARY_CAPTURE: "screenshot"}
-# Findings that the table tells in another place: each file that is left out by a line of its own, what a series is by
-# the state in its line.
+# Findings that the table shows elsewhere: files that are left out in lines of their own, the kind of a series as the
+# state in its line.
 _SAID_BELOW = {FindingKind.FILES_LEFT_OUT, FindingKind.DAMAGED_FILES}
 _SAID_ELSEWHERE = {FindingKind.LOCALIZER_OR_CAPTURE}
 
@@ -45,7 +45,7 @@ def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
     Every text for people has the kind of finding beside it, see `FindingKind`.
 
     Folders are numbered, files have pseudonyms and descriptions are cleaned, unless names are asked for (`--show-phi`).
-    Paths are readable, see `names`: what a name holds that is not text is escaped.
+    Paths are readable, see `names`: bytes of a name that are no text are escaped.
     """
     names = _case_names(cases)
     return {
@@ -62,10 +62,10 @@ def survey_as_json(cases: list[CaseSurvey]) -> dict[str, Any]:
 
 
 def print_survey(cases: list[CaseSurvey], console: Console) -> None:
-    """Print a line per series under its case, marked if it would be segmented, and below it what is odd about it.
+    """Print a line per series under its case, marked if it would be segmented, and below it anything odd about it.
 
-    What can name a patient is hidden as in `survey_as_json`. Files that are left out are told by kind: the first are
-    named and the others counted; where names are hidden all are counted.
+    Names of patients are hidden as in `survey_as_json`. Files that are left out are listed by kind: the first are named
+    and the others counted; if names are hidden, all are counted.
     """
     for case, name in zip(cases, _case_names(cases)):
         console.print(name, style="bold", highlight=False, markup=False)
@@ -88,7 +88,7 @@ def _case_names(cases: list[CaseSurvey]) -> list[str]:
 
 
 def _left_out(case: CaseSurvey) -> list[str]:
-    """Return a line for every kind of file that is left out, with the reasons that are given."""
+    """Return a line for every kind of file that is left out, with its reasons."""
     by_kind: dict[FindingKind, list[SkippedFile]] = {}
     for file in case.skipped:
         by_kind.setdefault(file.kind, []).append(file)
@@ -101,7 +101,7 @@ def _left_out(case: CaseSurvey) -> list[str]:
 
 
 def _lines(case: CaseSurvey) -> Table:
-    """Return a line per series, or per stack where it has several, with what a user should know below it."""
+    """Return a line per series, or per stack if it has several, with notes below it."""
     outer = Table.grid(expand=True)
     for series in case.series:
         for stack in series.stacks or (None,):
@@ -136,7 +136,7 @@ def _cells(series: SeriesSurvey, stack: StackSurvey | None) -> list[str]:
 
 
 def _notes(series: SeriesSurvey, stack: StackSurvey | None, of_case: Collection[Finding]) -> list[str]:
-    """Return why a stack is not taken and what is odd about it, each once, but for what is said of the whole case."""
+    """Return why a stack is not taken and what is odd about it, each once, without what the whole case's lines say."""
     if stack is None:
         return []
     notes = [f"stack {stack.number}: {stack.label}"] if len(series.stacks) > 1 else []
@@ -154,7 +154,7 @@ def _kinds(findings: Collection[Finding]) -> set[FindingKind]:
 
 
 def _one_per_kind(findings: Collection[Finding]) -> list[str]:
-    """Return the first text of each kind, and how often the kind is found."""
+    """Return the first text of each kind, with the number of findings of that kind."""
     counts = Counter(finding.kind for finding in findings)
     texts: dict[FindingKind, str] = {}
     for finding in findings:
@@ -194,7 +194,7 @@ def _series_as_json(series: SeriesSurvey, case: str) -> dict[str, Any]:
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:
-    """Return a finding as plain values, without what does not apply to it."""
+    """Return a finding as plain values, without empty ones."""
     content: dict[str, Any] = {
         "kind": finding.kind,
         "severity": finding.severity,

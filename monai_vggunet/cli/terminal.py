@@ -1,4 +1,4 @@
-"""Standard output and error of a command: letters that a terminal lacks, a full disk, a reader who has left."""
+"""A command's standard output and error: characters that a terminal lacks, a full disk, a closed pipe."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["give_up_output", "steady_terminal"]
 
 @contextmanager
 def steady_terminal() -> Iterator[None]:
-    """Let nothing that is shown stop a run: what a terminal lacks is escaped, and a log that cannot be written is lost.
+    """Keep output from stopping a run: characters that a terminal lacks are escaped, and an unwritable log is dropped.
 
-    What standard output does not take remains an error, because a program may wait for it.
+    A failure of standard output remains an error, because another program may wait for the output.
     """
     with ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))
-        out, err = sys.stdout or nowhere, sys.stderr or nowhere  # none, where a service closed them
+        out, err = sys.stdout or nowhere, sys.stderr or nowhere  # None if a service closed them
         for stream in (out, err):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -29,12 +29,12 @@ def steady_terminal() -> Iterator[None]:
         yield
         try:
             err.flush()
-        except OSError:  # Python would end with another exit status
+        except OSError:  # left alone, it would change Python's exit status
             _discard(err)
 
 
 def give_up_output() -> None:
-    """Discard what standard output did not take, so that Python does not try again at its end."""
+    """Discard what could not be written to standard output, so that Python does not try again at its end."""
     _discard(sys.stdout)
 
 
@@ -44,19 +44,19 @@ def _discard(stream: TextIO) -> None:
 
 
 class _Forgiving:
-    """A stream that takes everything, whatever becomes of it."""
+    """A stream whose writes never fail."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write what can be written."""
+        """Write if that is possible."""
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush what can be flushed."""
+        """Flush if that is possible."""
         with suppress(OSError):
             self._stream.flush()
 

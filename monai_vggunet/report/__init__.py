@@ -1,4 +1,4 @@
-"""Pages to look at: a study's result, a training run, and the index of them."""
+"""Pages to look at: of a study's result, of a training run, and an index of studies."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ from monai_vggunet.report.training_run import is_training_run, report_training
 
 __all__ = ["ReportResult", "StudyReporter", "report", "report_study", "write_index"]
 
-_DAMAGED = f"its {RECORD} is damaged: segment the study anew"
+_DAMAGED = f"its {RECORD} is damaged: segment the study again"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """One page: `error` is empty when it lies at `page`."""
+    """One page: `error` is empty if it lies at `page`."""
 
     name: str
     page: Path
@@ -44,19 +44,19 @@ def report(
     images: Sequence[str | os.PathLike[str]] = (),
     limit_mb: float = LIMIT_MB,
 ) -> list[ReportResult]:
-    """Write a page for everything under the paths; one that cannot be written does not stop the others.
+    """Write a page for everything under the paths; a page that cannot be written does not stop the others.
 
     Args:
-        paths: a study's results, a folder of them as `segment` leaves it, or a folder of a training run.
-        images: where the images lie: what was given to `segment`, or the data set that was judged.
-        limit_mb: megabytes a study's compressed image may take in its page.
+        paths: a study's results, a folder of such results as `segment` leaves it, or a folder of a training run.
+        images: where the images lie: the inputs of `segment`, or the data set that was judged.
+        limit_mb: megabytes that a study's compressed image may take in its page.
 
     Raises:
         DatasetError: a path holds neither results nor a training run, or an `images` path holds no image.
         ConfigurationError: the limit is not above 0.
     """
     if limit_mb <= 0:
-        raise ConfigurationError(f"the limit of an image in a page is {limit_mb:g} MB; expected more than 0")
+        raise ConfigurationError(f"the limit of an image in a page (--max-mb) is {limit_mb:g} MB; expected more than 0")
     results, finder = [], None
     for path in map(Path, paths):
         if not (path / RECORD).is_file() and is_training_run(path):
@@ -86,8 +86,8 @@ def report_study(
     Args:
         folder: with `record.json` and, if the study was segmented, `mask.nii.gz`.
         case: the image that was segmented; None to show the mask alone.
-        reader_options: arguments of `DicomSeriesReader` it was segmented with.
-        limit_mb: megabytes the compressed image may take in the page.
+        reader_options: the arguments of `DicomSeriesReader` with which it was segmented.
+        limit_mb: megabytes that the compressed image may take in the page.
 
     Raises:
         DatasetError: the folder holds no record, or the record's mask is missing.
@@ -102,7 +102,8 @@ def report_study(
     notes = []
     if record.files.get(MASK) not in (None, sha256_of_file(Path(folder) / MASK)):
         notes.append(
-            "The mask was changed after it was written: its checksum is not the record's, nor are its volumes."
+            "The mask was changed after it was written: its checksum is not the record's, so the record's volumes may "
+            "be wrong."
         )
     read = read_case({"image": case["image"], "case": case["case"]}, reader_options) if case else {}
     view = display_view(labels, affine, read.get("image"), read.get("affine"), record.source.modality)
@@ -110,9 +111,9 @@ def report_study(
 
 
 def write_index(output_dir: str | os.PathLike[str]) -> Path:
-    """Write `index.html`, which lists the studies of a folder with what needs a look first, damaged records too.
+    """Write `index.html`, which lists a folder's studies, those that need a look first; damaged records are listed too.
 
-    It links each page by its pseudonym, in the folder `reports`: those of the studies bear their names.
+    It links to each page under its pseudonym in the folder `reports`, because the studies' own folders bear names.
 
     Raises:
         DatasetError: it holds no record.
@@ -128,13 +129,13 @@ def write_index(output_dir: str | os.PathLike[str]) -> Path:
 
 
 class StudyReporter:
-    """Writes a study's page as soon as it is segmented: for `segment(report=...)`.
+    """Writes a study's page as soon as it is segmented, for `segment(report=...)`.
 
     Args:
-        reader_options: arguments of `DicomSeriesReader` the studies are segmented with.
+        reader_options: the arguments of `DicomSeriesReader` with which the studies are segmented.
 
     Attributes:
-        failures: case -> why it has no page.
+        failures: why cases have no page, by case.
     """
 
     def __init__(self, reader_options: Mapping[str, Any] | None = None) -> None:
@@ -142,7 +143,7 @@ class StudyReporter:
         self.failures: dict[str, str] = {}
 
     def __call__(self, case: Case, folder: Path) -> None:
-        """Write the page unless it is there and newer than the record; a failure is kept and logged."""
+        """Write the page, unless one is there that is newer than the record; a failure is kept and logged."""
         page, record = folder / REPORT, folder / RECORD
         if page.is_file() and record.is_file() and page.stat().st_mtime_ns >= record.stat().st_mtime_ns:
             return
@@ -162,7 +163,7 @@ def _tried(name: str, page: Path, write: Any, *arguments: Any) -> ReportResult:
         return ReportResult(name, write(*arguments))
     except VGGUNetError as error:
         return ReportResult(name, page, str(error))
-    except Exception as error:  # the text of an unforeseen one may quote a header, so it is left out
+    except Exception as error:  # the text of an unforeseen error may quote a header, so it is left out
         return ReportResult(name, page, f"the page could not be made: {type(error).__name__}")
 
 
@@ -173,7 +174,7 @@ def _studies(path: Path) -> list[Path]:
     if not found:
         without = " (a mask lies there, but no record.json)" if any(path.glob(f"**/{MASK}")) else ""
         raise DatasetError(
-            f"{path} holds nothing to report{without}: expected a folder that `monai-vggunet segment` wrote, with "
+            f"{path} holds nothing to report on{without}: expected a folder that `monai-vggunet segment` wrote, with "
             f"{RECORD} in it or one level below, or a training run with its {HISTORY}"
         )
     return found

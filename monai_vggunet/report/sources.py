@@ -1,4 +1,4 @@
-"""The image behind a result: found again by the series or the content its record names, and read as it was then."""
+"""The image behind a result: found by the series or the content that the record names, and read as it was then."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_case(
         VGGUNetError: of the kind that fits.
     """
     pipeline = loading("label" in case, reader_options=reader_options, segments=segments)
-    loaded = load_case(pipeline, case, named=False)  # pages and summaries tell a failure beside the case's name
+    loaded = load_case(pipeline, case, named=False)  # pages and summaries show a failure beside the case's name
     image = loaded["image"]
     read = {"image": image.as_tensor().numpy(), "affine": np.asarray(image.affine, np.float64)}
     return read | ({"label": loaded["label"].as_tensor().numpy()[0]} if "label" in case else {})
@@ -62,18 +62,21 @@ def read_mask(file: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DatasetError: it is missing.
         IrregularFileError: it is no regular file.
-        ImageReadError: it is damaged, or promises more than it can be.
+        ImageReadError: it is damaged, or claims to hold more than it can.
         GridMismatchError: it is no label map of at most 256 classes.
     """
     refuse_irregular(file)
     if not file.exists():
-        raise DatasetError(f"{file} is missing: segment the study anew, with nifti among the outputs")
+        raise DatasetError(f"{file} is missing: segment the study again, with nifti among the outputs (--output)")
     try:
         mask = read_nifti_file(file, may_be_blank=True)
     except (ImageReadError, ImageContentError) as error:
-        raise ImageReadError(f"{file} is damaged: segment the study anew ({error})") from error
+        raise ImageReadError(f"{file} is damaged: segment the study again ({error})") from error
     if mask.array.ndim not in (2, 3) or mask.array.min(initial=0) < 0 or mask.array.max(initial=0) > MOST_CLASSES - 1:
-        raise GridMismatchError(f"{file} has shape {mask.array.shape}; expected a label map with classes up to 255")
+        raise GridMismatchError(
+            f"{file} is no label map (shape {mask.array.shape}); expected two or three dimensions and classes from 0 "
+            f"to {MOST_CLASSES - 1}: segment the study again"
+        )
     return mask.array.astype(np.uint8), np.asarray(mask.header.get_best_affine(), np.float64)
 
 
@@ -81,7 +84,7 @@ class ImageFinder:
     """Finds the source of a record in folders of images; each is looked at once.
 
     Args:
-        paths: what was given to `segment`, or other folders that hold the same images.
+        paths: the inputs of `segment`, or other folders that hold the same images.
 
     Raises:
         DatasetError: a path does not exist or holds no image.
@@ -93,9 +96,9 @@ class ImageFinder:
         self._series: dict[str, set[str]] = {}
 
     def find(self, record: CaseRecord) -> tuple[Case, dict[str, Any]] | None:
-        """Return the source's case and how it was read; None when no image here is the one.
+        """Return the source's case and how it was read; None if no image here is the source.
 
-        A series is known by its UID, whatever lies beside it today; anything else by its content. Images of the
+        A series is recognized by its UID, whatever lies beside it today; anything else by its content. Images with the
         record's own name are looked at first.
         """
         read_so = dict(record.identity.get("settings", {}).get("reader", {}))
@@ -125,4 +128,4 @@ class ImageFinder:
         return self._digests[path]
 
 
-_HOW = ("stack", "on_gap", "on_tilt")  # of the reader's options those that hold once the series is known
+_HOW = ("stack", "on_gap", "on_tilt")  # the reader's options that still apply once the series is known

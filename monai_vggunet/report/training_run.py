@@ -33,7 +33,7 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
     Args:
         folder: holds, itself or one level below, `history.json` and `model.json` of the training, and, if cases were
             judged, `metrics.json` with their masks beside it.
-        datasets: where the judged cases lie, if they moved since.
+        datasets: where the judged cases lie, if they have moved.
 
     Raises:
         DatasetError: a file is damaged, or several runs lie there.
@@ -43,7 +43,9 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
     root = Path(folder)
     histories = _files(root, HISTORY)
     if len(histories) != 1:
-        raise DatasetError(f"{root} holds {len(histories)} files {HISTORY}; expected one training run: name its folder")
+        raise DatasetError(
+            f"{root} holds {len(histories)} files named {HISTORY}; expected one training run: name its folder"
+        )
     history = History.read(histories[0])
     description = histories[0].with_name(MODEL_SPEC)
     model = ModelSpec.read(description) if description.is_file() else None
@@ -63,7 +65,9 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
         pictures, missing = _pictures(judged[-1].parent, worst_first(shown), real, modality, datasets)
         notes += missing
     else:
-        notes.append("No case was judged yet: run the bundle with evaluate.json for a table of cases and pictures.")
+        notes.append(
+            "No case has been judged yet: run the bundle with evaluate.json for a table and pictures of cases."
+        )
     return write_training_report(root / REPORT, root.resolve().name, history, model, evaluation, pictures, notes)
 
 
@@ -74,12 +78,12 @@ def _pictures(
     modality: str,
     datasets: Sequence[str | os.PathLike[str]],
 ) -> tuple[dict[str, bytes], list[str]]:
-    """Return pictures of the worst cases, and what kept others from being shown.
+    """Return pictures of the worst cases, and why others are not shown.
 
     Args:
         folder: of the figures, with the masks.
-        ordered: what the judged cases are called in a page, the worst first.
-        real: name of its folder by what it is called in a page.
+        ordered: the names of the judged cases in a page, the worst first.
+        real: the name of a case's folder, by its name in a page.
         modality: of the images.
         datasets: see `report_training`.
     """
@@ -117,7 +121,7 @@ def _pictures(
 def _known_cases(
     folder: Path, datasets: Sequence[str | os.PathLike[str]]
 ) -> tuple[dict[str, Case], dict[str, int] | None]:
-    """Return the judged cases by name, from the data sets given or from the list the evaluation left."""
+    """Return the judged cases by name, from the given data sets or from the list that the evaluation left."""
     if datasets:
         lists = [evaluation_datalist(path, "", "all") for path in datasets]
         segments = {name: number for each in lists for name, number in each.segments.items()}

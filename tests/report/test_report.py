@@ -157,7 +157,7 @@ def test_a_mask_that_was_changed_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"damaged", "is damaged: segment the study anew"), (None, "is missing: segment the study anew, with nifti")],
+    [(b"damaged", "is damaged: segment the study again"), (None, "is missing: segment the study again, with nifti")],
 )
 def test_a_damaged_or_missing_mask_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     folder, _ = nifti_result(tmp_path)
@@ -182,7 +182,7 @@ def test_a_folder_without_record_is_refused_with_what_was_expected(tmp_path: Pat
     (folder / "record.json").unlink()
     with pytest.raises(DatasetError, match=r"a mask lies there, but no record\.json.*expected a folder"):
         report([folder])
-    with pytest.raises(DatasetError, match="holds nothing to report: expected"):
+    with pytest.raises(DatasetError, match="holds nothing to report on: expected"):
         report([tmp_path / "images"])
 
 
@@ -275,7 +275,7 @@ def test_a_run_that_was_not_judged_has_its_curves(tmp_path: Path) -> None:
     root = training_run(tmp_path / "run", judged=False)
     report([root / "models"])
     text = (root / "models" / "report.html").read_text()
-    assert "No case was judged yet" in text
+    assert "No case has been judged yet" in text
     assert "<svg" in text
 
 
@@ -286,7 +286,7 @@ def test_damaged_files_of_a_run_are_named(tmp_path: Path) -> None:
     assert re.search(r"history\.json is not a curve as training writes it \(epochs is missing", result.error)
     (root / "eval" / "history.json").write_text("[]")
     (result,) = report([root])
-    assert "holds 2 files history.json; expected one training run" in result.error
+    assert "holds 2 files named history.json; expected one training run" in result.error
 
 
 def test_the_command_needs_something_to_report() -> None:

@@ -1,4 +1,4 @@
-"""The quick look: one PNG with the slices that matter, the classes in color, the volumes beside them."""
+"""The contact sheet: one PNG with the slices that matter, the classes in color, and their volumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["contact_sheet", "sheet_slices"]
 N_TILES, N_COLUMNS, TILE_PX = 12, 4, 260
 MARGIN_PX, LINE_PX = 6, 22
 BACKGROUND, INK, PALE, ALARM = (16, 18, 22), (235, 235, 235), (150, 155, 165), (255, 180, 60)
-MOST_TEXT = 110  # characters that fit on a line
+MOST_TEXT = 110  # characters that fit on one line
 
 
 def contact_sheet(view: DisplayView, record: CaseRecord) -> Image.Image:
@@ -46,7 +46,7 @@ def contact_sheet(view: DisplayView, record: CaseRecord) -> Image.Image:
 
 
 def sheet_slices(labels: np.ndarray, axis: int) -> list[int]:
-    """Return the slices to show: evenly over what holds the mask, over everything when the mask is empty."""
+    """Return the slices to show: evenly over those that hold the mask, or over all if the mask is empty."""
     others = tuple(k for k in range(3) if k != axis)
     found = np.flatnonzero((labels > 0).any(axis=others))
     first, last = (int(found[0]), int(found[-1])) if len(found) else (0, labels.shape[axis] - 1)
@@ -77,7 +77,7 @@ def _headline(record: CaseRecord, view: DisplayView) -> list[tuple[str, tuple[in
     parts += ["x".join(str(n) for n in record.source.shape), "" if view.is_picture else view.plane]
     lines = [("   ".join(part for part in parts if part), INK)]
     if view.image is None:
-        lines.append(("the mask alone: its image was not at hand", ALARM))
+        lines.append(("the mask alone: its image was not available", ALARM))
     return lines + [(f"! {flag}"[:MOST_TEXT], ALARM) for flag in record.flags]
 
 
@@ -86,7 +86,7 @@ def _legend(draw: ImageDraw.ImageDraw, font: Any, record: CaseRecord, at: tuple[
     for number, (name, volume) in enumerate(record.volumes_ml.items(), start=1):
         text = f"{name} {volume:.4g} mL"
         needed = 24 + round(draw.textlength(text, font=font))
-        if left + needed > page_width:  # the page beside it lists them all
+        if left + needed > page_width:  # report.html lists them all
             draw.text((left, top), "...", fill=PALE, font=font)
             return
         draw.rectangle((left, top + 4, left + 12, top + 16), fill=class_color(number))

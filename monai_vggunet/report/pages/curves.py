@@ -1,4 +1,4 @@
-"""Curves over epochs as SVG inside a page: no library, no script."""
+"""Curves over epochs as SVG inside a page, without a library or a script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 560, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 14, 30
 N_TICKS = 5
 LEGEND_ENTRY_PX, LEGEND_LINE_PX, MOST_LETTERS = 130, 18, 16
-MARKED = 40  # points up to which each is drawn
+MARKED = 40  # a curve of at most so many points shows each of them
 
 Points = Sequence[tuple[float, float]]
 
@@ -24,8 +24,8 @@ def line_chart(curves: Mapping[str, Points], logarithmic: bool = False, first_co
     """Return an SVG element with one line per curve and a legend.
 
     Args:
-        curves: name -> points (epoch, value); values that are no finite numbers are left out.
-        logarithmic: scale of the values; those not above 0 are left out then.
+        curves: points (epoch, value) by name; values that are not finite are left out.
+        logarithmic: use a logarithmic scale; values that are not above 0 are then left out.
         first_color: number of the first curve's color, see `class_color`.
     """
     kept = {name: _drawable(points, logarithmic) for name, points in curves.items()}

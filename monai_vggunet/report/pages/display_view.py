@@ -1,4 +1,4 @@
-"""A study as people look at it: nearest patient axes, radiological convention, true proportions, a sensible window."""
+"""A study as people view it: nearest patient axes, radiological convention, true proportions, a sensible window."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from monai_vggunet.outputs.class_colors import class_color
 __all__ = ["DisplayView", "display_view", "outline", "paint", "resized"]
 
 SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of an abdomen
-PERCENTILES = (0.5, 99.5)  # where intensities have no unit: a few bright vessels do not set the scale
-MOST_SAMPLED = 2_000_000  # voxels looked at for the percentiles
+PERCENTILES = (0.5, 99.5)  # for intensities without a unit: a few bright vessels do not set the scale
+MOST_SAMPLED = 2_000_000  # voxels sampled for the percentiles
 AFFINE_TOLERANCE_MM = 1e-2  # a NIfTI header keeps its affine as float32
-EVEN = 0.01  # spacings that differ by less are alike
+EVEN = 0.01  # spacings whose relative difference is smaller count as equal
 FILL = 0.4  # opacity of a class
 PLANES = ("sagittal", "coronal", "axial")  # the plane of slices along the first, second and third patient axis
 
@@ -79,7 +79,7 @@ class DisplayView:
         return max(1, round(across * scale)), max(1, round(along * scale))
 
     def letters(self) -> tuple[str, str, str, str]:
-        """Return what lies at the left, right, top and bottom of a slice; empty for pictures."""
+        """Return the patient's sides at the left, right, top and bottom of a slice, as letters; empty for pictures."""
         if self.is_picture:
             return ("", "", "", "")
         return {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}[
@@ -109,7 +109,7 @@ def display_view(
     is_picture = labels.ndim == 2 and np.allclose(affine[:3, :3], np.eye(3))
     volume = labels[..., None] if labels.ndim == 2 else labels
     shown = None if image is None else _on_grid(image, volume.shape, affine, image_affine)
-    if is_picture:  # columns run to the left and rows to the back, so that it is shown as the file has it
+    if is_picture:  # columns run to the left and rows to the back, so that the picture keeps the file's orientation
         affine = lps_to_ras(np.eye(4))
     turn = nib.orientations.io_orientation(affine)
     straight = affine @ nib.orientations.inv_ornt_aff(turn, volume.shape)
@@ -131,7 +131,7 @@ def paint(gray: np.ndarray, classes: np.ndarray, opacity: float = FILL) -> np.nd
 
 
 def outline(classes: np.ndarray) -> np.ndarray:
-    """Return where a class touches another one or the background, inside of it, `(rows, columns)` as bool."""
+    """Return the pixels of a class that touch another class or the background, `(rows, columns)` as bool."""
     padded = np.pad(classes, 1)
     center = padded[1:-1, 1:-1]
     around: Sequence[np.ndarray] = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
@@ -145,12 +145,12 @@ def resized(picture: np.ndarray, size: tuple[int, int], nearest: bool = False) -
 
 
 def _upright(plane: np.ndarray) -> np.ndarray:
-    """Turn a slice of a RAS array so that right is at the left and top is up: both axes fall along the screen."""
+    """Turn a slice of a RAS array so that right is at the left and top is up: both indices fall along the screen."""
     return plane[::-1, ::-1].swapaxes(0, 1)
 
 
 def _slice_axis(shape: tuple[int, ...], spacing_mm: np.ndarray) -> int:
-    """Return the axis that holds a single slice, or along which voxels are farthest apart; axial if all are alike."""
+    """Return the axis that holds a single slice, or along which voxels are farthest apart; axial if all are equal."""
     single = [k for k in range(3) if shape[k] == 1]
     if single:
         return single[-1]
@@ -165,7 +165,7 @@ def _on_grid(
     if image.ndim != 4 or image.shape[0] not in (1, 3) or image.shape[1:] != shape or moved:
         raise GridMismatchError(
             f"the image (channels and shape {image.shape}{', another affine' if moved else ''}) does not lie on the "
-            f"mask's grid (shape {shape}): give the very image that was segmented"
+            f"mask's grid (shape {shape}): give the image that was segmented (--images)"
         )
     if image.shape[0] == 3 and not (image[:1] == image).all():
         return np.moveaxis(image, 0, -1)

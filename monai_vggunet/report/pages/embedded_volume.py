@@ -1,4 +1,4 @@
-"""Volumes inside a page: gzip NIfTI in base64, made smaller by whole factors when they are too large."""
+"""Volumes inside a page: gzip NIfTI in base64, reduced by whole factors if they are too large."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from monai_vggunet.report.pages.display_view import DisplayView
 __all__ = ["EmbeddedStudy", "embed_study", "reduced"]
 
 LIMIT_MB = 30.0  # of the compressed image: a page of 40 MB opens in a second or two, and can be mailed
-LEVEL = 1  # noise hardly compresses: higher levels take several times as long for two percent
-SAMPLED_SLABS = 8  # looked at to foresee the size
+LEVEL = 1  # noise hardly compresses: higher levels take several times as long and save two percent
+SAMPLED_SLABS = 8  # compressed to estimate the size
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue (ITU-R BT.601)
 _GZIP = 31  # zlib's window bits for a gzip stream
 
@@ -30,7 +30,7 @@ class EmbeddedStudy:
         shape: voxels of both.
         affine: voxel index to RAS mm, `(4, 4)`, of both.
         factors: how many voxels became one along each axis.
-        rounded_to: step between stored intensities when they had to be rounded, else 0.
+        rounded_to: step between stored intensities if they had to be rounded, else 0.
     """
 
     image: str
@@ -42,11 +42,11 @@ class EmbeddedStudy:
 
 
 def embed_study(view: DisplayView, limit_mb: float = LIMIT_MB) -> EmbeddedStudy:
-    """Return a study as text; an image above the limit is averaged over blocks, its mask follows by majority.
+    """Return a study as text; an image above the limit is averaged over blocks, and its mask reduced by majority.
 
     Args:
         view: image and mask.
-        limit_mb: megabytes the compressed image may take.
+        limit_mb: megabytes that the compressed image may take.
     """
     labels, affine = view.labels.astype(np.uint8), view.affine
     if view.image is None:
@@ -65,12 +65,12 @@ def embed_study(view: DisplayView, limit_mb: float = LIMIT_MB) -> EmbeddedStudy:
 
 
 def reduced(image: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """Return the mean over blocks, `(X, Y, Z)` float32; a block that sticks out repeats the last voxels."""
+    """Return the mean over blocks, `(X, Y, Z)` float32; a block beyond the edge repeats the last voxels."""
     return _blocks(image.astype(np.float32), factors).mean(axis=(1, 3, 5))
 
 
 def _majority(labels: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """Return the most frequent class of every block; of two as frequent the higher number, so that none vanishes."""
+    """Return each block's most frequent class; of equally frequent ones the highest, so that the background yields."""
     blocks = _blocks(labels, factors)
     best = np.zeros(blocks.shape[::2], np.int32)
     result = np.zeros(blocks.shape[::2], np.uint8)
@@ -88,14 +88,14 @@ def _blocks(array: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
 
 
 def _coarser(affine: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """Return the affine of blocks: their center, not their first voxel, is where the voxel lies."""
+    """Return the affine of the reduced grid: a voxel lies at its block's center, not at the block's first voxel."""
     change = np.diag([*map(float, factors), 1.0])
     change[:3, 3] = [(f - 1) / 2 for f in factors]
     return affine @ change
 
 
 def _as_int16(image: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return stored values, slope and intercept; whole numbers that fit are kept as they are."""
+    """Return stored values, slope and intercept; whole numbers that fit are stored unchanged."""
     low, high = float(image.min()), float(image.max())
     limits = np.iinfo(np.int16)
     whole = np.issubdtype(image.dtype, np.integer) or bool((image == np.rint(image)).all())

@@ -1,4 +1,4 @@
-"""The page that lists the studies of a folder: failures first, then what is flagged, then the rest."""
+"""The page that lists the studies of a folder: failed ones first, then flagged ones, then the rest."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ __all__ = ["write_report_index"]
 def write_report_index(output_dir: str | os.PathLike[str], records: Mapping[str, CaseRecord]) -> Path:
     """Write `index.html` beside the studies' folders, and links to their pages under their pseudonyms in `reports`.
 
-    The folders bear the cases' names, which no page shows; a link takes no room (where a disk has none it is a copy).
+    The links are needed because the folders bear the cases' names, which no page shows. A link takes no space; on a
+    file system without links it is a copy.
 
     Args:
-        output_dir: the folder that holds them.
-        records: name of a study's folder -> its record, see `fit_to_show`.
+        output_dir: the folder that holds the studies' folders.
+        records: the record of each study by the name of its folder, see `fit_to_show`.
 
     Raises:
         OutputWriteError: the folder cannot be written, or the disk is full.

@@ -1,4 +1,4 @@
-"""The pages of studies under names that the list of them may show: links in a folder of their own."""
+"""Links to the studies' pages, in a folder of their own and under names that the index may show."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ENDINGS = {REPORT: ".html", SHEET: ".png"}
 
 
 def linked_page(case: str, page: str = REPORT) -> Path:
-    """Return where a study's page, or its sheet, is linked, below the folder of all results."""
+    """Return the path of the link to a study's page or sheet, relative to the folder of all results."""
     return Path(PAGES, f"{case}{ENDINGS[page]}")
 
 
 def link_pages(root: Path, folders: Mapping[str, Path]) -> None:
-    """Link the pages that there are; links of studies that are gone go too.
+    """Link the existing pages; links of studies that are gone are removed.
 
     Args:
         root: the folder of all results.
-        folders: pseudonym of a case -> folder of its results.
+        folders: the folder of a case's results, by the case's pseudonym.
 
     Raises:
         OutputWriteError: the folder cannot be written.
@@ -42,7 +42,7 @@ def link_pages(root: Path, folders: Mapping[str, Path]) -> None:
 
 
 def _link(page: Path, link: Path) -> None:
-    """Let a link lead to a page as it is now; where the file system has no links it is a copy."""
+    """Make a link lead to the current page; on a file system without links it is a copy."""
     with suppress(OSError):
         if link.samefile(page):
             return

@@ -1,7 +1,7 @@
 """NiiVue, the viewer of the reports (niivue.com, BSD-2-Clause): where it lies, and how it is fetched.
 
-It is no part of this repository: `npm pack` brings the pinned package, its hash is compared, and the one script lands
-beside the pages (and so in a wheel built there), or in the user's cache. Reports are written without it too, with a
+It is no part of this repository. `npm pack` fetches the pinned package, its hash is compared, and its one script is put
+beside the pages (and so into a wheel built there), or into the user's cache. Reports are written without it too, with a
 plainer viewer of our own.
 """
 
@@ -33,7 +33,7 @@ NPM_LIMIT_SEC = 120
 
 
 def find_niivue() -> Path | None:
-    """Return the script, from the package or the user's cache; None where neither holds the pinned one, whole."""
+    """Return the script from the package or the user's cache; None if neither holds the whole pinned one."""
     for folder in (TEMPLATES, _cache()):
         file = folder / NAME
         if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == SCRIPT_SHA256:
@@ -42,18 +42,18 @@ def find_niivue() -> Path | None:
 
 
 def niivue_notice() -> str:
-    """Return NiiVue's licence, which goes with every copy of it."""
+    """Return NiiVue's license, which must accompany every copy of it."""
     return (TEMPLATES / "niivue_license.txt").read_text(encoding="utf-8")
 
 
 def fetch_niivue(archive: str | os.PathLike[str] | None = None) -> Path:
-    """Put the pinned script where `find_niivue` finds it; nothing is done when it is there.
+    """Put the pinned script where `find_niivue` finds it; nothing is done if it is there.
 
     Args:
-        archive: the npm package, where it was brought by hand; fetched by npm if not given.
+        archive: the npm package as a file; None fetches it by npm.
 
     Raises:
-        ViewerMissingError: npm is missing or cannot reach its registry, or the package is another one than pinned.
+        ViewerMissingError: npm is missing or cannot reach its registry, or the package is not the pinned one.
         OutputWriteError: neither the package's folder nor the user's cache can be written.
     """
     found = find_niivue()
@@ -64,8 +64,9 @@ def fetch_niivue(archive: str | os.PathLike[str] | None = None) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise ViewerMissingError(
-            "NiiVue is fetched by npm, which is not installed: install Node.js, or bring the npm package "
-            f"@niivue/niivue {NIIVUE_VERSION} as a file and pass --viewer FILE. Reports work without it, more plainly"
+            "NiiVue is fetched by npm, which is not installed: install Node.js, or fetch the npm package "
+            f"@niivue/niivue {NIIVUE_VERSION} elsewhere and pass it as --viewer FILE. Without NiiVue, reports have a "
+            "plainer viewer"
         )
     with tempfile.TemporaryDirectory() as folder:
         words = [npm, "pack", f"@niivue/niivue@{NIIVUE_VERSION}", "--silent", "--pack-destination", folder]
@@ -76,7 +77,10 @@ def fetch_niivue(archive: str | os.PathLike[str] | None = None) -> Path:
         archives = list(Path(folder).glob("*.tgz"))
         if not archives:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise ViewerMissingError(f"npm could not fetch NiiVue {NIIVUE_VERSION}; it said: {said}")
+            raise ViewerMissingError(
+                f"npm could not fetch NiiVue {NIIVUE_VERSION}; it said: {said}. Without a network, pass the npm "
+                "package as --viewer FILE"
+            )
         return _unpack(archives[0])
 
 
@@ -84,15 +88,15 @@ def _unpack(archive: Path) -> Path:
     try:
         content = archive.read_bytes()
     except OSError as error:
-        raise ViewerMissingError(f"{archive} cannot be read: {error.strerror}") from error
+        raise ViewerMissingError(f"{archive} (--viewer) cannot be read: {error.strerror}") from error
     if "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode() != INTEGRITY:
         raise ViewerMissingError(
             f"{archive} is not the package @niivue/niivue {NIIVUE_VERSION} (its SHA-512 differs from the pinned one): "
-            "fetch it anew"
+            "fetch it again"
         )
     with tarfile.open(archive) as package:
         member = package.extractfile(MEMBER)
-        assert member is not None  # the hash says what is in it
+        assert member is not None  # the hash guarantees the content
         script = member.read()
     for folder in (TEMPLATES, _cache()):
         try:

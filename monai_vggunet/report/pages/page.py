@@ -1,4 +1,4 @@
-"""Pages that stand alone: a template of the package filled in, every value escaped, style and scripts inside."""
+"""Self-contained pages: templates of the package, filled in with escaped values, with styles and scripts inside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
     Args:
         path: the file.
         template: name of a template in `pages`.
-        values: what it shows. Text is escaped; what is `Markup` (see `asset`) is not.
+        values: what the template shows. Text is escaped; `Markup` (see `asset`) is not.
 
     Raises:
         OutputWriteError: the folder cannot be written, or the disk is full.
@@ -38,12 +38,12 @@ def write_page(path: str | os.PathLike[str], template: str, **values: Any) -> No
 
 
 def asset(name: str) -> Markup:
-    """Return a style or script of `pages` as it is."""
+    """Return a stylesheet or script of `pages` unchanged."""
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def without_folders(text: str) -> str:
-    """Return a message in which paths are cut to their last part: a page may travel, and folders name patients."""
+    """Return a message with paths cut to their last part: a page may be passed on, and folders may name patients."""
     return _FOLDERS.sub("…/", text)
 
 

@@ -1,4 +1,4 @@
-"""The page of one study: image and mask to leaf through, volumes, confidence, findings, flags, how it was made."""
+"""The page of one study: image and mask to browse, volumes, confidence, findings, flags, and how the mask was made."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from monai_vggunet.report.pages.page import asset, without_folders, write_page
 __all__ = ["write_failure_report", "write_study_report"]
 
 NO_NIIVUE = (
-    "This is the plain viewer, without oblique slices: NiiVue was not at hand when the page was written. "
-    "`monai-vggunet report --fetch-viewer` brings it, through npm."
+    "This is the plain viewer, without oblique slices: NiiVue was not available when the page was written. "
+    "`monai-vggunet report --fetch-viewer` fetches it through npm."
 )
 
 
@@ -41,14 +41,14 @@ def write_study_report(
 ) -> Path:
     """Write `report.html` and `sheet.png` of a segmented study into its folder.
 
-    The page holds everything it shows and makes no request; of the source it names what the record names.
+    The page holds everything it shows and makes no request. It names nothing of the source that the record does not.
 
     Args:
         folder: of the study's results.
         record: of the study.
         view: image and mask.
         notes: what a reader of the page should know.
-        limit_mb: megabytes the compressed image may take in the page; above, it is shown at fewer voxels.
+        limit_mb: megabytes that the compressed image may take in the page; a larger one is shown at fewer voxels.
 
     Returns:
         The page.
@@ -84,7 +84,7 @@ def write_study_report(
 
 
 def write_failure_report(folder: str | os.PathLike[str], record: CaseRecord) -> Path:
-    """Write `report.html` of a study that was not segmented: it says why.
+    """Write `report.html` of a study that was not segmented; it says why.
 
     Raises:
         OutputWriteError: the folder cannot be written, or the disk is full.
@@ -162,14 +162,14 @@ def _classes(record: CaseRecord, view: DisplayView) -> list[dict[str, Any]]:
 def _notes(view: DisplayView, volumes: EmbeddedStudy, limit_mb: float) -> list[str]:
     notes = []
     if view.image is None:
-        notes.append("The mask is shown alone: its image was not at hand when this page was written.")
+        notes.append("The mask is shown alone: its image was not available when this page was written.")
     elif view.image.ndim == 4:
-        notes.append("The viewer shows the brightness of this color picture; the slices below it have its colors.")
+        notes.append("The viewer shows this color picture in gray; the slices below show it in color.")
     if volumes.factors != (1, 1, 1):
         blocks, shape = (" × ".join(str(n) for n in numbers) for numbers in (volumes.factors, volumes.shape))
         notes.append(
-            f"Shown at reduced resolution: blocks of {blocks} voxels became one ({shape}), because the image would "
-            f"take more than {limit_mb:g} MB in this page. Volumes and counts are the mask's own, at full resolution."
+            f"Shown at reduced resolution: each block of {blocks} voxels became one voxel ({shape}), because the image "
+            f"would take more than {limit_mb:g} MB in this page. Volumes and counts are those of the full resolution."
         )
     if volumes.rounded_to:
         notes.append(f"Intensities are rounded to steps of {volumes.rounded_to:.3g} in this page.")
@@ -195,7 +195,7 @@ def _for_the_viewer(
 
 
 def _center_mm(view: DisplayView) -> list[float]:
-    """Return where to look first: inside the mask, on its largest slice; the middle when it is empty."""
+    """Return where to look first: inside the mask, on its largest slice; the middle of the volume if it is empty."""
     others = tuple(k for k in range(3) if k != view.axis)
     voxel = np.array([(n - 1) / 2 for n in view.labels.shape])
     areas = np.count_nonzero(view.labels, axis=others)

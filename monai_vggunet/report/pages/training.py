@@ -1,4 +1,4 @@
-"""The page of a training run: its curves, every judged case sorted worst first, and pictures of the worst."""
+"""The page of a training run: its curves, every judged case (the worst first), and pictures of the worst."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["mistaken_slice", "worst_first", "write_training_report"]
 TILE_PX, GAP_PX = 300, 4
 LOSS = "loss"
 TITLES = {LOSS: "loss", MEAN_DICE: "validation Dice", HD95_MM: "HD95, mm", SURFACE_DICE: "surface Dice"}
-QUALITY = 88  # of JPEG: noise would make PNGs several times as large
+QUALITY = 88  # of the JPEG: noise makes PNGs several times as large
 
 
 def write_training_report(
@@ -47,9 +47,9 @@ def write_training_report(
         path: the page.
         name: of the run.
         history: its curve.
-        model: what it made; None when nothing is there yet.
-        evaluation: the figures of judged cases, if any were judged.
-        pictures: case -> JPEG, see `mistaken_slice`; shown in the order of the table.
+        model: the trained model; None if there is none yet.
+        evaluation: the figures of the judged cases, if any were judged.
+        pictures: JPEGs by case, see `mistaken_slice`; shown in the order of the table.
         notes: what a reader of the page should know.
 
     Raises:
@@ -77,17 +77,17 @@ def write_training_report(
 
 
 def worst_first(per_case: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> list[str]:
-    """Return the cases by their mean Dice over the classes, the lowest first; without any figure at the end."""
+    """Return the cases by their mean Dice over the classes, the lowest first; cases without a figure come last."""
     means = {case: _mean(figures.get(MEAN_DICE, {})) for case, figures in per_case.items()}
     return sorted(means, key=lambda case: (math.inf if means[case] is None else means[case], case))
 
 
 def mistaken_slice(view: DisplayView, truth: np.ndarray) -> bytes:
-    """Return a JPEG of the slice with the most voxels in error: as drawn, and as found.
+    """Return a JPEG of the slice with the most wrong voxels: its mask as drawn, and as found.
 
     Args:
-        view: image and the mask found.
-        truth: the mask drawn, on the view's grid, `(X, Y, Z)`.
+        view: the image with the mask that was found.
+        truth: the mask that was drawn, on the view's grid, `(X, Y, Z)`.
     """
     others = tuple(k for k in range(3) if k != view.axis)
     wrong = np.count_nonzero(view.labels != truth, axis=others)
@@ -112,7 +112,7 @@ def _charts(history: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> lis
             values = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
             curves[one] = [(epoch, each[number]) for epoch, each in values if number < len(each)]
         if any(curves.values()):
-            # the mean is drawn last and in a color of its own, so that classes have theirs
+            # The mean is drawn last, in a color of its own, so that each class keeps its color.
             mean = {name: curves.pop(name) for name in list(curves)[:1]}
             charts.append(
                 (title, line_chart(curves | mean) if any(curves.values()) else line_chart(mean, first_color=5))

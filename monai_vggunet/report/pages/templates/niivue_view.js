@@ -21,7 +21,7 @@ window.NiivueView = {
       const overlay = await niivue.NVImage.loadFromUrl({ url: mask.buffer, name: "mask.nii", opacity: settings.opacity });
       const view = Object.assign(Object.create(this), { nv, overlay, study });
       view.color(settings.hidden);
-      nv.updateGLVolume = () => {}; // both volumes go to the graphics card at once, not the first one twice
+      nv.updateGLVolume = () => {}; // both volumes go to the graphics card together, so that the first is not sent twice
       nv.addVolume(picture);
       delete nv.updateGLVolume;
       nv.addVolume(overlay);
@@ -33,7 +33,7 @@ window.NiivueView = {
     }
   },
 
-  refreshMask() { // the image's own layer is the costly one, and it stays as it is
+  refreshMask() { // only the mask: the image's own layer is costly to redraw
     this.nv.refreshLayers(this.overlay, 1);
     this.nv.drawScene();
   },

@@ -1,6 +1,6 @@
 "use strict";
 // Slices along the grid's own axes on plain canvases: for browsers without WebGL2, pages without NiiVue, and pictures.
-// Arrays grow to the patient's right, front and head; both axes of a slice fall along the screen (radiological).
+// Indices grow to the patient's right, front and head; along the screen both indices of a slice decrease (radiological).
 window.PlainView = {
   PLANES: { sagittal: [0, 1, 2], coronal: [1, 0, 2], axial: [2, 0, 1] }, // axis of the slices, across, upward
   EDGES: { sagittal: ["A", "P", "S", "I"], coronal: ["R", "L", "S", "I"], axial: ["R", "L", "A", "P"] },
@@ -31,7 +31,7 @@ window.PlainView = {
     const [nx, ny] = [this.image.shape[across], this.image.shape[up]];
     canvas.width = nx;
     canvas.height = ny;
-    // Pixels keep their proportions by stretching the stored picture to whole screen pixels of the finer spacing.
+    // To keep the pixels' proportions, the stored picture is stretched to whole screen pixels of the finer spacing.
     const finest = Math.min(this.spacing[across], this.spacing[up]);
     const zoom = Math.max(1, Math.min(4, 512 / Math.max(nx, ny)));
     const shown = document.createElement("canvas");
@@ -124,7 +124,7 @@ window.PlainView = {
   },
   goTo(mm) {
     const m = this.image.affine, [a, b, c] = m.map((row, k) => mm[k] - row[3]);
-    // The columns of the affine need not be orthogonal (tilted gantry): solve, do not project.
+    // With a tilted gantry the affine's columns are not orthogonal, so the system is solved; projecting would be wrong.
     const det = (p, q, r) => p[0] * (q[1] * r[2] - q[2] * r[1]) - q[0] * (p[1] * r[2] - p[2] * r[1]) + r[0] * (p[1] * q[2] - p[2] * q[1]);
     const column = (k) => m.map((row) => row[k]), whole = det(column(0), column(1), column(2)), to = [a, b, c];
     const voxel = [det(to, column(1), column(2)), det(column(0), to, column(2)), det(column(0), column(1), to)].map((v) => v / whole);

@@ -1,6 +1,6 @@
 "use strict";
-// Unpacks image and mask, shows them in the plain view at once, then in NiiVue where it and WebGL2 are at hand, and ties
-// the controls to the view. `window.report` is what the tests look at.
+// Unpacks image and mask, shows them in the plain view at once, then in NiiVue if it and WebGL2 are available, and ties
+// the controls to the view. The tests look at `window.report`.
 (() => {
   const study = JSON.parse(document.getElementById("study").textContent);
   const stage = document.getElementById("stage");
@@ -81,13 +81,13 @@
     document.getElementById("window-control").hidden = !study.has_image;
   }
 
-  // What the controls say now: a view starts with it, so that one view can take over from another.
+  // The current settings of the controls: a view starts with them, so that one view can take over from another.
   function settings() {
     return { hidden: hidden(), opacity: opacity.value / 100, outline: outline.checked, window: windows[choice.value] };
   }
 
   function tie(view) {
-    const before = layout.value || study.layout, at = place; // a view may tell a place of its own when it is laid out
+    const before = layout.value || study.layout, at = place; // laying out a view may report another place
     fill(layout, view.layouts);
     document.getElementById("layout-control").hidden = view.layouts.length < 2;
     layout.value = view.layouts.includes(before) ? before : view.layouts[0];
@@ -101,7 +101,7 @@
     window.report.view = view;
   }
 
-  // Drawn by a processor, a large volume takes NiiVue seconds per change: the plain view is quicker there.
+  // Without a graphics card, NiiVue takes seconds per change of a large volume: the plain view is quicker there.
   function tooSlowHere(image) {
     const gl = document.createElement("canvas").getContext("webgl2");
     const told = gl?.getExtension("WEBGL_debug_renderer_info");
@@ -118,7 +118,7 @@
       await view.drawn();
       window.report.niivue_ms = performance.now();
       note("Radiological convention: the patient's right is at the left. Scroll to change slices, click to move the crosshair, " +
-        "drag with the right button for the window.");
+        "drag with the right button to change the window.");
     } catch (error) {
       note(`NiiVue could not start here (${error.message}): this is the plain viewer. ${PLAIN}`);
     }
@@ -142,7 +142,7 @@
     } else if (tooSlowHere(image) && !location.hash.includes("niivue")) {
       note(`This browser draws without a graphics card, so this is the plain viewer. ${PLAIN} `);
       const button = document.createElement("button");
-      button.textContent = "Open in NiiVue all the same";
+      button.textContent = "Open in NiiVue anyway";
       button.onclick = () => { button.remove(); return toNiivue(plain, image, mask); };
       document.getElementById("viewer-note").append(button);
     } else {
