@@ -1,4 +1,4 @@
-# Sourced by quickstart.sh and test.sh: makes .venv with the package in it, once per change of what it needs.
+# Sourced by quickstart.sh and test.sh: makes .venv with the package in it, again only if its requirements have changed.
 # Usage: source scripts/environment.sh [extra,...]
 
 source "$(dirname "${BASH_SOURCE[0]}")/fetch_niivue.sh"
@@ -16,7 +16,7 @@ make_environment() {
         return 0
     fi
     [ -x .venv/bin/python ] || "$python" -m venv .venv || return 2
-    echo "installing into .venv (torch alone is several GB; some minutes)"
+    echo "installing into .venv (torch alone is several GB; this takes some minutes)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint constraints.txt --editable ".${extras:+[$extras]}" || return 2
     echo "$wanted" >> "$stamp"

@@ -1,5 +1,5 @@
-# Sourced by environment.sh: brings NiiVue, the viewer of the reports, into the package's folder, once. Without npm or a
-# network the reports have a plainer viewer.
+# Sourced by environment.sh: fetches NiiVue, the viewer of the reports, into the package's folder, once. Without npm or a
+# network, reports have a plainer viewer.
 
 fetch_niivue() {
     local said

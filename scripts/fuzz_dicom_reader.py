@@ -1,21 +1,21 @@
 #!/usr/bin/env python
-"""Damage DICOM series in thousands of ways and see that the reader is right or refuses, never anything else.
+"""Damage DICOM series in thousands of ways, and check that the reader either reads them correctly or refuses them.
 
 Small series of every kind (classic, tilted, multi-frame, compressed, ...) are damaged at random (see
 `dicom_fuzz/mutations.py`), read by `DicomSeriesReader` in a process with limits of time and memory, and judged by
 `dicom_fuzz/oracle.py`, which reads the damaged files by itself.
 
-    right      the volume agrees with the files: places within 0.1 mm, values, and nothing left out without a word
+    right      the volume agrees with the files: positions within 0.1 mm, values, and nothing left out silently
     refused    one of the package's own errors
     CRASHED    any other exception, or a dead process
     HANG       longer than the limit
-    MEMORY     more memory than the limit, even if the reader made a refusal of it
+    MEMORY     more memory than the limit, even if the reader then refused the series
     WRONG      a volume that disagrees with the files
     LEAK       a message that names the patient
-    UNJUDGED   the judge itself failed
+    UNJUDGED   the oracle itself failed
 
-The exit status is 0 when there is nothing but `right` and `refused`, and every undamaged series is right. What failed
-is saved with a note.
+The exit status is 0 if every verdict is `right` or `refused` and every undamaged series is read correctly. Failed
+mutations are saved with a note.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from monai_vggunet.errors import VGGUNetError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when nothing failed."""
+    """Run the command line; return 0 if nothing failed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--mutations", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
-    parser.add_argument("--kind", choices=sorted(KINDS), help="this kind of damage alone")
-    parser.add_argument("--only", type=int, help="this mutation alone; its files are kept")
-    parser.add_argument("--keep", type=Path, help="where to save what failed")
+    parser.add_argument("--kind", choices=sorted(KINDS), help="only this kind of damage")
+    parser.add_argument("--only", type=int, help="only this mutation; its files are kept")
+    parser.add_argument("--keep", type=Path, help="where to save failed mutations")
     options = parser.parse_args(arguments)
     keep = options.keep or Path(tempfile.gettempdir()) / f"dicom_fuzz_seed{options.seed}"
     numbers = range(options.mutations) if options.only is None else [options.only]
     unread = unread_series()
     if unread:
-        print(f"these are not read even undamaged, so that no refusal would mean anything: {unread}")
+        print(f"these are not read correctly even undamaged, so refusals would mean nothing: {unread}")
         return 1
     start, outcomes = time.monotonic(), []
     for outcome in run(numbers, options.seed, options.jobs, options.kind):
@@ -64,12 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
     failed = [outcome for outcome in outcomes if outcome.verdict in BAD]
     print(f"{len(outcomes)} mutations in {time.monotonic() - start:.0f} s, seed {options.seed}: {len(failed)} failed")
     if failed:
-        print(f"saved in {keep}; again with --seed {options.seed} --only NUMBER")
+        print(f"saved in {keep}; repeat one with --seed {options.seed} --only NUMBER")
     return int(bool(failed))
 
 
 def unread_series() -> list[str]:
-    """Return the kinds of series that the reader does not read right as they are."""
+    """Return the kinds of series that the reader does not read correctly even undamaged."""
     unread = []
     with tempfile.TemporaryDirectory() as scratch:
         for number, (name, files) in enumerate(all_series().items()):

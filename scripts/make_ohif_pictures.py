@@ -1,4 +1,4 @@
-"""Draw docs/ohif_*.png: OHIF, as MONAI Label ships it, on phantoms in an Orthanc of their own, with what to press.
+"""Draw docs/ohif_*.png: MONAI Label's own OHIF on phantoms in an Orthanc of their own, with marks at what to press.
 
 python scripts/make_ohif_pictures.py      (after scripts/quickstart.sh; needs .label-venv, Debian's orthanc,
                                            orthanc-dicomweb and chromium; port 8000 must be free)
@@ -24,7 +24,7 @@ from label_server import running_server  # noqa: E402
 
 PHANTOMS, MODEL = ROOT / "quickstart" / "data" / "unseen" / "images", ROOT / "quickstart" / "models" / "model.pt"
 SIZE = {"width": 1240, "height": 600}
-COLORS = 128  # of the palette: the pictures stay small
+COLORS = 128  # in the palette, to keep the pictures small
 BROWSER = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 LABELMAP = "window.services.segmentationService.getLabelmapVolume('1')"
 DRAWN = f"() => {LABELMAP}.voxelManager.getCompleteScalarDataArray().some(Boolean)"
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def draw(page: Any, url: str) -> None:
-    """Go through the steps as a user does, and keep three pictures of them."""
+    """Follow the steps of a user, and keep three pictures of them."""
     page.goto(f"{url}/ohif/")
     page.get_by_role("button", name="Confirm and Hide").click()
     study, mode = page.get_by_text("PHANTOM-U001", exact=True), page.get_by_role("button", name="MONAI Label")
@@ -76,7 +76,7 @@ def draw(page: Any, url: str) -> None:
 
     mode.click()
     page.wait_for_function("() => window.cornerstone?.getRenderingEngines()[0]?.getViewports().length === 3")
-    page.mouse.click(265, 70)  # the list of studies makes room
+    page.mouse.click(265, 70)  # collapse the list of studies
     connect, run = page.locator(".settingsTable button"), page.locator("button[title='Run Segmentation']")
     connect.click()
     page.wait_for_function(f"() => {{ try {{ return Boolean({LABELMAP}); }} catch {{ return false; }} }}")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Write a data set of CT phantoms: DICOM series, label maps on their own grids, Decathlon-style lists.
 
-A phantom is a body near 40 HU in air. Its organs differ by contrast, and on average by size, never by position alone,
-so that a 2D network can tell them apart in one slice. All else varies from patient to patient (body, fat, bones, air,
-table, texture, blur, noise, grid), so that what is learned here carries over to phantoms made by others.
+A phantom is a body near 40 HU in air. Its organs differ by contrast and, on average, by size, never by position alone,
+so that a 2D network can tell them apart in one slice. Everything else varies from patient to patient (body, fat, bones,
+air, table, texture, blur, noise, grid), so that a trained model also works on phantoms made by others.
 
-OUT/images/CASE/IM...     one CT series of single-frame files, their names not in slice order
+OUT/images/CASE/IM...     one CT series of single-frame files, whose names are not in slice order
 OUT/labels/CASE.nii.gz    its label map, axes (column, row, slice), slices in order of the slice normal
 OUT/dataset.json          the list of pairs (OUT/phantom.json: the arguments)
 OUT/unseen/...            the same three for patients that the first part does not hold
@@ -58,7 +58,7 @@ class RefusalError(Exception):
 
 
 class Case(NamedTuple):
-    """One series to make; some of its peculiarities follow from its number, so that each occurs."""
+    """One series to make; some of its peculiarities follow from its number, so that each of them occurs."""
 
     part: str  # "" or "unseen"
     number: int
@@ -149,7 +149,7 @@ def _is_complete(out: Path, options: dict[str, int]) -> bool:
         return False
     advice = "choose another folder, or remove this one"
     if not (out / "phantom.json").is_file():
-        raise RefusalError(f"{out} is not empty and holds no phantom.json, so it was not made here: {advice}")
+        raise RefusalError(f"{out} is not empty and holds no phantom.json, so this script did not make it: {advice}")
     record = json.loads((out / "phantom.json").read_text())
     if (made := (record.get("version"), record.get("options"))) != (VERSION, options):
         raise RefusalError(f"{out} was made with version and options {made}, expected {VERSION, options}: {advice}")

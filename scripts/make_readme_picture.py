@@ -1,4 +1,4 @@
-"""Draw docs/quickstart.png: unseen phantom series, their organs as drawn, and as the quickstart's model finds them.
+"""Draw docs/quickstart.png: unseen phantom series, with their organs as drawn and as the quickstart's model finds them.
 
 python scripts/make_readme_picture.py        (after scripts/quickstart.sh)
 """
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from monai_vggunet.data import DicomSeriesReader
 
 ROOT = Path(__file__).resolve().parents[1]
-COLORS = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233], [0, 158, 115]], float)  # Okabe and Ito's, for all eyes
+COLORS = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233], [0, 158, 115]], float)  # Okabe and Ito's, see class_colors
 WINDOW_HU = (-60.0, 200.0)
 SIDE, MARGIN, HEAD = 220, 6, 22  # pixels
 TITLES = ("DICOM series, one slice", "organs as drawn", "organs as found")

@@ -1,10 +1,10 @@
-"""Draw docs/slicer_panel.png: the panel of 3D Slicer's extension MONAILabel on a running server, with what to press.
+"""Draw docs/slicer_panel.png: the panel of 3D Slicer's extension MONAILabel with a running server, its buttons marked.
 
 python scripts/make_slicer_picture.py [http://127.0.0.1:8000]      (needs a server by scripts/monai_label.sh with a
                                                                    model that takes clicks, and PySide6-Essentials)
 
-3D Slicer comes by no package registry. Its extension does, with MONAI Label: Qt draws the panel from the extension's
-own file, in its own style, and what the server offers is filled in as the extension does.
+3D Slicer is in no package registry, but its extension comes with MONAI Label. Qt draws the panel from the extension's
+own file, in its own style. The script fills in what the server offers, as the extension does.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STEPS = [
     "saveLabelButton",
     "trainingButton",
 ]
-PLAIN = {  # of which the picture shows nothing but a frame, or nothing at all
+PLAIN = {  # shown as an empty frame, or not at all
     "ctkComboBox": QtWidgets.QComboBox,
     "ctkPathLineEdit": QtWidgets.QLineEdit,
     "ctkSliderWidget": QtWidgets.QWidget,
@@ -56,7 +56,7 @@ PLAIN = {  # of which the picture shows nothing but a frame, or nothing at all
     "qMRMLSegmentEditorWidget": QtWidgets.QWidget,
 }
 COLLAPSED = ("optionsCollapsibleButton", "seCollapsibleButton", "toolsCollapsibleButton")
-HIDDEN = (  # with a model that names its labels
+HIDDEN = (  # by the extension, for a model that names its labels
     "scribblesCollapsibleButton",
     "dgLabelBackground",
     "dgNegativeControlPointPlacementWidget",

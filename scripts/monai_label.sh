@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Annotation with the model in the loop: a MONAI Label server for 3D Slicer or OHIF, on this machine alone unless it has
-# a token. Installs into .label-venv, places the model in an app's folder, runs until Ctrl-C; --help says more.
+# a token. Installs into .label-venv, places the model in an app's folder, and runs until Ctrl-C; see --help.
 set -euo pipefail
 here="$(cd "$(dirname "$0")/.." && pwd)"
 (

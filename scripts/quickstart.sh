@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job on data it makes: install, train on DICOM series, evaluate and segment series never seen.
-# Everything lies under quickstart/. Safe to run again: what is done is not done twice.
+# The main job on data that it makes: install, train on DICOM series, evaluate and segment unseen series.
+# Everything lies under quickstart/. It can be run again: finished steps are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
@@ -15,7 +15,7 @@ echo "1/6  a phantom data set of DICOM series in quickstart/data"
 "$python" scripts/make_phantom_dataset.py "$here/data"
 
 cd bundle
-# The phantoms' organs differ by their HU alone, so brightness and contrast are left as they are.
+# The phantoms' organs differ only in HU, so brightness and contrast are not augmented.
 echo "2/6  training (python -m monai.bundle run training), from scratch: no weights are downloaded"
 "$python" -m monai.bundle run training --config_file configs/train.json \
     --dataset_dir "$here/data" --ckpt_dir "$here/models" --output_dir "$here/training" \
@@ -28,7 +28,7 @@ echo "3/6  evaluation on unseen series"
 "$python" -m monai.bundle run --config_file "['configs/train.json','configs/evaluate.json']" \
     --dataset_dir "$here/data/unseen" --ckpt_dir "$here/models" --output_dir "$here/evaluation"
 
-echo "4/6  int8 for the CPU, calibrated on the training slices, judged by the validation cases"
+echo "4/6  int8 for the CPU, calibrated on training cases, judged on validation cases"
 "$python" -m monai.bundle run --config_file configs/quantize.json --ckpt_dir "$here/models"
 
 cd ..

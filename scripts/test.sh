@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, types and tests, in the project's own environment. Says at the end what was skipped, and why.
+# Checks format and types, and runs the tests, in the project's own environment. The end lists skipped tests with reasons.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
@@ -8,11 +8,11 @@ source scripts/system_packages.sh
 install_system_packages
 install_cornerstone3d
 make_environment dev
-make_label_environment beside || echo "MONAI Label could not be installed: its tests will skip"
+make_label_environment beside || echo "MONAI Label could not be installed: its tests will be skipped"
 
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-# A process per core, a module of tests in one of them, each with one thread: the cores are not shared.
+# One process per core, each with one thread, so that they do not compete; a module's tests stay in one process.
 export OMP_NUM_THREADS=1
 .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope "$@"

@@ -156,7 +156,7 @@ def test_reader_that_refuses_everything_does_not_pass(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(fuzz, "load_as_monai_does", refuse)
     assert fuzz.main(["--mutations", "1"]) == 1
-    assert "not read even undamaged" in capsys.readouterr().out
+    assert "not read correctly even undamaged" in capsys.readouterr().out
 
 
 def test_failure_is_saved_and_sets_the_exit_status(tmp_path: Path, monkeypatch, capsys) -> None:

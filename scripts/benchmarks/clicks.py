@@ -104,12 +104,12 @@ def report(results: list[Corrected], best: list[Corrected], arguments: argparse.
     )
     return f"""{title}
 
-A simulated user clicks into the middle of the largest wrong region of {len(results)} held-out volumes and says what is
-right there.{shade} {arguments.note}
+A simulated user clicks in the middle of the largest wrong region of {len(results)} held-out volumes and names the
+correct class there.{shade} {arguments.note}
 
 {figures(results)}
 
-An oracle that makes right all within {ORACLE_MM:g} mm of each click, and nothing else, would leave {left}.
+An oracle that corrects everything within {ORACLE_MM:g} mm of each click, and nothing else, would leave {left}.
 """
 
 

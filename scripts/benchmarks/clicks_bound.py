@@ -165,7 +165,7 @@ def report(results: list[Corrected], n_learned: int, arguments: argparse.Namespa
     """Return the section for docs/results.md."""
     return f"""## Clicks: what a corrector learns of held-out errors
 
-A network for nothing but corrections ({len(DILATIONS) + 1} layers in three dimensions, {CHANNELS} channels) learned
+A network that only makes corrections ({len(DILATIONS) + 1} layers in three dimensions, {CHANNELS} channels) learned
 from the errors of {n_learned} held-out volumes and the user's clicks into them, which no model in use could:
 {arguments.steps} steps of one volume. It is judged by the same user on {len(results)} others. {arguments.note}
 

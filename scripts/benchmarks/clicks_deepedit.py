@@ -174,7 +174,7 @@ def judge(arguments: argparse.Namespace) -> None:
     n_million = sum(one.numel() for one in network.parameters()) / 1e6
     text = f"""{figures(results)}
 
-{sum(repeated)} clicks went where one had been before, because the mask was still wrong there: they add nothing to
+{sum(repeated)} clicks repeated an earlier place, because the mask was still wrong there: they add nothing to
 DeepEdit's guidance, which only says whether a voxel was clicked."""
     write_section("clicks_deepedit", report(text, len(results), run, n_million, arguments.note))
 
@@ -198,7 +198,7 @@ def report(text: str, n_volumes: int, run: dict[str, Any], n_million: float, not
     rate = f"{run['lr']:g}" + (", lowered to zero as a cosine" if run["cosine"] else "")
     return f"""## Clicks: MONAI Label's DeepEdit as a peer
 
-DeepEdit as the radiology sample app of MONAI Label 0.8.5 sets it, judged by the simulated user of the section on
+DeepEdit as the radiology sample app of MONAI Label 0.8.5 configures it, judged by the simulated user of the section on
 clicks on {n_volumes} held-out volumes. {note}
 
 - network: DynUNet of {len(STRIDES)} levels, {size}; patch {" x ".join(map(str, PATCH))}

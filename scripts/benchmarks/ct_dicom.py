@@ -92,14 +92,14 @@ def report(mask: nib.Nifti1Image, label: nib.Nifti1Image, minutes: float, epochs
     rows = [
         ["shape of the mask, in the label's axis order", " × ".join(map(str, moved.shape))],
         ["shape of the label", " × ".join(map(str, truth.shape))],
-        ["largest distance between corner voxels in the world", f"{apart_mm:.6f} mm"],
+        ["largest distance between corner voxels in patient space", f"{apart_mm:.6f} mm"],
         ["Dice on the training series itself, per class", ", ".join(f"{d:.3f}" for d in dice)],
     ]
     return f"""## A real CT series, DICOM to mask
 
 20 slices, JPEG 2000, trained {epochs} epochs of {STEPS} steps from scratch ({minutes:.1f} min) and segmented by the
-bundle's commands, {machine()}. The label is another program's, and the model saw it: the Dice says that the way
-there and back is right, nothing about other patients.
+bundle's commands, {machine()}. Another program made the label, and the model was trained on it: the Dice
+shows that reading and writing are right, and says nothing about other patients.
 
 {markdown_table(["", "figure"], rows)}
 """

@@ -92,9 +92,9 @@ def correctness(corpus: Path) -> str:
     return f"""## DICOM: {len(cases)} real folders, right, refused, or wrong
 
 Sample points (position in the patient, value) computed from the headers are looked up in what each reader returns, to
-0.1 mm and half a unit. *Error* is any exception, whether its text helps or not; in eight of the folders lies no single
-whole volume, so that an error is as good as a right answer. dcm2niix and dicom2nifti convert all series they find, and
-one right output suffices; dcm2niix resamples tilted series (d02 to d04), which this look-up counts as wrong.
+0.1 mm and half a unit. *Error* is any exception, whether its text helps or not; eight of the folders hold no single
+complete volume, so that an error counts as a right answer there. dcm2niix and dicom2nifti convert all series they
+find, and one right output suffices; dcm2niix resamples tilted series (d02 to d04), which this look-up counts as wrong.
 
 {markdown_table(["", *VERDICTS, "which are wrong or crashed"], rows)}"""
 
@@ -124,9 +124,9 @@ def speed(syntax: str, folder: Path, rounds: int, rest_sec: float) -> str:
     return f"""## DICOM: {SLICES} slices of {SIZE} x {SIZE}, {syntax}
 
 Folder to volume in memory; for the two converters, folder to NIfTI file. `ours` is
-`LoadImage(reader=DicomSeriesReader())`. Each reader has a process of its own, imports are not counted, the files are in
+`LoadImage(reader=DicomSeriesReader())`. Each reader has a process of its own. Imports are not counted. The files are in
 the page cache. Median of {rounds} rounds, quartiles in brackets; ratios are formed within a round. *First time* is the
-first call of a process. Peak memory is what is added to the process, its helpers included, while it reads.
+first call of a process. Peak memory is the memory that reading adds to the process, its helpers included.
 
 {markdown_table(header, rows)}"""
 
@@ -154,7 +154,7 @@ def index_speed(archive: Path, rounds: int, rest_sec: float) -> str:
     print(rows, flush=True)
     return f"""## DICOM: index of an archive
 
-Every file's header read, grouped into series and stacks. Reading the {len(files)} files whole takes
+Every file's header is read; files are grouped into series and stacks. Reading the {len(files)} files whole takes
 {spread(whole / np.array(times[str(folders[-1])]))} times as long as their index; the first index of a process
 took {first:.2f} s.
 

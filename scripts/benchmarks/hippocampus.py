@@ -131,7 +131,7 @@ def report(metrics: Evaluation, history: list[dict[str, Any]], n_validation: int
 
 Medical Segmentation Decathlon Task04, {metrics.n_cases} test volumes (every fifth file), mean per volume.
 Training and validation took {history[-1]["seconds"] / 60:.1f} min ({len(history)} epochs of {STEPS} steps, batch
-{OPTIONS["batch_size"]}), reading the data not counted; the best epoch on {n_validation} validation cases is the model;
+{OPTIONS["batch_size"]}), reading the data not counted; the model is the best epoch on {n_validation} validation cases;
 no test-time views; {machine()}.
 {note}
 

@@ -252,8 +252,8 @@ def speed_text(
         fastest = max(max(found.values()) for precision, found in peaks.items() if precision != "int8")
         needed = AIM * batch * operations / median(wall[FIRST_PEER])
         lines.append(
-            f"What bounds the floating point: {AIM} times would take {needed / 1e9:.0f} G operations per second, the "
-            f"fastest product of matrices in floating point makes {fastest / 1e9:.0f} here."
+            f"What limits floating point: {AIM} times would take {needed / 1e9:.0f} G operations per second, the "
+            f"fastest matrix product in floating point reaches {fastest / 1e9:.0f} here."
         )
     if "openvino int8" in wall and SMALL_PEER in wall:
         ratio = median([s / f for s, f in zip(wall[SMALL_PEER], wall["openvino int8"])])
@@ -275,7 +275,7 @@ def speed_text(
     return f"""## Inference: slices per second on a {arguments.device.upper()}
 
 Slices of {arguments.size} x {arguments.size}, {batch} at once, {N_CLASSES} classes, {arguments.rounds} rounds, all in
-turns, {machine()}, {torch.get_num_threads()} threads. Ours with what `segment` does around the network: channels,
+turns, {machine()}, {torch.get_num_threads()} threads. Ours include what `segment` does around the network: channels,
 normalization, softmax, labels, confidence. One slice is {operations / 1e9:.0f} G operations for this network. Medians;
 ratios are taken round by round, with quartiles.
 
@@ -283,7 +283,7 @@ ratios are taken round by round, with quartiles.
 
 {" ".join(lines)} `engine="auto"` chose: {chosen}.
 
-Products of square matrices, G operations per second, the yardstick of the last column:
+Products of square matrices, in G operations per second, to which the last column refers:
 
 {markdown_table(["", "torch", "openvino"], products)}
 """
@@ -330,7 +330,7 @@ Mean Dice of {len(tests)} test volumes that neither training nor quantization sa
 
 {table}
 
-What the command itself reports, from slices of the validation cases:
+The report of the command itself, on slices of the validation cases:
 
 ```
 {describe_quantization(report)}
@@ -364,7 +364,7 @@ def end_to_end(model: Path, folder: Path, arguments: argparse.Namespace) -> None
     text = f"""## From a DICOM folder to a NIfTI mask: where the time goes
 
 {END_SLICES} slices of 512 x 512, uncompressed, {segmenter.engine.description}, {machine()};
-one step after the other, medians of 3 (`segment` reads the next study and writes the last one meanwhile).
+one step after the other, medians of 3 (`segment` also reads the next study and writes the last one meanwhile).
 
 {markdown_table(["", "seconds", "share"], rows)}
 
@@ -398,8 +398,8 @@ def memory(folder: Path) -> None:
     ]
     text = f"""## Memory of inference
 
-Peak of the process in GB above the volume (float32) and the loaded model, {machine()}; NIfTI of 16 bits, OpenVINO int8,
-whole slices one by one. Aim: under 3 GB for 1000 slices and 20 classes.
+Peak memory in GB, beyond the volume (float32) and the loaded model, {machine()}; 16-bit NIfTI, OpenVINO int8,
+whole slices, one by one. Aim: under 3 GB for 1000 slices and 20 classes.
 
 {markdown_table(header, rows)}
 """

@@ -33,7 +33,7 @@ class Corrected:
     clicked_error_left: float = float("nan")  # in the clicked slices alone, after three clicks
     changed_elsewhere: float = 0.0  # largest share of voxels that changed in slices without a click
     spoiled_elsewhere: float = 0.0  # largest share of voxels that were right there and no longer are
-    obeyed: list[bool] = field(default_factory=list)  # whether the clicked voxel has the class that was said
+    obeyed: list[bool] = field(default_factory=list)  # whether the clicked voxel has the class that the user named
     seconds: list[float] = field(default_factory=list)
 
 
@@ -118,7 +118,7 @@ def figures(results: list[Corrected]) -> str:
     return f"""{markdown_table(header, rows)}
 
 After {CLICKED_SLICES} clicks {100 * (1 - clicked):.0f} % of the wrong voxels are gone in the slices that were clicked.
-{100 * np.mean(obeyed):.0f} % of {len(obeyed)} clicked voxels have the class that was said. In slices without a click at
-most {100 * max(result.changed_elsewhere for result in results):.3f} % of the voxels changed, and at most
+{100 * np.mean(obeyed):.0f} % of {len(obeyed)} clicked voxels have the class that the user named. In slices without
+a click at most {100 * max(result.changed_elsewhere for result in results):.3f} % of the voxels changed, and at most
 {100 * max(result.spoiled_elsewhere for result in results):.3f} % had been right. A correction takes
 {seconds:.2f} s (median), the way back to the volume's grid included; {machine()}."""
