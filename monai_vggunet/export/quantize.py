@@ -64,7 +64,7 @@ def quantize_model(
 
     Raises:
         EngineUnavailableError: OpenVINO or NNCF is not installed.
-        ExportError: more than the budget is lost all the same; nothing is written.
+        ExportError: more than the budget is lost nevertheless; nothing is written.
         LabelContentError: the validation slices hold no class to judge by.
         VGGUNetError: the model or the cases cannot be used; of the kind that fits.
     """

@@ -87,7 +87,7 @@ def check_url(url: str, has_credentials: bool, allow_plain_http: bool = False) -
     Args:
         url: such as `https://pacs.example.org/dicom-web`.
         has_credentials: whether requests will carry any.
-        allow_plain_http: send them unencrypted all the same.
+        allow_plain_http: send them unencrypted nevertheless.
 
     Raises:
         ConfigurationError: not an http(s) URL, or one that holds credentials or a query (it is not repeated), or

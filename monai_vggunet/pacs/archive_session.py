@@ -112,7 +112,7 @@ class ArchiveSession(requests.Session):
         return Answer(self.host, self.most_bytes, patiences, self.check)
 
     def _bound(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Make every answer's body be counted while it is read, and refuse answers that nobody asked for."""
+        """Have every answer's body counted while it is read, and refuse answers that do not fit the request."""
         problem = self._problem_with(response)
         if problem:
             response.close()

@@ -123,7 +123,7 @@ def write_index(output_dir: str | os.PathLike[str]) -> Path:
     for folder in _studies(Path(output_dir)):
         try:
             records[folder.name] = _record(folder)
-        except DatasetError:  # of one study: the others are listed all the same
+        except DatasetError:  # of one study: the others are listed nevertheless
             records[folder.name] = CaseRecord(shown_case(folder.name), FAILED, error=_DAMAGED)
     return write_report_index(output_dir, records)
 

@@ -179,7 +179,7 @@ class Segmenter:
         image.meta = {**image.meta, CLICKS: np.asarray(clicks, dtype=np.float64)}
         slices = clicked_slices(clicks_on_grid(image), image.shape[-1], slice_step(image))
         of_all = f"{len(slices)} of {counted(image.shape[-1], 'slice')}"
-        _log.info("%s: %s computed anew", counted(len(clicks), "click"), of_all)
+        _log.info("%s: %s recomputed", counted(len(clicks), "click"), of_all)
         self.inferer.only_slices = slices
         try:
             redone = self.inferer(image.to(self.device), self.engine).cpu()

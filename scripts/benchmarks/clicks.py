@@ -2,10 +2,10 @@
 
     python scripts/benchmarks/clicks.py --model models/model.pt --data FOLDER [--volumes 20] [--clicks 10] [--shade 1.2]
 
-FOLDER holds annotated cases the model has not seen (`images/` and `labels/`, or a `dataset.json`). What the user does
-stands in `simulated_user.py`. The same user also meets an oracle that makes right whatever is wrong near a click, and
-nothing else. With `--shade` the images are dark at one end and bright at the other, as by a coil; from a strength that
-training never saw (e^1.5 is its most) the automatic mask is grossly wrong.
+FOLDER holds annotated cases that the model has not seen (`images/` and `labels/`, or a `dataset.json`). The simulated
+user is described in `simulated_user.py`. The same user also corrects an oracle, which mends whatever is wrong near a
+click, and nothing else. With `--shade` the images are dark at one end and bright at the other, as from a coil; beyond
+the strongest shading in training (e^1.5) the automatic mask is grossly wrong.
 Writes the figures of this run into docs/results.md.
 """
 
@@ -88,7 +88,7 @@ def correct_with(segmenter: Segmenter, case: Case, truth: np.ndarray, n_clicks: 
 
 
 def in_world(clicks: list[Click], names: list[str], affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the clicks as a client sends them, in the patient's world."""
+    """Return the clicks as a client sends them, in patient coordinates."""
     request = {name: [list(voxel) for clicked, voxel in clicks if clicked == name] for name in names}
     return clicks_in_world(request, names, affine, shape)
 

@@ -1,11 +1,12 @@
-"""What clicks tell a network that may learn from held-out errors: is there more in them than a model makes of them?
+"""How much a network can learn from clicks if it sees held-out errors: do clicks hold more than our model uses?
 
     python scripts/benchmarks/clicks_bound.py --model models/model.pt --data FOLDER [--volumes 20] [--steps 500]
 
-A click-driven model is trained where it hardly errs, on its own training cases. So this one is given what no model in
-use has: automatic masks and truths of other held-out volumes than those it is judged on. It sees image, automatic
-probabilities and clicks in three dimensions, and puts out a correction. What it removes is evidence of how much clicks
-tell, not a bound: a larger network, or a longer training, may find more. Nothing of this serves a user.
+A model that takes clicks is trained on its own training cases, where it hardly errs. Therefore this one gets what no
+model in use has: automatic masks and labels of held-out volumes, other than those it is judged on. It sees image,
+automatic probabilities and clicks in three dimensions, and returns a correction. The errors that it removes are
+evidence of what clicks can tell, not a bound: a larger network or longer training may find more. It is an experiment,
+not for users.
 Writes the figures of this run into docs/results.md.
 """
 
@@ -48,7 +49,7 @@ class Corrector(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: torch.Tensor, log: torch.Tensor) -> torch.Tensor:
-        """Return the corrected logarithmic probabilities; before any training they are as they were."""
+        """Return the corrected logarithmic probabilities; an untrained corrector leaves them unchanged."""
         h = self.first(x).relu()
         for conv, norm in zip(self.convs, self.norms):
             h = h + norm(conv(h)).relu()
@@ -128,7 +129,7 @@ def drawn_clicks(network: Corrector, volume: Volume, names: list[str], rng: np.r
 
 
 def inputs(volume: Volume, clicks: list[Click], names: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what the corrector sees of a volume, and its automatic logarithmic probabilities."""
+    """Return the corrector's input for a volume, and the volume's automatic logarithmic probabilities."""
     spots = []
     for name in names:
         free = np.ones(volume["truth"].shape, dtype=bool)
@@ -141,7 +142,7 @@ def inputs(volume: Volume, clicks: list[Click], names: list[str]) -> tuple[torch
 
 
 def corrected(network: Corrector, volume: Volume, clicks: list[Click], names: list[str]) -> np.ndarray:
-    """Return the corrector's mask; the clicked voxels have the class that was said."""
+    """Return the corrector's mask; the clicked voxels have the class that the user named."""
     network.eval()
     with torch.no_grad():
         mask = network(*inputs(volume, clicks, names))[0].argmax(0).numpy()

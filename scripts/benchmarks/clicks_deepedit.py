@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/clicks_deepedit.py --train FOLDER --test FOLDER --work FOLDER [--minutes 30] [--threads 1]
 
-Both folders hold a `dataset.json`, as `hippocampus.py` writes them; what DeepEdit is stands in `deepedit_peer.py`.
+Both folders hold a `dataset.json`, as `hippocampus.py` writes it. `deepedit_peer.py` describes DeepEdit.
 Writes the figures of this run into docs/results.md.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what a reader of the figures should know about this run")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    logging.getLogger("monai.apps.deepedit").setLevel(logging.WARNING)  # it tells the clicks of every step
+    logging.getLogger("monai.apps.deepedit").setLevel(logging.WARNING)  # it logs the clicks of every step
     if not arguments.report:
         train(arguments)
     if not arguments.train_only:
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train from scratch until the time is up; leave weights and the run's figures in the work folder."""
+    """Train from scratch until the time is up; save weights and the run's figures in the work folder."""
     set_determinism(SEED)
     cases, description = annotated_cases(arguments.train)
     names = class_names(description)

@@ -1,9 +1,9 @@
-"""A real CT as DICOM with a label: train on it and segment it by the bundle; where does the mask lie in the world?
+"""A real CT as DICOM with a label: train on it and segment it by the bundle; is the mask in the right place?
 
     python scripts/benchmarks/ct_dicom.py [--epochs 20] [--data FOLDER] [--work FOLDER]
 
-One series of 20 slices whose label a program made: this shows that the way from DICOM to a mask and back is exact,
-not how well a model does on others. Writes the figures of this run into docs/results.md.
+The label of the one series of 20 slices was made by a program. The run shows that the way from DICOM to a mask and back
+is exact, not how well a model does on other series. Writes the figures of this run into docs/results.md.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def write_dataset(series: Path, source: Path, work: Path) -> tuple[Path, Path]:
 
 
 def report(mask: nib.Nifti1Image, label: nib.Nifti1Image, minutes: float, epochs: int) -> str:
-    """Bring the mask into the label's axis order, compare corners in the world and overlap; return the section."""
+    """Bring the mask into the label's axis order, compare corners in patient space and overlap; return the section."""
     turn = ornt_transform(io_orientation(mask.affine), io_orientation(label.affine))
     moved = apply_orientation(np.asarray(mask.dataobj), turn)
     affine = mask.affine @ nib.orientations.inv_ornt_aff(turn, mask.shape)

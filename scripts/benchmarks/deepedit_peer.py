@@ -1,7 +1,7 @@
-"""DeepEdit as the radiology sample app of MONAI Label 0.8.5 sets it (arXiv 2305.10655), by MONAI's own parts.
+"""DeepEdit as the radiology sample app of MONAI Label 0.8.5 configures it (arXiv 2305.10655), from MONAI's own parts.
 
-What had to differ for small MR volumes stands beside its constant or in the function's first sentence. MONAI's parts
-need scikit-image (extra `bench`).
+Differences for small MR volumes are noted beside the constant or in the function's first sentence. MONAI's parts need
+scikit-image (extra `bench`).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def fixed_steps(n_classes: int) -> list[Any]:
 
 
 def training_steps(n_classes: int) -> list[Any]:
-    """Return the sample app's steps; turns by 90 degrees are left out: a turned volume would leave the patch."""
+    """Return the sample app's steps without turns by 90 degrees: a turned volume would not fit into the patch."""
     return [
         *fixed_steps(n_classes),
         *(RandFlipd(BOTH, spatial_axis=[axis], prob=0.10) for axis in range(3)),
@@ -120,7 +120,7 @@ def training_steps(n_classes: int) -> list[Any]:
 
 
 def simulated_clicks() -> list[Any]:
-    """Return what the trainer does in a step with clicks: where the network is wrong, clicks are drawn and shown."""
+    """Return the trainer's part of a step with clicks: it draws clicks where the network is wrong, and shows them."""
     return [
         Activationsd("pred", softmax=True),
         AsDiscreted("pred", argmax=True),

@@ -1,9 +1,9 @@
-"""DICOM series readers side by side: how often right, how fast, how much memory.
+"""Readers of DICOM series compared: how often they are right, how fast they are, how much memory they need.
 
     python scripts/benchmarks/dicom_loading.py [--rounds 7] [--corpus FOLDER] [--work FOLDER] [--rest SECONDS]
 
 Every reader works in a process of its own that stays; imports are not counted. Within a round the readers take turns,
-and ratios are formed within the round, so that a disturbance of the machine meets all. Needs the extra `bench`. Each
+and ratios are formed within the round, so that a disturbance of the machine affects all. Needs the extra `bench`. Each
 part writes its figures into a section of its own in docs/results.md.
 """
 
@@ -32,7 +32,7 @@ OURS, ALONE = "ours", "ours, one thread"
 MONAI = ("MONAI LoadImage, default", "MONAI ITKReader", "MONAI PydicomReader")
 JUDGED = (OURS, *MONAI, "SimpleITK", "dicom2nifti", "dcm2niix")
 VERDICTS = ("right", "error", "wrong, with a warning", "silently wrong", "crashed")
-# Slow ones are left out where they would tell nothing new.
+# Slow ones are left out where they would show nothing new.
 TIMED = {
     "uncompressed": (OURS, *MONAI[1:], "SimpleITK", "highdicom", "pydicom, bare loop", "dicom2nifti", "dcm2niix"),
     **dict.fromkeys(tuple(SYNTAXES)[1:], (OURS, ALONE, *MONAI[1:], "SimpleITK", "dcm2niix")),

@@ -1,4 +1,4 @@
-"""Readers of DICOM series under one roof: each is asked in a process of its own, imports done, for volume and affine.
+"""Readers of DICOM series with one interface: each returns volume and affine from a process of its own, imports done.
 
 python scripts/benchmarks/dicom_readers.py NAME     (answers one JSON request per line; see `serve`)
 """
@@ -93,7 +93,7 @@ def _highdicom() -> Callable[[Path], Volumes]:
 
 
 def _pydicom() -> Callable[[Path], Volumes]:
-    """The least that can be done: files sorted by position, pixels into one array; no check of anything."""
+    """The least possible: sort files by position and put the pixels into one array, without any check."""
     import pydicom
 
     def read(folder: Path) -> Volumes:
@@ -194,7 +194,7 @@ def serve(name: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     with tempfile.TemporaryFile("w+") as said:
         os.dup2(said.fileno(), 1)
-        os.dup2(said.fileno(), 2)  # what a reader says is part of its verdict: a warning is not silence
+        os.dup2(said.fileno(), 2)  # a reader's messages are part of its verdict: a warning is not silence
         read = READERS[name]()
         print("ready", file=answers, flush=True)
         for line in sys.stdin:
@@ -237,7 +237,7 @@ def _usage() -> Iterator[dict[str, float]]:
     process, usage = psutil.Process(), {}
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     held, cpu = process.memory_info().rss, _cpu_seconds(process)
     yield usage
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -253,7 +253,7 @@ def _cpu_seconds(process: Any) -> float:
 
 
 def judge_case(volumes: Volumes, oracle: dict[str, Any]) -> tuple[str, str]:
-    """Hold volumes against what the headers say: `right`, or `silently wrong` and why.
+    """Compare volumes with the headers: `right`, or `silently wrong` and why.
 
     A reader may give several volumes, as a converter does; right it is if one series' sample points (RAS mm, value) are
     all found in them. A volume that was resampled on purpose, to straighten a tilt, cannot pass.

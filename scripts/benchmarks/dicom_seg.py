@@ -2,10 +2,10 @@
 
     python scripts/benchmarks/dicom_seg.py [--rounds 5] [--slices 300] [--size 512] [--classes 10]
 
-Both begin with the mask as inference leaves it and the folder of the series, and end with a file. Plainly means as
-highdicom's user guide does it: the headers are read by pydicom and sorted by position, and the mask is stacked for it.
-Of the type fractional, highdicom takes probabilities as floats of all classes at once: that is measured in one round,
-with fewer slices. Writes the figures of this run into docs/results.md.
+Both start from the mask as inference leaves it and the folder of the series, and end with a file. Called plainly means
+as in highdicom's user guide: the headers are read by pydicom and sorted by position, and the mask is stacked for it.
+For the type fractional, highdicom takes the probabilities of all classes at once, as floats; that is measured in one
+round with fewer slices. Writes the figures of this run into docs/results.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/hippocampus.py [--minutes 40] [--data FOLDER] [--work FOLDER]
 
-Every fifth file, sorted, is the test set; the others train, and a few of them validate. Training and evaluation are
-the bundle's own commands. Writes the figures of this run into docs/results.md.
+Every fifth file of the sorted list is in the test set; the others are for training, and a few of them for validation.
+Training and evaluation are the bundle's own commands. Writes the figures of this run into docs/results.md.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def write_lists(data: Path, work: Path) -> tuple[Path, Path]:
 
 
 def calibrate(train: Path, work: Path) -> float:
-    """Return seconds per training step on this machine, from a short run that is thrown away."""
+    """Return seconds per training step on this machine, from a short run that is then discarded."""
     folder = work / "calibration"
     options = {**OPTIONS, "iterations_per_epoch": CALIBRATION_STEPS, "max_training_cases": 20, "resume": False}
     run_training(train, folder, max_epochs=2, val_interval=100, **{**options, "warmup_epochs": 0})

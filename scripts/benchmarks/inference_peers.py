@@ -1,4 +1,4 @@
-"""The peers of inference.py: each takes slices `(n, 3, H, W)` to labels `(n, H, W)` as its users do."""
+"""The peers of inference.py: each turns slices `(n, 3, H, W)` into labels `(n, H, W)`, as its users do."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def peers(size: int, device: torch.device, every: bool = True) -> list[Peer]:
 
 
 def windows(network: nn.Module, overlap: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """MONAI's sliding window as its documentation has it."""
+    """MONAI's sliding window, used as in its documentation."""
     inferer = SlidingWindowInferer((WINDOW, WINDOW), sw_batch_size=4, overlap=overlap)
 
     def labels_of(slices: torch.Tensor) -> torch.Tensor:

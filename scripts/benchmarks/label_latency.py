@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/label_latency.py [--rounds 3] [--work FOLDER]
 
-One CT of 512 x 512 x 100 voxels; models have random weights of their full size, for the time does not depend on what
-was learned. The peer has the zoo's network and settings (`spleen_ct_segmentation`: a 3-D U-Net, 1.5 x 1.5 x 2 mm,
+One CT of 512 x 512 x 100 voxels; models of full size have random weights, because the time does not depend on what was
+learned. The peer has the zoo's network and settings (`spleen_ct_segmentation`: a 3-D U-Net, 1.5 x 1.5 x 2 mm,
 windows of 96 voxels, overlap 0.5); ours sees slices at 1.5 mm, once in float32 and once with its int8 export. The study
 is NRRD: on NIfTI the stock app fails with MONAI 1.6's `Spacingd`. Needs .label-venv, as `scripts/test.sh` and
 `scripts/monai_label.sh` make it. Writes the figures of this run into docs/results.md.
@@ -107,7 +107,7 @@ def quantize(model: Path, folder: Path) -> None:
 
 
 def write_model(folder: Path) -> Path:
-    """Write our model: one organ, with clicks, at the resolution in plane that the other has."""
+    """Write our model: one organ, with clicks, at the other model's in-plane resolution."""
     prep = Preprocessing("CT", "axial", (1.5, 1.5), (160, 160), ((-57.0, 164.0),), n_neighbors=1, n_guidance=2)
     network = {"spatial_dims": 2, "in_channels": prep.in_channels, "out_channels": 2, "batch_norm": True}
     network |= {"decoder_channels": [256, 128, 64, 32], "upsample": "deconv", "dropout": 0.0}
@@ -203,7 +203,7 @@ def server(work: Path, model: Path, port: int, stock: bool = False) -> Iterator[
 
 
 def answers(url: str) -> bool:
-    """Whether the server is there."""
+    """Whether the server answers."""
     try:
         return requests.get(f"{url}/info/", timeout=30).ok
     except requests.ConnectionError:
@@ -211,7 +211,7 @@ def answers(url: str) -> bool:
 
 
 def infer(url: str, model: str, **asked: Any) -> float:
-    """Return the seconds until the mask is here, as a viewer asks for it."""
+    """Return the seconds until the mask arrives, requested as a viewer does."""
     started = time.monotonic()
     answer = requests.post(
         f"{url}/infer/{model}",

@@ -1,9 +1,9 @@
-"""How large a study's page is, how long it takes to write, and how soon its first picture is there.
+"""How large a study's page is, how long writing it takes, and how soon it shows its first picture.
 
 python scripts/benchmarks/report.py
 
-A noisy volume of 512 x 512 x 300 with ten classes, like a CT, in headless Chromium with WebGL2 by software: a
-workstation with a graphics card draws sooner.
+The study is a noisy volume of 512 x 512 x 300 with ten classes, like a CT. The browser is headless Chromium with WebGL2
+in software; a workstation with a graphics card draws sooner.
 """
 
 from __future__ import annotations

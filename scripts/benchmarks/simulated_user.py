@@ -1,7 +1,7 @@
-"""A simulated user who corrects a mask click by click, and the figures of it: every model meets the very same user.
+"""A simulated user who corrects a mask click by click, and the figures of it: every model meets the same user.
 
-The user clicks into the deepest voxel of the largest region, in three dimensions, where mask and truth differ, and says
-what is right there.
+The user clicks on the deepest voxel of the largest three-dimensional region where mask and truth differ, and names the
+correct class there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["SHOWN", "Click", "Corrected", "correct", "deepest_error", "figures",
 SHOWN = (0, 1, 3, 5, 10)
 CLICKED_SLICES = 3  # the figures in the slices that were clicked are taken after so many clicks
 
-Click = tuple[str, tuple[int, int, int]]  # name of the class that is right there, voxel of the truth's grid
+Click = tuple[str, tuple[int, int, int]]  # name of the correct class there, voxel of the truth's grid
 
 
 @dataclass

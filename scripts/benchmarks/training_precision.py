@@ -1,4 +1,4 @@
-"""A training step of the network in float32 against bf16 autocast, alternately: what `precision: auto` rests on.
+"""A training step of the network in float32 and in bf16 autocast, alternately: the reason for `precision: auto`.
 
     python scripts/benchmarks/training_precision.py [--rounds 7] [--size 64] [--batch 12] [--device cpu]
 

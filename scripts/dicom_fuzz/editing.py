@@ -1,4 +1,4 @@
-"""Which files of a series a damage hits, and how an element in them is changed."""
+"""Chooses the files of a series to damage, and changes an element in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rng = np.random.Generator
 
 
 def some_files(files: Files, rng: Rng) -> list[str]:
-    """Choose one file mostly, else several or all."""
+    """Choose mostly one file, otherwise several or all."""
     names = [name for name, data in files.items() if data]
     share = rng.random()
     count = 1 if share < 0.6 else len(names) if share > 0.8 else int(rng.integers(1, len(names) + 1))

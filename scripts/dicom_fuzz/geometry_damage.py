@@ -1,4 +1,4 @@
-"""Damage to what places a plane in space: positions, orientations, pixel spacings."""
+"""Damage to the elements that place a plane in space: positions, orientations, pixel spacings."""
 
 from __future__ import annotations
 

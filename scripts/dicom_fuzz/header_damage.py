@@ -1,4 +1,4 @@
-"""Damage to headers: elements removed, of another type, or with values that are wrong or make no sense."""
+"""Damage to headers: elements that are removed, have another type, or hold values that are wrong or senseless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong with DICOM files: headers, bytes, whole files. One entry point that damages a series in memory."""
+"""Damage to DICOM files (headers, bytes, whole files), with one entry point that damages a series in memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _one_of(files: Files, rng: Rng) -> tuple[str, bytes]:
 
 
 def _pixels_start(data: bytes) -> int:
-    """Where in the file the pixels begin; ValueError if they are not to be found as they stand."""
+    """Return where in the file the pixels begin; raise ValueError if they cannot be found."""
     file = RawFile.from_bytes(data)
     if file.deflated:
         raise ValueError("compressed as a whole")
@@ -126,7 +126,7 @@ def _all_places(data: bytes, mark: bytes) -> list[int]:
 
 
 def _length(files: Files, rng: Rng) -> str:
-    """Give an element a length that is not its own: undefined, huge, a little off."""
+    """Give an element a wrong length: undefined, huge, or slightly off."""
     name, data = _one_of(files, rng)
     file = RawFile.from_bytes(data)
     elements = file.elements()

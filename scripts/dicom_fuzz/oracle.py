@@ -1,4 +1,4 @@
-"""What a volume must be, from the files alone: a second reading of headers and pixels that shares nothing with ours.
+"""What a volume must be, from the files alone: a second reader of headers and pixels that shares no code with ours.
 
 Numbers are taken from the text in the files by a strict pattern, uncompressed pixels straight from their bytes, and
 compressed ones from pydicom.
@@ -54,7 +54,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class Plane:
-    """One plane as its file says it is.
+    """One plane as its file describes it.
 
     Attributes:
         name: the file.
@@ -99,7 +99,7 @@ def complaints(
         found += [f"slice {k}: {problem}"] if problem else []
     unused = sorted(set(files) - used)
     if unused and not any(findings):
-        found.append(f"{unused} left out without a word")
+        found.append(f"{unused} left out silently")
     return found
 
 
@@ -159,7 +159,7 @@ def planes_of(name: str, data: bytes, original: bytes | None = None) -> list[Pla
 
 
 def _read(data: bytes) -> Dataset:
-    """Read a file; if need be without its character set: where that is damaged pydicom reads nothing at all."""
+    """Read a file, if necessary without its character set: if that is damaged, pydicom reads nothing at all."""
     try:
         return pydicom.dcmread(io.BytesIO(data), force=True)
     except Exception:  # whatever is left then is the file's own damage
@@ -167,12 +167,12 @@ def _read(data: bytes) -> Dataset:
 
 
 def _as_other_element(head: re.Match[bytes]) -> bytes:
-    """Return the head of the character set as that of the element before it, which says nothing, as text."""
+    """Return the head of a character set as that of the preceding element, a meaningless text."""
     return head[1].replace(b"\x05", b"\x04") + b"CS"
 
 
 def _pixels_start(data: bytes) -> int:
-    """Where in a well-formed file the pixels begin; 0 if it is compressed as a whole."""
+    """Return where in a well-formed file the pixels begin; 0 if the whole file is compressed."""
     file = RawFile.from_bytes(data)
     return 0 if file.deflated else len(file.head) + file.find("PixelData")[0].value_start
 
@@ -206,7 +206,7 @@ def _plane(name: str, dataset: Dataset, sources: list[Dataset], index: int) -> P
 
 
 class _NoPixelsError(ValueError):
-    """Pixels that are not in the file, or that its header describes by contradictions."""
+    """Pixels that are not in the file, or that its header describes with contradictions."""
 
 
 def _stored(dataset: Dataset, index: int, rows: int, columns: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Small DICOM series, in memory, one of each kind that the reader claims to read: what the fuzzer mutates."""
+"""The series that the fuzzer mutates: small, in memory, one of each kind that the reader claims to read."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from pydicom.uid import (
 
 __all__ = ["SECRETS", "Files", "all_series"]
 
-# File name -> its bytes; a file name without bytes (None) becomes a FIFO, on which a careless reader waits for ever.
+# The bytes of each file by its name; a name without bytes (None) becomes a FIFO: a careless reader waits forever.
 Files = dict[str, bytes | None]
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_MR_CLASS = "1.2.840.10008.5.1.4.1.1.4.1"
 
-# What identifies the patient; it must stand in no message.
+# These identify the patient and must not occur in any message.
 SECRETS = ("Secret^Person", "MRN-0815-SECRET", "19010203")
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -177,7 +177,7 @@ def _store(dataset: Dataset, plane: np.ndarray) -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in (RLELossless, JPEGLSLossless):
         dataset.compress(syntax, plane, generate_instance_uid=False)
-    elif syntax == JPEG2000Lossless:  # pydicom's encoder wants one package more than the codec itself
+    elif syntax == JPEG2000Lossless:  # pydicom's encoder needs one more package than the codec itself
         dataset.PixelData = encapsulate([encode_array(plane)])
         dataset["PixelData"].VR = "OB"
     else:

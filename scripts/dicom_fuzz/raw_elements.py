@@ -19,14 +19,14 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 __all__ = ["RawElement", "RawFile"]
 
 _PREFIX_BYTES = 132
-# In explicit VR these have a length of 4 bytes behind 2 reserved ones (PS3.5 7.1.2).
+# In explicit VR these have a length of 4 bytes after 2 reserved ones (PS3.5 7.1.2).
 _LONG_VRS = frozenset([b"OB", b"OW", b"OF", b"OD", b"OL", b"SQ", b"UN", b"UT", b"UC", b"UR"])
 _TRANSFER_SYNTAX = re.compile(rb"\x02\x00\x10\x00UI(..)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class RawElement:
-    """Where an element lies in a body: first byte, first byte of its value, end."""
+    """The place of an element in a body: first byte, first byte of its value, end."""
 
     tag: BaseTag
     vr: bytes
@@ -63,7 +63,7 @@ class RawFile:
 
     @property
     def transfer_syntax(self) -> str:
-        """UID of the transfer syntax as the meta information has it."""
+        """UID of the transfer syntax in the meta information."""
         found = _TRANSFER_SYNTAX.search(self.head)
         if not found:
             return ""
@@ -126,7 +126,7 @@ class RawFile:
                     yield from self._walk(part)
 
     def encode(self, tag: BaseTag, vr: bytes, value: bytes) -> bytes:
-        """Write one element as this file's encoding has it."""
+        """Return the bytes of one element in this file's encoding."""
         value += (b"\0" if vr in (b"UI", b"OB") else b" ") * (len(value) % 2)
         start = struct.pack(f"{self.order}HH", tag.group, tag.element)
         if self.implicit:
@@ -155,7 +155,7 @@ class RawFile:
 
 
 class _Opaque(RawFile):
-    """A file whose body is to be written as it is, whatever its head claims."""
+    """A file whose body is written unchanged, whatever its head claims."""
 
     def to_bytes(self) -> bytes:
         return self.head + self.body

@@ -35,8 +35,8 @@ BAD = ("CRASHED", "HANG", "MEMORY", "WRONG", "LEAK", "UNJUDGED")
 # Reading takes some 20 ms and 2 MB; the limits are what a user would notice.
 LIMIT_SEC = 10.0
 LIMIT_MB = 512
-# Asking for memory is not using it (Python asks for what an element's length promises, and is given what is there),
-# but whoever asks for more than this has believed a header.
+# Asking for memory is not using it: Python asks for as much as an element's length claims, and gets as much as the file
+# holds. But a reader that asks for more than this has believed a header.
 LIMIT_ASKED_MB = 8192
 # More time than this for damaging and judging is the fuzzer's own fault.
 OWN_LIMIT_SEC = 60.0
@@ -48,7 +48,7 @@ Load = Callable[[Path], tuple[np.ndarray, dict[str, Any]]]
 
 @dataclass
 class Outcome:
-    """What became of one mutation."""
+    """The outcome of one mutation."""
 
     number: int
     kind: str = ""
@@ -160,8 +160,8 @@ def _receive(worker: _Worker) -> Outcome | None:
 
 
 def _work(pipe: Connection, load: Load, seed: int, kind: str | None) -> None:
-    """A worker's life: damage, read, judge, until it is stopped."""
-    with open(os.devnull, "w") as nowhere:  # codecs written in C print what they think of the file
+    """A worker's loop: damage, read, judge, until it is stopped."""
+    with open(os.devnull, "w") as nowhere:  # codecs written in C print their opinion of the file
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     with contextlib.suppress(OSError, AttributeError):
@@ -200,7 +200,7 @@ def _work(pipe: Connection, load: Load, seed: int, kind: str | None) -> None:
 
 
 def _forget_peak() -> None:
-    """Let the peak of resident memory begin anew: a forked process has that of its parent (proc(5), clear_refs)."""
+    """Reset the peak of resident memory, because a forked process inherits its parent's (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -211,7 +211,7 @@ def _resident_kb(name: str) -> int:
 
 
 def _read(load: Load, folder: Path) -> tuple[Any, str, str, str]:
-    """Read a folder; return the volume, or verdict and reason, and all that was said about it."""
+    """Read a folder; return the volume, or verdict and reason, and all messages about it."""
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]

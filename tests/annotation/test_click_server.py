@@ -46,7 +46,7 @@ def test_a_click_after_run_computes_the_slices_it_reaches_alone(server: Server, 
     before = len(server.log.read_text())
     mask(server, tmp_path, spleen=[[5, 6, 4]])
     told = server.log.read_text()[before:]
-    assert "1 click: 3 of 6 slices computed anew" in told
+    assert "1 click: 3 of 6 slices recomputed" in told
     assert "all slices computed" not in told
 
 

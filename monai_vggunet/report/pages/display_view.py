@@ -29,7 +29,7 @@ class DisplayView:
     """Image and mask with axes that grow, as nearly as the grid allows, to the patient's right, front and head (RAS).
 
     Attributes:
-        image: `(X, Y, Z)`, or `(X, Y, Z, 3)` of a color picture, 0 to 255; None when only the mask is at hand.
+        image: `(X, Y, Z)`, or `(X, Y, Z, 3)` of a color picture, 0 to 255; None if only the mask is available.
         labels: `(X, Y, Z)`, uint8.
         affine: voxel index to RAS mm, `(4, 4)`; exact, whatever the reordering.
         window: intensities shown as black and white.
