@@ -162,4 +162,4 @@ def test_deepedit_is_trained_and_judged(tmp_path: Path, monkeypatch: pytest.Monk
     assert "DeepEdit as a peer" in page
     assert "2 cases,\n  1 CPU thread(s)" in page
     assert "| 3 | " in page
-    assert " clicks went where one had been before" in page
+    assert " clicks repeated an earlier place" in page

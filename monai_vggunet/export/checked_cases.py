@@ -47,7 +47,7 @@ def _of_training(model_file: str | os.PathLike[str]) -> Datalist:
     path = Path(model_file).with_name(DATALIST)
     if not path.is_file():
         raise DatasetError(
-            f"{path} is missing, so the cases that the model was trained on are unknown: pass the folder of similar "
-            "cases (--dataset_dir in the bundle, --data of the command export)"
+            f"{path} is missing, so the cases that the model was trained on are unknown: pass --dataset_dir (in the "
+            "bundle) or --data (of the command export) with similar cases"
         )
     return Datalist.read(path)

@@ -72,8 +72,8 @@ def sample_slices(
     """
     if not cases:
         raise DatasetError(
-            "there is no case to take slices from: pass a folder that holds one (--dataset_dir in the bundle, --data "
-            "of the command export)"
+            "there is no case to take slices from: pass --dataset_dir (in the bundle) or --data (of the command "
+            "export) with at least one"
         )
     pipeline = network_grid_preprocessing(spec, with_label, reader_options, segments)
     inferer = VolumeSliceInferer(spec, crop_body=False)

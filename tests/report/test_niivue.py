@@ -40,7 +40,7 @@ def package(path: Path, content: bytes) -> Path:
 def test_without_npm_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert find_niivue() is None
-    with pytest.raises(ViewerMissingError, match=r"npm, which is not installed.*pass --viewer FILE"):
+    with pytest.raises(ViewerMissingError, match=r"npm, which is not installed.*pass it as --viewer FILE"):
         fetch_niivue()
 
 
@@ -54,7 +54,7 @@ def test_another_package_than_pinned_is_refused(tmp_path: Path) -> None:
     archive = package(tmp_path / "other.tgz", b"console.log('something else')")
     with pytest.raises(ViewerMissingError, match="its SHA-512 differs from the pinned one"):
         fetch_niivue(archive)
-    with pytest.raises(ViewerMissingError, match=r"absent\.tgz cannot be read"):
+    with pytest.raises(ViewerMissingError, match=r"absent\.tgz \(--viewer\) cannot be read"):
         fetch_niivue(tmp_path / "absent.tgz")
     assert find_niivue() is None
 

@@ -213,7 +213,7 @@ def test_a_picture_gets_a_page(tmp_path: Path) -> None:
     (result,) = report([tmp_path / "out" / "cells"], [tmp_path / "images"])
     text = result.page.read_text()
     assert not result.error
-    assert "brightness of this color picture" in text
+    assert "shows this color picture in gray" in text
     assert ALONE not in text
 
 

@@ -81,7 +81,7 @@ def test_a_class_that_the_record_does_not_name_is_shown_all_the_same(tmp_path: P
 def test_a_page_at_fewer_voxels_says_so(tmp_path: Path) -> None:
     record = write_result(tmp_path / "case_1")
     text = write_study_report(tmp_path / "case_1", record, a_view(), limit_mb=0.001).read_text()
-    assert "Shown at reduced resolution: blocks of" in text
+    assert "Shown at reduced resolution: each block of" in text
     assert "reduced resolution" not in write_study_report(tmp_path / "case_1", record, a_view()).read_text()
 
 
