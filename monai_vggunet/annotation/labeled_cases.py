@@ -33,8 +33,8 @@ def labeled_cases(
     """Split the server's labeled cases: those drawn for validation once are kept for it in every later training.
 
     Whatever split the request asks for, the lists are put together first: a model can be compared with the one before
-    only on the same cases. With one patient alone there is nothing to hold out; he is trained and validated on, and
-    the split is drawn when there are more.
+    only on the same cases. With one patient alone there is nothing to hold out: their cases are trained and validated
+    on, and the split is drawn when there are more patients.
 
     Args:
         listed: lists of `{"image": path, "label": path}`, with a key `patient` where one is known.

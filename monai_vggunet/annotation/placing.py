@@ -156,7 +156,7 @@ def _retraining(train: dict[str, Any]) -> dict[str, Any]:
     """Return the training config as MONAI Label runs it: its lists of cases, the placed model's weights and settings.
 
     MONAI Label overrides `bundle_root`, `device`, `train#trainer#max_epochs`, `train#handlers` and both data sets'
-    `data`. The model that is served stays in place until `keep_better` replaces it.
+    `data`. The model that is served stays in place until `Retraining.finish` replaces it.
     """
     train |= {
         "model_dir": f"$@bundle_root + '/{MODELS}'",

@@ -33,7 +33,7 @@ STORE_HELP = (
     "also store the DICOM SEG at HOST:PORT:AET or a DICOMweb URL; replaces storing it in the service of --dicomweb"
 )
 PLAIN_HELP = "send credentials to another machine unencrypted"
-SERIES_HELP, DESCRIPTION_HELP = "SeriesInstanceUID", "SeriesDescription, or a part of it"
+SERIES_HELP, DESCRIPTION_HELP = "SeriesNumber or SeriesInstanceUID", "SeriesDescription, or a part of it"
 MODALITY_HELP = "Modality, such as CT"
 PHI_HELP = "show what can name a patient: names of files and folders, free text of headers"
 

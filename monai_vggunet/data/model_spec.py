@@ -44,7 +44,7 @@ class Preprocessing:
         windows: intensity ranges (low, high) mapped to 0..1 and clipped; in HU for CT.
         n_neighbors: slices per input in the mode `neighbors`, odd.
         image_channels: channels of the image itself.
-        roi_size: crop (rows, columns) of training, and the window for slices larger than `max_slice_size`.
+        roi_size: crop (rows, columns) of training, and the window for slices larger than `max_slice_pixels`.
         n_guidance: channels that hold a user's clicks, one per class, background first; 0 for a model without.
     """
 

@@ -101,9 +101,10 @@ def check_uid(uid: str) -> str:
     Raises:
         ConfigurationError: the text is no UID.
     """
-    if not UID.fullmatch(uid):
+    if not UID.fullmatch(uid) or "." not in uid:
         raise ConfigurationError(
-            f"{uid!r} (--study or --series) is no DICOM UID; expected digits and dots, at most 64 characters"
+            f"{uid!r} (--study or --series) is no DICOM UID; expected digits and dots, at most 64 characters (a "
+            "SeriesNumber chooses a series in a folder, not in a PACS)"
         )
     return uid
 

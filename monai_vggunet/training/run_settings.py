@@ -23,7 +23,6 @@ from torch import nn
 
 from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.data import Datalist, ModelSpec
-from monai_vggunet.data.cases import Case
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.names import readable
@@ -93,8 +92,8 @@ def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretra
     size from the free memory) counts with its value.
 
     Args:
-        datalist: of the run. Cases count by name and by their labels' content.
-        spec: of the model; its fingerprint counts as the content of the training images.
+        datalist: of the run. Cases count by name and by the content of their images and labels.
+        spec: of the model; its fingerprint counts too.
         network: `VGG16UNet` with its first weights.
         pretrained: as the option has it, for the content of a file.
 
@@ -111,8 +110,9 @@ def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretra
     settings["pretrained"] = _kept(str(pretrained)) if source.startswith("file:") else source
     for part, cases in (("training", datalist.training), ("validation", datalist.validation)):
         settings[f"{part} cases"] = f"{len(cases)} ({_hash([case['case'] for case in cases])})"
-        settings[f"labels of the {part} cases"] = _hash([_content(case) for case in cases])
-    settings["content of the training images"] = _hash(spec.fingerprint)
+        for key in ("image", "label"):
+            settings[f"{key}s of the {part} cases"] = _hash([_content(case[key]) for case in cases])
+    settings["fingerprint of the training cases"] = _hash(spec.fingerprint)
     return settings
 
 
@@ -220,10 +220,10 @@ def _is_path(text: str) -> bool:
     return bool(ABSOLUTE_PATH.search(text)) if text.startswith(EVALUATED) else "/" in text or "\\" in text
 
 
-def _content(case: Case) -> str:
-    """Return the hash of a case's label: a file, or all files of a folder."""
-    label = Path(case["label"])
-    files = sorted(path for path in label.rglob("*") if path.is_file()) if label.is_dir() else [label]
+def _content(path: str) -> str:
+    """Return the hash of an image or a label: a file, or all files of a folder."""
+    place = Path(path)
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
     return _hash([sha256_of_file(path) for path in files])
 
 

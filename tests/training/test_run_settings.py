@@ -229,7 +229,11 @@ def cases(folder: Path, *names: str, text: str = "label") -> list[dict[str, str]
     folder.mkdir(exist_ok=True)
     for name in names:
         (folder / name).write_text(f"{text} {name}")
-    return [{"case": name, "patient": name, "image": str(folder), "label": str(folder / name)} for name in names]
+        (folder / f"{name}.image").write_text(f"image {name}")
+    return [
+        {"case": name, "patient": name, "image": str(folder / f"{name}.image"), "label": str(folder / name)}
+        for name in names
+    ]
 
 
 def model() -> ModelSpec:
@@ -255,15 +259,27 @@ def test_the_data_count_by_names_and_labels_and_not_by_their_folder(tmp_path: Pa
 
     fewer = Datalist(listed.training[:1], listed.validation)
     lines = changed_settings(before, settings_of(fewer))
-    assert [line.split(": ")[0] for line in lines] == ["training cases", "labels of the training cases"]
+    assert [line.split(": ")[0] for line in lines] == [
+        "training cases",
+        "images of the training cases",
+        "labels of the training cases",
+    ]
     assert lines[0].startswith("training cases: 2 (sha256:")
 
     (tmp_path / "a" / "Poe").write_text("corrected")
     (line,) = changed_settings(before, settings_of(listed))
     assert line.startswith("labels of the validation cases: sha256:")
 
+    before = settings_of(listed)
+    (tmp_path / "a" / "Poe.image").write_text("another")
+    (line,) = changed_settings(before, settings_of(listed))
+    assert line.startswith("images of the validation cases: sha256:")
+
     other = replace(model(), fingerprint={"n_cases": 3})
-    assert any("content of the training images" in line for line in changed_settings(before, settings_of(moved, other)))
+    before = settings_of(moved)
+    assert any(
+        "fingerprint of the training cases" in line for line in changed_settings(before, settings_of(moved, other))
+    )
 
 
 def test_a_label_may_be_a_folder(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class RetrainingTask(BundleTrainTask):
         return overrides
 
     def _fetch_datalist(self, request: dict[str, Any], datastore: Datastore) -> list[dict[str, str]]:
-        """Return image and label of every labeled study, and a key of its patient where the server knows him."""
+        """Return image and label of every labeled study, and a key of its patient where the server knows them."""
         cases = []
         for entry in datastore.datalist():
             case = {"image": entry["image"], "label": entry["label"]}

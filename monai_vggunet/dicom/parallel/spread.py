@@ -10,7 +10,6 @@ idle, and end with the process that started them.
 from __future__ import annotations
 
 import atexit
-import logging
 import multiprocessing
 import os
 import sys
@@ -36,7 +35,6 @@ WORTH_STARTING_SEC = 2 * START_SEC
 # Helpers that are there already are asked for less.
 WORTH_ASKING_SEC = 0.05
 
-_log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _idle: list[Helper] = []
 _all: set[Helper] = set()
@@ -98,25 +96,21 @@ def spread_contained(
 ) -> None:
     """Call a function for every item as `spread` does, but always in helpers: a crash never ends the caller.
 
-    A single helper does small jobs, and every job in a worker of a data loader. Outside POSIX, and where Python is
-    embedded into another program, there can be no helper; the caller then does the work itself.
+    A single helper does small jobs, and every job in a worker of a data loader.
 
     Args:
         function, items, consume, num_workers: as of `spread`.
 
     Raises:
         HelperCrashError: a call crashed its helper, or two helpers went away during it.
+        NoHelperError: no helper can be started.
         Exception: the first one that a call raises.
     """
     waiting, lost = deque(enumerate(items)), set[int]()
     while waiting:
         crew = _ready_crew(num_workers)
         if not crew:
-            _log.warning("no helper process can be started: pixels are decoded in this one")
-            while waiting:
-                index, item = waiting.popleft()
-                consume(index, function(item))
-            return
+            raise NoHelperError
         try:
             lost_now = _begin(function, waiting, consume, crew, num_workers)
             lost_now += _by_helpers(function, waiting, consume, crew)
@@ -125,6 +119,10 @@ def spread_contained(
         if twice := lost.intersection(lost_now):
             raise HelperCrashError(min(twice))
         lost.update(lost_now)
+
+
+class NoHelperError(RuntimeError):
+    """This process cannot start others: a limit of the system, or an interpreter that cannot be run by itself."""
 
 
 class HelperCrashError(RuntimeError):
@@ -220,7 +218,7 @@ def _can_start() -> bool:
     return (
         os.name == "posix"
         and not getattr(sys, "frozen", False)
-        and Path(sys.executable or "").name.startswith("python")  # not so in an application that embeds Python
+        and Path(sys.executable or "").name.lower().startswith("python")  # not so in an application that embeds Python
     )
 
 

@@ -22,7 +22,7 @@ from pydicom.uid import (
 from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.headers.records import FrameRecord
-from monai_vggunet.dicom.parallel.spread import HelperCrashError, spread_contained
+from monai_vggunet.dicom.parallel.spread import HelperCrashError, NoHelperError, spread_contained
 from monai_vggunet.dicom.pixels.codestream import codestream_components, codestream_size, rle_length
 from monai_vggunet.dicom.pixels.native_pixels import without_unused_bits
 from monai_vggunet.errors import DicomPixelError
@@ -88,6 +88,13 @@ def decode_all(
         raise DicomPixelError(
             f"pixels of {name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
             "or remove it",
+            FindingKind.UNREADABLE_PIXELS,
+        ) from error
+    except NoHelperError as error:
+        raise DicomPixelError(
+            "compressed pixels are decoded in helper processes, which survive a codec's crash, and none can be "
+            "started; expected to run under Python 3.11 or newer on Linux: raise the limit of processes (ulimit -u), "
+            "or run it from a plain Python",
             FindingKind.UNREADABLE_PIXELS,
         ) from error
 

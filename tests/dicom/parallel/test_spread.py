@@ -163,12 +163,12 @@ def test_contained_work_in_a_daemonic_worker_has_a_helper_too(method: str) -> No
     process.join(10)
 
 
-def test_contained_work_is_done_here_where_no_helper_can_start(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_contained_work_is_refused_where_no_helper_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monai_vggunet.dicom.parallel.helper_process._CHILD", "raise SystemExit(3)")
-    assert contained(helper_tasks.refuse_seven, [1] * 3) == dict.fromkeys(range(3), 1)
-    assert "no helper process can be started" in caplog.text
+    done: list[int] = []
+    with pytest.raises(helpers.NoHelperError, match=r"^$"):
+        helpers.spread_contained(helper_tasks.refuse_seven, [1] * 3, lambda index, _: done.append(index), 2)
+    assert not done
 
 
 def test_helpers_end_when_told() -> None:
