@@ -232,3 +232,9 @@ def test_every_name_of_ours_in_the_bundle_exists(repository):
     for name in names:
         module, _, attribute = name.rpartition(".")
         assert is_module(name) or hasattr(importlib.import_module(module), attribute), name
+
+
+def test_no_two_files_of_different_rooms_share_a_name() -> None:
+    """But for `index.py`: in the DICOM room the index of a folder, among the pages the one that lists studies."""
+    names = [path.name for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "index.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -21,7 +21,7 @@ MONAI_TURNS = {"orientation_ras_lps"}  # of `monai.data.utils`, a second one
 UNWRAPS = {
     "monai_vggunet/errors.py",
     "monai_vggunet/data/case_loading.py",
-    "monai_vggunet/annotation/server/archive.py",
+    "monai_vggunet/annotation/server/studies_archive.py",
     "monai_vggunet/annotation/server/refusals.py",
     "monai_vggunet/pacs/dicomweb.py",
     "monai_vggunet/privacy/tracebacks.py",

@@ -19,9 +19,9 @@ from monai_vggunet.inference.body_crop import body_box
 from monai_vggunet.inference.confidence import Confidence
 from monai_vggunet.inference.engines import Engine, EngineChoice
 from monai_vggunet.inference.guidance import Guidance
-from monai_vggunet.inference.memory import Tiling, plan_tiling
 from monai_vggunet.inference.most_probable import most_probable
 from monai_vggunet.inference.neighborhood import Neighborhood
+from monai_vggunet.inference.network_memory import Tiling, plan_tiling
 from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
 from monai_vggunet.names import counted
 from monai_vggunet.networks.autocast import AutocastInferer

@@ -13,8 +13,8 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from monai_vggunet.errors import ConfigurationError, PacsError, PacsLimitError
-from monai_vggunet.pacs.access import DEFAULT_PORTS, Credentials, origin_of
 from monai_vggunet.pacs.bounds import ANSWER_PATIENCE, MOST_LISTING_BYTES, Answer, Patience
+from monai_vggunet.pacs.credentials import DEFAULT_PORTS, Credentials, origin_of
 from monai_vggunet.pacs.http_status import named_status
 from monai_vggunet.pacs.server_text import server_text
 from monai_vggunet.pacs.watched_connection import WatchedAdapter

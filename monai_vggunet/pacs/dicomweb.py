@@ -16,8 +16,8 @@ from monai_vggunet.errors import (
     PacsUnavailableError,
     refusal_behind,
 )
-from monai_vggunet.pacs.access import Credentials, check_url
 from monai_vggunet.pacs.bounds import MOST_LISTING_BYTES, MOST_OBJECT_BYTES, Patience
+from monai_vggunet.pacs.credentials import Credentials, check_url
 from monai_vggunet.pacs.http_status import named_status
 from monai_vggunet.pacs.retries import Retries, Stopped
 

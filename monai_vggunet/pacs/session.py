@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monai_vggunet.pacs.access import credentials_from_environment
 from monai_vggunet.pacs.bounds import most_object_bytes
+from monai_vggunet.pacs.credentials import credentials_from_environment
 from monai_vggunet.pacs.delivery import Delivery
 from monai_vggunet.pacs.dicomweb import DicomWebServer
 from monai_vggunet.pacs.retries import Retries

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.pacs.access import Credentials, credentials_from_environment, origin_of
+from monai_vggunet.pacs.credentials import Credentials, credentials_from_environment, origin_of
 from monai_vggunet.pacs.dicomweb import DicomWebServer
 from monai_vggunet.pacs.retries import Retries
 from monai_vggunet.pacs.store import CALLING_AET, StorageScp, StoreTarget, StowServer

@@ -22,7 +22,7 @@ from monai_vggunet.transforms.pipelines import (
     slice_channels,
     training_preprocessing,
 )
-from monai_vggunet.transforms.volume import (
+from monai_vggunet.transforms.volume_checks import (
     AsVolume,
     AsVolumed,
     CheckLabeld,

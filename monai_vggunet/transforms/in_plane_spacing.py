@@ -17,7 +17,7 @@ from monai.utils import InterpolateMode
 from monai_vggunet.data.stack_axis import spacing_of
 from monai_vggunet.errors import ImageContentError
 from monai_vggunet.memory import lack_of_memory
-from monai_vggunet.transforms.volume import source_name
+from monai_vggunet.transforms.volume_checks import source_name
 
 __all__ = ["InPlaneSpacing", "InPlaneSpacingd"]
 

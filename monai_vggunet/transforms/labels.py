@@ -27,7 +27,7 @@ from monai_vggunet.dicom.headers.dicom_files import is_meant_as_dicom
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, ends_with
 from monai_vggunet.regular_files import refuse_irregular
-from monai_vggunet.transforms.volume import source_name
+from monai_vggunet.transforms.volume_checks import source_name
 
 __all__ = ["LoadLabeld"]
 

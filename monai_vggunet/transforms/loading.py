@@ -16,7 +16,7 @@ from monai_vggunet.transforms.grid import MatchGridd
 from monai_vggunet.transforms.labels import LoadLabeld
 from monai_vggunet.transforms.load_image import LoadImageFiled
 from monai_vggunet.transforms.pictures import AsColord
-from monai_vggunet.transforms.volume import AsVolumed, CheckLabeld, CheckVolumed
+from monai_vggunet.transforms.volume_checks import AsVolumed, CheckLabeld, CheckVolumed
 
 __all__ = ["loading", "loading_steps"]
 

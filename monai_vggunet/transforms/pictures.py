@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 
 from monai_vggunet.errors import ImageContentError
 from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
-from monai_vggunet.transforms.volume import source_name
+from monai_vggunet.transforms.volume_checks import source_name
 
 __all__ = ["PICTURE_RANGE", "AsColord"]
 

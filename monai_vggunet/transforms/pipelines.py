@@ -37,7 +37,7 @@ from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
 from monai_vggunet.transforms.loading import loading_steps
 from monai_vggunet.transforms.pictures import PICTURE_RANGE
 from monai_vggunet.transforms.sides import sided_class
-from monai_vggunet.transforms.volume import CheckModalityd, CheckPlaned
+from monai_vggunet.transforms.volume_checks import CheckModalityd, CheckPlaned
 
 __all__ = [
     "inference_postprocessing",

@@ -26,7 +26,7 @@ from typer.testing import CliRunner, Result
 
 from monai_vggunet.cli.main import app
 from monai_vggunet.pacs import DicomWebServer, Retries
-from monai_vggunet.pacs.access import Credentials
+from monai_vggunet.pacs.credentials import Credentials
 
 CT = "1.2.3.4.5.61"
 TOKEN = "tOp-SECRET-0815"

@@ -16,8 +16,8 @@ from hostile_archive import HostileArchive, Request, answer, endless, head, tric
 
 from monai_vggunet.errors import PacsAccessError, PacsError, PacsStoreError
 from monai_vggunet.pacs import DicomWebServer, Retries, StowServer, download_study
-from monai_vggunet.pacs.access import Credentials
 from monai_vggunet.pacs.archive_session import ArchiveSession
+from monai_vggunet.pacs.credentials import Credentials
 
 CT = "1.2.3.4.5.61"
 SECRET = "tOp-SECRET-0815"

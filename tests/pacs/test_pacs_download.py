@@ -20,7 +20,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from monai_vggunet.errors import OutputWriteError, PacsAccessError, PacsError, PacsUnavailableError
 from monai_vggunet.pacs import DicomWebServer, Retries, Stopped, download_study
-from monai_vggunet.pacs.access import Credentials
+from monai_vggunet.pacs.credentials import Credentials
 from monai_vggunet.pacs.retrieve import retrieve
 
 pytestmark = pytest.mark.pacs

@@ -17,7 +17,7 @@ from orthanc_server import ORTHANC_AET, PASSWORD, USER, Orthanc
 from typer.testing import Result
 
 from monai_vggunet.pacs import DicomWebServer
-from monai_vggunet.pacs.access import Credentials
+from monai_vggunet.pacs.credentials import Credentials
 
 pytestmark = pytest.mark.pacs
 

@@ -20,7 +20,7 @@ from pynetdicom import AE, evt
 
 from monai_vggunet.errors import PacsAccessError, PacsStoreError
 from monai_vggunet.pacs import Delivery, DicomWebServer, Retries, StorageScp, StowServer
-from monai_vggunet.pacs.access import Credentials
+from monai_vggunet.pacs.credentials import Credentials
 
 pytestmark = pytest.mark.pacs
 

@@ -20,7 +20,6 @@ from monailabel.tasks.activelearning.random import Random
 from monai_vggunet._version import __version__
 from monai_vggunet.annotation.client_segments import descriptions_of
 from monai_vggunet.annotation.front.redaction import hide_studies
-from monai_vggunet.annotation.server.archive import archive_client
 from monai_vggunet.annotation.server.click_task import ClickTask
 from monai_vggunet.annotation.server.datastore import FolderStudies
 from monai_vggunet.annotation.server.dicomweb_studies import DicomWebStudies
@@ -28,6 +27,7 @@ from monai_vggunet.annotation.server.own_folder import is_own_file
 from monai_vggunet.annotation.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.annotation.server.retraining_task import RetrainingTask
 from monai_vggunet.annotation.server.segmentation_task import SegmentationTask
+from monai_vggunet.annotation.server.studies_archive import archive_client
 from monai_vggunet.annotation.server.uncertainty import UncertaintyScoring, UncertaintyStrategy
 from monai_vggunet.data import ModelSpec
 from monai_vggunet.layout import CONFIGS, METADATA, MODEL, MODELS, spec_beside

@@ -19,8 +19,8 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from monai_vggunet.annotation.server.archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, refuse
+from monai_vggunet.annotation.server.studies_archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.errors import PacsError
 from monai_vggunet.pacs.listing import SERIES, STUDY
 

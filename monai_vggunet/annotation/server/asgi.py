@@ -25,10 +25,10 @@ from monai_vggunet.annotation.front.asked_names import AskedNames
 from monai_vggunet.annotation.front.redaction import redact_logs
 from monai_vggunet.annotation.front.room import UploadRoom
 from monai_vggunet.annotation.front.values import Served
-from monai_vggunet.annotation.server.archive import read_archive
 from monai_vggunet.annotation.server.front import Front
 from monai_vggunet.annotation.server.own_folder import use_own_folder
 from monai_vggunet.annotation.server.served_settings import require_served
+from monai_vggunet.annotation.server.studies_archive import read_archive
 from monai_vggunet.annotation.server.viewer import read_viewer
 from monai_vggunet.errors import ConfigurationError
 

@@ -15,10 +15,10 @@ from monailabel.datastore.utils.dicom import dicom_web_upload_dcm
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monai_vggunet.annotation.segimage import label_to_seg, seg_to_label
-from monai_vggunet.annotation.server.archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.annotation.server.archive_series import UID, ArchiveSeries
 from monai_vggunet.annotation.server.datastore import CheckedLabels
 from monai_vggunet.annotation.server.refusals import refusals_as_answers, refuse
+from monai_vggunet.annotation.server.studies_archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.layout import SEG, spec_beside

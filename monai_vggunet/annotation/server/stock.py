@@ -11,10 +11,10 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
-from monai_vggunet.annotation.server.archive import archive_client
 from monai_vggunet.annotation.server.archive_series import UID, ArchiveSeries
 from monai_vggunet.annotation.server.datastore import KeptFolder
 from monai_vggunet.annotation.server.refusals import NOT_FOUND, refusals_as_answers, refuse
+from monai_vggunet.annotation.server.studies_archive import archive_client
 from monai_vggunet.layout import LABEL_HISTORY
 
 __all__ = ["StockFolder", "StockSeries", "guard"]

@@ -11,7 +11,7 @@ import requests
 
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.pacs import DicomWebServer, StorageScp, StowServer, open_pacs, store_targets
-from monai_vggunet.pacs.access import Credentials, check_url, credentials_from_environment
+from monai_vggunet.pacs.credentials import Credentials, check_url, credentials_from_environment
 from monai_vggunet.pacs.targets import READING, STORING
 
 SECRET = "tOp-SECRET-0815"

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from monai_vggunet.annotation.front.room import full_disk_as_refusal
 from monai_vggunet.annotation.shown import printable, shown
 from monai_vggunet.errors import PacsError, refusal_behind
-from monai_vggunet.pacs.access import Credentials
 from monai_vggunet.pacs.archive_session import ArchiveSession
 from monai_vggunet.pacs.bounds import MOST_LISTING_BYTES, most_object_bytes
+from monai_vggunet.pacs.credentials import Credentials
 from monai_vggunet.pacs.http_status import named_status
 
 __all__ = [
