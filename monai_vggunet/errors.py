@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -81,11 +81,13 @@ class DicomRefusedError(Exception):
 
     Attributes:
         kind: why, as a word for programs (`dicom.findings.FindingKind`); empty where there is none.
+        instances: SOPInstanceUIDs of the slices concerned, whole; the text shows the end of one at most.
     """
 
-    def __init__(self, text: str, kind: str = "") -> None:
+    def __init__(self, text: str, kind: str = "", instances: Iterable[str] = ()) -> None:
         super().__init__(text)
         self.kind = kind
+        self.instances = tuple(instances)
 
 
 class DicomReadError(DicomRefusedError, VGGUNetError, OSError):

@@ -186,6 +186,7 @@ def _series_as_json(series: SeriesSurvey, case: str) -> dict[str, Any]:
                 "findings": [_as_json(finding) for finding in stack.findings],
                 "problem": _text(stack.problem),
                 "problem_kind": _kind(stack.problem),
+                "problem_instances": [clean_uid(uid) for uid in stack.problem.instances] if stack.problem else [],
             }
             for stack in series.stacks
         ],

@@ -164,17 +164,18 @@ def warning(
     return Finding(kind, Severity.WARNING, text, tuple(dict.fromkeys(instances)), count, displaced_mm)
 
 
-def refused(kind: str, text: str) -> Finding:
+def refused(kind: str, text: str, instances: Iterable[str] = ()) -> Finding:
     """Return the finding because of which a series is not read.
 
     Args:
         kind: a value of `FindingKind`, such as the `kind` of the error that was raised.
         text: why, for people.
+        instances: SOPInstanceUIDs of the slices concerned.
 
     Raises:
         ValueError: an unknown kind.
     """
-    return Finding(FindingKind(kind), Severity.REFUSED, text)
+    return Finding(FindingKind(kind), Severity.REFUSED, text, tuple(dict.fromkeys(instances)))
 
 
 def pack_findings(findings: Iterable[Finding]) -> str:

@@ -117,7 +117,11 @@ def volume_geometry(
     affine[:3, :3] = np.column_stack([axes[0], axes[1], step])
     affine[:3, 3] = origin
     if doubt := doubt_in_scale(affine):
-        raise DicomGeometryError(f"{placed[0].name} has {doubt}: a damaged header", FindingKind.UNUSABLE_GEOMETRY)
+        raise DicomGeometryError(
+            f"{placed[0].name} has {doubt}: a damaged header",
+            FindingKind.UNUSABLE_GEOMETRY,
+            [placed[0].sop_instance_uid],
+        )
     return VolumeGeometry(tuple(placed), affine, edges_mm(affine), tilt_deg, tuple(findings), to_resample)
 
 
@@ -146,21 +150,24 @@ def _judge_steps(
         return []
     uneven_mm = float(np.abs(along - along.mean() - _centered(len(along)) * steps.mean()).max())
     if uneven_mm <= tolerance / 2 and np.ptp(steps) <= tolerance:
+        farthest = int(displacement.argmax())
         raise DicomGeometryError(
-            f"slice {int(displacement.argmax())} of {len(frames)}, {frames[int(displacement.argmax())].name}, is "
-            f"shifted or turned by {worst:.3g} mm against the others; expected slices in line within "
-            f"{tolerance:.2g} mm: a damaged header, or a slice of another volume; restore or remove it",
+            f"slice {farthest} of {len(frames)}, {frames[farthest].name}, is shifted or turned by {worst:.3g} mm "
+            f"against the others; expected slices in line within {tolerance:.2g} mm: a damaged header, or a slice of "
+            "another volume; restore or remove it",
             FindingKind.SHIFTED_SLICES,
+            [frames[farthest].sop_instance_uid],
         )
     where = int(np.abs(steps - expected).argmax())
     kind, problem = _name_step(float(steps[where]), expected, frames[where])
+    ends = (frames[where].sop_instance_uid, frames[where + 1].sop_instance_uid)
     if on_gap == "error":
         raise DicomGeometryError(
             f"{problem}; restore the missing or misplaced file, or pass on_gap='resample' (--on-gap resample) to "
             "interpolate at even steps, or on_gap='keep' (--on-gap keep) to take the slices as they are",
             kind,
+            ends,
         )
-    ends = (frames[where].sop_instance_uid, frames[where + 1].sop_instance_uid)
     if on_gap == "resample":
         return [warning(kind, f"{problem}; interpolated at even steps on request", ends)]
     text = f"{problem}; kept on request: the affine displaces slices by up to {worst:.3g} mm"

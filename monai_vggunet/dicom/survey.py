@@ -152,7 +152,11 @@ def _reason(
     problems = [stack.problem for stack in stacks]
     if problems[0] is not None and all(problems):
         return problems[0]
-    return refusal or note(FindingKind.NOT_THE_OBVIOUS_ONE, "another series is the obvious one")
+    return refusal or note(FindingKind.NOT_THE_OBVIOUS_ONE, "another series is taken")
+
+
+def _refusal_of(error: DicomGeometryError) -> Finding:
+    return refused(error.kind, str(error), error.instances)
 
 
 def _stack(number: int, stack: Stack) -> StackSurvey:
@@ -163,14 +167,15 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
         copies = len(stack.frames) - len(groups)
         geometry = volume_geometry([group[0] for group in groups])
     except DicomGeometryError as error:
-        return StackSurvey(number, stack.label, size, None, 0.0, (), refused(error.kind, str(error)))
+        return StackSurvey(number, stack.label, size, None, 0.0, (), _refusal_of(error))
     findings, problem = geometry.findings, None
     if copies and any(len(group) > 2 for group in groups):
         text = f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
         problem = refused(FindingKind.SEVERAL_VOLUMES_IN_ONE, text)
-    elif cut := [readable(frame.path.name) for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
-        text = f"pixels of {cut[0]} end early ({counted(len(cut), 'truncated file')}): restore or remove them"
-        problem = refused(FindingKind.TRUNCATED_PIXELS, text)
+    elif cut := [frame for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
+        name, many = readable(cut[0].path.name), counted(len(cut), "truncated file")
+        text = f"pixels of {name} end early ({many}): restore or remove them"
+        problem = refused(FindingKind.TRUNCATED_PIXELS, text, [frame.sop_instance_uid for frame in cut])
     elif copies:
         what = "plane repeats" if copies == 1 else "planes repeat"
         text = f"{copies} {what} a position: copies are left out, others refused when read"

@@ -101,6 +101,7 @@ def _unique_planes(
                 f"{len(group)} identical planes at one position: {group[1].name} repeats {group[0].name}; remove the "
                 "copy, or pass on_duplicate='drop'",
                 FindingKind.REPEATED_POSITIONS,
+                [frame.sop_instance_uid for frame in group],
             )
     copies = [(copy, group[0]) for group in repeated for copy in group[1:]]
     return [group[0] for group in groups], [_left_out(copies)] if copies else []

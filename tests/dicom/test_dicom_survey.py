@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pydicom
 import pytest
 from dicom_phantoms import (
     CORONAL,
@@ -59,6 +60,13 @@ def test_a_gap_is_a_reason_not_to_segment(tmp_path: Path) -> None:
     (case,) = survey(tmp_path)
     assert case.series[0].chosen is None
     assert "1 slice missing" in case.series[0].reason.text
+
+
+def test_the_whole_uids_of_what_is_refused_stand_in_the_json(tmp_path: Path) -> None:
+    files = write_series(tmp_path, offsets_mm=[0.0, 2.5, 7.5, 10.0])
+    told = json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path), "--json"]).output)
+    (stack,) = told["series"][0]["stacks"]
+    assert stack["problem_instances"] == [pydicom.dcmread(file).SOPInstanceUID for file in files[1:3]]
 
 
 def test_a_truncated_file_is_a_reason_not_to_segment(tmp_path: Path) -> None:

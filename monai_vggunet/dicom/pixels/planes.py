@@ -80,6 +80,7 @@ def _require_gray(frame: FrameRecord) -> None:
             f"{clean_text(frame.photometric) or 'no PhotometricInterpretation'}; expected one sample of MONOCHROME1 or "
             "MONOCHROME2: color images are not a volume of measured values",
             FindingKind.COLOR,
+            [frame.sop_instance_uid],
         )
 
 
