@@ -155,14 +155,14 @@ def test_a_series_is_not_fetched_from_another_address(
 ) -> None:
     reply = server.infer("vggunet", MOVED)
     assert reply.status_code == 502
-    assert "sends us on to another address" in reply.text
+    assert "redirects to another address" in reply.text
     assert not elsewhere.seen
 
 
 def test_an_answer_without_end_is_stopped(server: Server) -> None:
     reply = server.infer("vggunet", ENDLESS)
     assert reply.status_code == 502
-    assert "HTTP heads or chunk sizes without content" in reply.text
+    assert "HTTP headers or chunk sizes without content" in reply.text
 
 
 @pytest.mark.parametrize("uid", [MOVED, ENDLESS])
@@ -196,7 +196,7 @@ def test_a_page_of_the_archives_is_not_shown_as_one_of_the_servers(server: Serve
         (BROKEN, "gave no answer"),
         (CUT, "gave no answer"),
         (FORBIDDEN, "set MONAI_LABEL_DICOMWEB_USERNAME"),
-        (ELSEWHERE, "sends us on to another address"),
+        (ELSEWHERE, "redirects to another address"),
     ],
 )
 def test_the_viewer_hears_what_is_wrong_with_the_archive(
