@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import logging
 import os
 import secrets
@@ -16,11 +15,11 @@ from typing import Any
 
 from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
+from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import NAMES
 from monai_vggunet.names import readable
 from monai_vggunet.privacy.free_text import is_uid, split_ending
 from monai_vggunet.privacy.setting import shows_phi
-from monai_vggunet.regular_files import read_text
 
 __all__ = ["NAMES", "NameBook", "book", "keep_names", "write_down"]
 
@@ -29,6 +28,7 @@ ABOUT = (
     "keep it to yourself."
 )
 SALT_BYTES = 32
+MOST_BYTES = 1 << 28  # of the list; a case takes some hundred, and an archive may have a million
 FEWEST_DIGITS, MORE_DIGITS = 8, 4  # of a pseudonym, hexadecimal; more where two names would share it
 CASE, FILE, FOLDER, TEXT = "case", "file", "folder", "text"
 
@@ -179,9 +179,11 @@ def _content(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        content = json.loads(read_text(file))
-        bytes.fromhex(content["salt"])
-        if not all(isinstance(entry, Mapping) and "name" in entry for entry in content["names"].values()):
+        content = read_json(file, MOST_BYTES)
+        if len(bytes.fromhex(content["salt"])) != SALT_BYTES:
+            raise ValueError("a salt of another length")
+        entries = content["names"].values()
+        if not all(isinstance(entry, Mapping) and isinstance(entry.get("name"), str) for entry in entries):
             raise ValueError("an entry without a name")
     except (FileNotFoundError, NotADirectoryError):
         return {}

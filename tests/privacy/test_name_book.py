@@ -96,8 +96,25 @@ def test_two_names_never_share_a_pseudonym(monkeypatch: pytest.MonkeyPatch) -> N
     assert [names.name_of(text) for text in texts] == [f"Doe {number}" for number in range(50)]
 
 
+SALT = "00" * name_book.SALT_BYTES
+
+
 @pytest.mark.parametrize(
-    "content", ["no JSON", "[]", '{"salt": "xy", "names": {}}', '{"salt": "00", "names": {"a": 1}}']
+    "content",
+    [
+        "no JSON",
+        "[]",
+        "[" * 100_000,
+        f'{{"salt": "{"xy" * name_book.SALT_BYTES}", "names": {{}}}}',
+        '{"salt": "", "names": {}}',
+        f'{{"salt": "{SALT[2:]}", "names": {{}}}}',
+        f'{{"salt": "{SALT}", "names": []}}',
+        f'{{"salt": "{SALT}", "names": {{"a": 1}}}}',
+        f'{{"salt": "{SALT}", "names": {{"a": {{}}}}}}',
+        f'{{"salt": "{SALT}", "names": {{"a": {{"name": 1}}}}}}',
+        f'{{"salt": "{SALT}", "salt": "{SALT}", "names": {{}}}}',
+    ],
+    ids=range(11),
 )
 def test_a_damaged_list_is_refused_and_kept(content: str, tmp_path: Path) -> None:
     (tmp_path / NAMES).write_text(content)
@@ -123,7 +140,7 @@ def test_a_list_of_another_user_stays_theirs(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(name_book, "read_text", denied)
+        patched.setattr(name_book, "read_json", denied)
         theirs = NameBook(tmp_path / NAMES)
     assert theirs.pseudonym("Smith").startswith("case-")
     theirs.save()
