@@ -35,11 +35,16 @@ class EvaluationReportHandler:
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
+        engine.add_event_handler(Events.STARTED, self.write_names)
         engine.add_event_handler(Events.COMPLETED, self)
+
+    def write_names(self, engine: Engine) -> None:
+        """Write down the pseudonyms of the cases, so that each that is shown can be looked up, however the run ends."""
+        keep_names(self.output_dir)
+        write_down((case, "") for case in self.cases)
 
     def __call__(self, engine: Engine) -> None:
         """Write the table and the file."""
-        keep_names(self.output_dir)
         means = {name: class_means(details).tolist() for name, details in engine.state.metric_details.items()}
         evaluation = Evaluation(
             n_cases=len(self.cases),
@@ -53,7 +58,6 @@ class EvaluationReportHandler:
                 for number, case in enumerate(self.cases)
             },
         )
-        write_down((case, "") for case in self.cases)
         evaluation.write(self.output_dir / METRICS)
         table = Table(title=f"{counted(len(self.cases), 'case')}, mean over cases")
         table.add_column("class")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 
@@ -10,7 +11,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_vggunet.errors import OutputWriteError
-from monai_vggunet.privacy import shown_case
+from monai_vggunet.privacy import NAMES, shown_case
 from monai_vggunet.training import EvaluationReportHandler
 
 CLASSES = ["background", "liver", "spleen", "kidney"]
@@ -73,6 +74,21 @@ def test_table_shows_every_class_and_the_mean(tmp_path, capsys):
     assert ["spleen", "0.375", "5.000"] in rows
     assert ["kidney", "nan", "nan"] in rows
     assert ["mean", "0.562", "3.000"] in rows
+
+
+def test_pseudonyms_can_be_looked_up_even_if_the_evaluation_fails(tmp_path):
+    def fail(engine, batch):
+        raise OSError(errno.ENOSPC, f"no space left while {shown_case('case_1')} was evaluated")
+
+    engine = Engine(fail)
+    EvaluationReportHandler(CLASSES, ["case_1", "case_2"], tmp_path / "eval").attach(engine)
+    with pytest.raises(OSError, match="no space left while case-"):
+        engine.run([0])
+    names = json.loads((tmp_path / "eval" / NAMES).read_text())["names"]
+    assert {text: entry["name"] for text, entry in names.items()} == {
+        shown_case("case_1"): "case_1",
+        shown_case("case_2"): "case_2",
+    }
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):
