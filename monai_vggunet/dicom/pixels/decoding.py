@@ -45,11 +45,8 @@ _PLUGINS = {
 # CharLS never stops reading a frame that is cut short at certain places.
 _JPEG_END = b"\xff\xd9"
 
-# RLE expands two bytes to 128 (PS3.5 G.3.1); frames are padded, but hardly to twice their size. Small ones are not
-# counted.
-_RLE_EXPANSION = 64
-_MOST_TIMES_RLE = 2
-_HARMLESS_BYTES = 1 << 28
+# A segment of odd length ends in a byte of padding (PS3.5 annex G), which a decoder may take for one more value.
+_RLE_PADDING_BYTES = 1
 
 # A codec's own words, cut to what fits in a message.
 _LONGEST_REASON = 300
@@ -200,10 +197,10 @@ def _compressed(dataset: Dataset, frame: FrameRecord) -> bytes:
 def _require_expected(compressed: bytes, syntax: str, expected: tuple[int, int], bits_allocated: int) -> None:
     """Refuse a compressed frame that would become something other than its header says, before a codec sees it."""
     if syntax == RLELossless:
-        most = _MOST_TIMES_RLE * -(-bits_allocated // 8) * expected[0] * expected[1]
-        suspicious = len(compressed) * _RLE_EXPANSION > max(most, _HARMLESS_BYTES)
-        if suspicious and rle_length(compressed, most) > most:
-            raise ValueError(f"the compressed frame decodes to more than {most:,} bytes")
+        segments = -(-bits_allocated // 8)  # one for each byte of a value
+        most = segments * (expected[0] * expected[1] + _RLE_PADDING_BYTES)
+        if rle_length(compressed, most) > most:
+            raise ValueError(f"the compressed frame decodes to more than {most:,} bytes, padding included")
         return
     declared, components = codestream_size(compressed), codestream_components(compressed)
     if declared != expected:

@@ -111,11 +111,30 @@ def rle_bomb(frame: bytes, n_bytes: int) -> bytes:
 
 
 def test_a_frame_of_runs_without_end_meets_no_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_HARMLESS_BYTES", 1 << 20)
     (path,) = write_series(tmp_path, unsigned(), transfer_syntax=RLELossless)
     with_frame(path, lambda frame: rle_bomb(frame, 1 << 24))
-    with pytest.raises(DicomPixelError, match="decodes to more than 7,680 bytes"):
-        decode_planes([scan_folder(tmp_path).choose_series().stack.frames[0]])
+    refused(tmp_path, monkeypatch, "decodes to more than 3,842 bytes, padding included")
+
+
+def rle_frame(*segments: bytes) -> bytes:
+    starts = [64 + sum(map(len, segments[:index])) for index in range(len(segments))]
+    return struct.pack("<16L", len(segments), *starts, *[0] * (15 - len(starts))) + b"".join(segments)
+
+
+@pytest.mark.parametrize("runs", [(100, 100), (3, 2), (2, 3)])
+def test_a_frame_of_more_than_its_pixels_meets_no_codec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: tuple[int, int]
+) -> None:
+    """Two runs of 128 bytes fill a segment of 16 x 16 pixels; what is beyond them would be dropped in silence."""
+    (path,) = write_series(tmp_path, unsigned((16, 16)), transfer_syntax=RLELossless)
+    with_frame(path, lambda _: rle_frame(*(b"\x81\x00" * count for count in runs)))
+    refused(tmp_path, monkeypatch, "decodes to more than 514 bytes, padding included")
+
+
+def test_one_byte_of_padding_per_segment_is_read(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, unsigned((16, 16)), transfer_syntax=RLELossless)
+    with_frame(path, lambda _: rle_frame(*[b"\x81\x07" * 2 + b"\x00\x00"] * 2))
+    assert (read_volume(scan_folder(tmp_path).choose_series()).array == 0x0707).all()
 
 
 def test_runs_are_counted_as_they_decode(tmp_path: Path) -> None:
@@ -126,8 +145,7 @@ def test_runs_are_counted_as_they_decode(tmp_path: Path) -> None:
     assert rle_length(rle_bomb(frame, 1 << 24), 10_000) < 10_000 + 129
 
 
-def test_large_honest_runs_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_HARMLESS_BYTES", 0)
+def test_honest_runs_are_read(tmp_path: Path) -> None:
     stored = unsigned((64, 50))
     write_series(tmp_path, stored, transfer_syntax=RLELossless)
     plane = decode_planes([scan_folder(tmp_path).choose_series().stack.frames[0]])[0]
