@@ -7,7 +7,7 @@ import math
 import os
 from typing import Any, NoReturn
 
-from monai_vggunet.regular_files import open_regular
+from monai_vggunet.regular_files import read_start
 
 __all__ = ["JsonError", "parse_json", "read_json"]
 
@@ -30,10 +30,7 @@ def read_json(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES, errors
         JsonError: it is too long, or not JSON: see `parse_json`.
         OSError: it cannot be read, or is not a regular file.
     """
-    with open_regular(path) as file:
-        data = file.read(most_bytes + 1) or b""
-        while len(data) <= most_bytes and (more := file.read(most_bytes + 1 - len(data))):
-            data += more
+    data = read_start(path, most_bytes + 1)
     if len(data) > most_bytes:
         raise JsonError(f"it has more than {most_bytes:,} bytes")
     try:

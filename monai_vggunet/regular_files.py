@@ -10,7 +10,15 @@ from pathlib import Path
 from monai_vggunet.errors import ImageReadError, IrregularFileError
 from monai_vggunet.names import readable
 
-__all__ = ["IRREGULAR", "is_irregular", "open_regular", "read_text", "refuse_irregular", "require_regular"]
+__all__ = [
+    "IRREGULAR",
+    "is_irregular",
+    "open_regular",
+    "read_start",
+    "read_text",
+    "refuse_irregular",
+    "require_regular",
+]
 
 IRREGULAR = "not a regular file (a pipe, a device, ...)"
 # Opening a pipe then does not wait for a writer; for a regular file it changes nothing.
@@ -39,6 +47,19 @@ def open_regular(path: str | os.PathLike[str], follow_link: bool = True) -> io.F
         return file
     file.close()
     raise _irregular(path)
+
+
+def read_start(path: str | os.PathLike[str], most_bytes: int) -> bytes:
+    """Return the first bytes of a regular file: all of them if it has no more than `most_bytes`.
+
+    Raises:
+        IrregularFileError, OSError: see `open_regular`.
+    """
+    with open_regular(path) as file:
+        data = file.read(most_bytes) or b""  # None: a system file that has no data now
+        while len(data) < most_bytes and (more := file.read(most_bytes - len(data))):
+            data += more
+    return data
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

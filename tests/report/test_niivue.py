@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import stat
 import tarfile
 from pathlib import Path
 
 import pytest
+from irregular import IRREGULAR_FILES
 
 from monai_vggunet.errors import ViewerMissingError
 from monai_vggunet.report.pages import niivue
@@ -56,6 +58,24 @@ def test_another_package_than_pinned_is_refused(tmp_path: Path) -> None:
         fetch_niivue(archive)
     with pytest.raises(ViewerMissingError, match=r"absent\.tgz \(--viewer\) cannot be read"):
         fetch_niivue(tmp_path / "absent.tgz")
+    assert find_niivue() is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_package_that_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    IRREGULAR_FILES[kind](tmp_path / "niivue.tgz")
+    with pytest.raises(ViewerMissingError, match=r"niivue\.tgz \(--viewer\) is not a regular file"):
+        fetch_niivue(tmp_path / "niivue.tgz")
+
+
+def test_a_package_or_script_without_end_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(niivue, "MOST_BYTES", 1 << 16)
+    (tmp_path / "pages").mkdir()
+    for file in (tmp_path / "endless.tgz", tmp_path / "pages" / niivue.NAME):
+        file.touch()
+        os.truncate(file, 10 << 40)
+    with pytest.raises(ViewerMissingError, match="its SHA-512 differs from the pinned one"):
+        fetch_niivue(tmp_path / "endless.tgz")
     assert find_niivue() is None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -18,7 +19,8 @@ import tempfile
 from pathlib import Path
 
 from monai_vggunet.atomic_files import atomic_path
-from monai_vggunet.errors import OutputWriteError, ViewerMissingError
+from monai_vggunet.errors import IrregularFileError, OutputWriteError, ViewerMissingError
+from monai_vggunet.regular_files import IRREGULAR, read_start
 
 __all__ = ["NIIVUE_VERSION", "fetch_niivue", "find_niivue", "niivue_notice"]
 
@@ -29,6 +31,7 @@ SCRIPT_SHA256 = "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4a
 MEMBER = "package/dist/niivue.umd.js"
 NAME = f"niivue-{NIIVUE_VERSION}.umd.js"
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_BYTES = 1 << 28  # that are read of the package or the script; both have some MB, and a longer file is neither
 NPM_LIMIT_SEC = 120
 
 
@@ -36,7 +39,7 @@ def find_niivue() -> Path | None:
     """Return the script from the package or the user's cache; None if neither holds the whole pinned one."""
     for folder in (TEMPLATES, _cache()):
         file = folder / NAME
-        if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == SCRIPT_SHA256:
+        if file.is_file() and hashlib.sha256(read_start(file, MOST_BYTES)).hexdigest() == SCRIPT_SHA256:
             return file
     return None
 
@@ -86,7 +89,9 @@ def fetch_niivue(archive: str | os.PathLike[str] | None = None) -> Path:
 
 def _unpack(archive: Path) -> Path:
     try:
-        content = archive.read_bytes()
+        content = read_start(archive, MOST_BYTES)
+    except IrregularFileError as error:
+        raise ViewerMissingError(f"{archive} (--viewer) is {IRREGULAR}; expected the npm package as a file") from error
     except OSError as error:
         raise ViewerMissingError(f"{archive} (--viewer) cannot be read: {error.strerror}") from error
     if "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode() != INTEGRITY:
@@ -94,7 +99,7 @@ def _unpack(archive: Path) -> Path:
             f"{archive} is not the package @niivue/niivue {NIIVUE_VERSION} (its SHA-512 differs from the pinned one): "
             "fetch it again"
         )
-    with tarfile.open(archive) as package:
+    with tarfile.open(fileobj=io.BytesIO(content)) as package:
         member = package.extractfile(MEMBER)
         assert member is not None  # the hash guarantees the content
         script = member.read()
