@@ -6,6 +6,7 @@ of a killed process can be told from files that are being written. They go when 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.errors import OutputWriteError
-from monai_vggunet.regular_files import open_regular
+from monai_vggunet.regular_files import open_regular, read_start
 from monai_vggunet.stopping import at_forced_end
 
 try:
@@ -25,10 +26,21 @@ try:
 except ImportError:  # Windows has no such locks: temporary files of killed processes stay there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["PRIVATE", "atomic_path", "remove_stale_temporaries", "sha256_of_file", "write_json"]
+__all__ = [
+    "PRIVATE",
+    "atomic_path",
+    "remove_stale_temporaries",
+    "sha256_of_file",
+    "sha256_of_input",
+    "write_json",
+]
 
 PRIVATE = 0o600  # mode of a file that its owner alone may read
 _READ_BLOCK = 1 << 20  # bytes; large enough that hashing is bound by the disk
+# A sparse file may claim any size. Hashing takes minutes up to the first figure, which nothing of ours comes near, and
+# seconds up to the second, which few images exceed.
+_MOST_HASHED = 1 << 36
+_MOST_HASHED_OF_INPUT = 1 << 32
 # Characters of the target's name in the temporary one: together they must fit into a file name's 255 bytes.
 _LONGEST_PREFIX, _LONGEST_ENDING = 40, 16
 
@@ -109,12 +121,31 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
     """Return the file's SHA-256 as 64 hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read, or is not a regular file.
+        OSError: it cannot be read, is not a regular file, or is larger than any that this package reads whole.
     """
     digest = hashlib.sha256()
     with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > _MOST_HASHED:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
         while block := file.read(_READ_BLOCK):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of_input(path: str | os.PathLike[str]) -> str:
+    """Return a SHA-256 that tells a user's file from others: of its content, unless that is very long.
+
+    Of a very long file, the first bytes count, with its size and the time of its last change: a copy may then count as
+    another file, but no changed file as the same.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    status = os.stat(path)
+    if status.st_size <= _MOST_HASHED_OF_INPUT:
+        return sha256_of_file(path)
+    digest = hashlib.sha256(read_start(path, _READ_BLOCK))
+    digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+SPARSE_BYTES = 10 << 40  # that a file may claim without holding them
 MEMBER_BYTES = 1 << 24  # of zeros, 16 kB compressed: a gzip file may be many of them one after the other
 
 

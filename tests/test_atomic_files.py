@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 
 from monai_vggunet import atomic_files as files
-from monai_vggunet.atomic_files import atomic_path, remove_stale_temporaries, sha256_of_file, write_json
+from monai_vggunet.atomic_files import (
+    atomic_path,
+    remove_stale_temporaries,
+    sha256_of_file,
+    sha256_of_input,
+    write_json,
+)
 from monai_vggunet.errors import OutputWriteError
 
 
@@ -153,6 +159,23 @@ def test_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
     content = os.urandom(3_000_000)  # several blocks
     (tmp_path / "a").write_bytes(content)
     assert sha256_of_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_sparse_file_without_end_is_not_hashed_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"a header")
+    assert sha256_of_input(path) == sha256_of_file(path)
+    os.truncate(path, 10 << 40)
+    with pytest.raises(OSError, match="File too large"):
+        sha256_of_file(path)
+    digests = [sha256_of_input(path), sha256_of_input(path)]
+    os.utime(path, ns=(0, 1))
+    digests.append(sha256_of_input(path))
+    os.truncate(path, 9 << 40)
+    os.utime(path, ns=(0, 1))
+    digests.append(sha256_of_input(path))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
 WRITER = """

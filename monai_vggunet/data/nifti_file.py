@@ -16,6 +16,7 @@ from nibabel.nifti2 import Nifti2Header
 from monai_vggunet.data.promise import MOST_TIMES_DEFLATED, Promise
 from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.errors import ImageContentError, ImageReadError
+from monai_vggunet.regular_files import read_start
 
 __all__ = ["NiftiFile", "promised_voxels", "read_nifti_file"]
 
@@ -24,6 +25,7 @@ LARGEST_OFFSET = 1 << 26
 
 _HEADERS = (Nifti1Header, Nifti2Header)
 _BLOCK = 1 << 20  # bytes inflated at once
+_START = 1 << 16  # bytes of a file in which its header ends, compressed or not
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
     """
     try:
         file_bytes = path.stat().st_size
+        header = _header_of(path)
         with _opened(path) as stream:
-            header = _header_in(stream)
             _require_scalars(header, path.name)
             promise = _promise_of(header)
             if not 0 <= promise.offset <= LARGEST_OFFSET:
@@ -93,8 +95,7 @@ def _damaged(path: Path, error: Exception) -> ImageReadError:
 def promised_voxels(path: Path) -> int:
     """Return how many voxels a file's header promises; 0 if it has no header that could promise any."""
     try:
-        with _opened(path) as stream:
-            return _promise_of(_header_in(stream)).voxels
+        return _promise_of(_header_of(path)).voxels
     except Exception:  # the reader says what is wrong with it
         return 0
 
@@ -122,14 +123,18 @@ def _opened(path: Path) -> Any:
     return _GzipFile(path, "rb") if _is_compressed(path) else path.open("rb")
 
 
-def _header_in(stream: io.BufferedIOBase) -> Any:
-    """Return the header that a stream begins with, without its extensions.
+def _header_of(path: Path) -> Any:
+    """Return the header that a file begins with, without its extensions.
+
+    No more than the file's start is looked at: behind a short gzip member, Python skips zeros without end.
 
     Raises:
         ValueError: there is none.
         HeaderDataError: it is damaged.
     """
-    start = stream.read(max(kind.sizeof_hdr for kind in _HEADERS))
+    start = read_start(path, _START)
+    if _is_compressed(path):
+        start = _GzipFile(fileobj=io.BytesIO(start)).read(max(kind.sizeof_hdr for kind in _HEADERS))
     for kind in _HEADERS:
         if kind.may_contain_header(start):
             header = kind(start[: kind.sizeof_hdr])

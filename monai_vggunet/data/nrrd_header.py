@@ -43,6 +43,9 @@ _ENCODINGS: dict[str, int | None] = {
     **dict.fromkeys(("gz", "gzip"), MOST_TIMES_DEFLATED),
     **dict.fromkeys(("bz2", "bzip2"), 1 << 26),  # 45 bytes may stand for 45 MB
 }
+# Text takes up to five characters for one byte ("-128 "), and bzip2 makes noise a little longer.
+_MOST_TIMES_LONGER = {"raw": 1, "gz": 1, "gzip": 1}
+_OTHERS_LONGER = 8
 
 
 def doubt_in_nrrd(path: Path, may_be_blank: bool) -> str:
@@ -65,7 +68,9 @@ def doubt_in_nrrd(path: Path, may_be_blank: bool) -> str:
     if promise is None or encoding not in _ENCODINGS:
         return "has no readable type, sizes and encoding: a damaged header; restore the file"
     most_times = _ENCODINGS[encoding]
-    return promise.doubt(path.stat().st_size, promise.value_bytes if most_times is None else most_times, may_be_blank)
+    most_times = promise.value_bytes if most_times is None else most_times
+    most_times_longer = _MOST_TIMES_LONGER.get(encoding, _OTHERS_LONGER)
+    return promise.doubt(path.stat().st_size, most_times, may_be_blank, most_times_longer)
 
 
 def nrrd_promise(header: bytes) -> Promise | None:

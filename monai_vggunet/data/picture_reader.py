@@ -11,6 +11,7 @@ import numpy as np
 from monai.data import PILReader
 from PIL import Image
 
+from monai_vggunet.dicom.headers.pixel_description import LONGEST_TAIL
 from monai_vggunet.errors import ImageReadError
 from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
 from monai_vggunet.memory import lack_of_memory
@@ -57,7 +58,7 @@ class PictureReader(PILReader):
         path = Path(img)
         try:
             with Image.open(path, formats=FORMATS) as picture:
-                doubt = _doubt_in(picture)
+                doubt = _doubt_in(picture, path.stat().st_size)
                 if doubt:
                     raise ImageReadError(f"{path} {doubt}")
                 return super().get_data(picture)
@@ -84,18 +85,24 @@ def _damaged(path: Path, error: Exception) -> ImageReadError:
     )
 
 
-def _doubt_in(picture: Image.Image) -> str:
+def _doubt_in(picture: Image.Image, file_bytes: int) -> str:
     """Return why a picture must not be decoded; empty if it may be."""
     pixels, channels = picture.width * picture.height, len(picture.getbands())
     if pixels > MOST_PIXELS:
         return f"has {picture.width} x {picture.height} pixels, expected up to {MOST_PIXELS:,}: crop it, or reduce it"
+    needed = BYTES_PER_VALUE * pixels * max(3, channels)
+    if file_bytes > needed + LONGEST_TAIL:
+        return (
+            f"has {picture.width} x {picture.height} pixels in {file_bytes:,} bytes, expected up to "
+            f"{needed + LONGEST_TAIL:,}: a damaged file, restore it"
+        )
     tags = getattr(picture, "tag_v2", {})
     tile = [tags.get(tag) or 1 for tag in _TIFF_TILE]
     if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MOST_PIXELS:
         return "has tiles larger than a picture may be: a damaged file"
     if picture.format != WITH_PREVIEW and _has_another(picture):
         return "holds several pictures (pages, or an animation); expected one: split it into one file per picture"
-    lacking = lack_of_memory(BYTES_PER_VALUE * pixels * max(3, channels))
+    lacking = lack_of_memory(needed)
     return f"has {picture.width} x {picture.height} pixels: {lacking}" if lacking else ""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_vggunet.dicom.headers.pixel_description import LONGEST_TAIL
 from monai_vggunet.memory import lack_of_memory
 
 __all__ = ["MOST_TIMES_DEFLATED", "Promise"]
@@ -47,13 +48,14 @@ class Promise:
         """Where they end, in bytes."""
         return self.offset + self.voxels * self.value_bytes
 
-    def doubt(self, file_bytes: int, most_times: int, may_be_blank: bool) -> str:
+    def doubt(self, file_bytes: int, most_times: int, may_be_blank: bool, most_times_longer: int = 1) -> str:
         """Return why the promise cannot be kept, or is implausible; empty if it is plausible.
 
         Args:
             file_bytes: size of the file.
             most_times: how much longer than itself what the file inflates to may be; 1 if it is not compressed.
             may_be_blank: whether nearly empty content is plausible, as that of a label.
+            most_times_longer: how much longer than the voxels the file may be; more than 1 if they are text.
 
         Example:
             >>> Promise((9, 9, 9), 2).doubt(100, 1, False)
@@ -67,6 +69,12 @@ file, or a damaged header; restore it'
             return (
                 f"{described}, {self.end:,} bytes, which a file of {file_bytes:,} bytes cannot hold: a truncated file, "
                 "or a damaged header; restore it"
+            )
+        longest = self.end * most_times_longer + LONGEST_TAIL
+        if file_bytes > longest:
+            return (
+                f"{described}, {self.end:,} bytes, in a file of {file_bytes:,} bytes; expected up to {longest:,}: a "
+                "damaged file, or a damaged header; restore it"
             )
         compressed = most_times > 1
         blank = compressed and not may_be_blank and self.voxels > file_bytes * MOST_VOXELS_PER_BYTE

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_vggunet.atomic_files import sha256_of_file
+from monai_vggunet.atomic_files import sha256_of_file, sha256_of_input
 from monai_vggunet.case_record import DONE, FAILED, CaseRecord, CaseSource, RecordedFinding
 from monai_vggunet.dicom.findings import unpack_findings
 from monai_vggunet.errors import DatasetError, DicomRefusedError
@@ -158,6 +158,7 @@ def study_flags(
 def content_digest(path: str | os.PathLike[str]) -> str:
     """Return a SHA-256 of a file, or of the contents of all files in a folder, whatever their names and order.
 
+    Very long files count as `sha256_of_input` says: a reader may leave a file in a folder out, however long it is.
     Results that this package left in the folder do not count.
     """
     root = Path(path)
@@ -168,7 +169,7 @@ def content_digest(path: str | os.PathLike[str]) -> str:
 
 def _digest(file: Path) -> str:
     try:
-        return sha256_of_file(file)
+        return sha256_of_input(file)
     except OSError:  # an unreadable file counts as such; the reader of the images says what that means for them
         return "unreadable"
 

@@ -21,7 +21,7 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import ID_SEP_KEY
 from torch import nn
 
-from monai_vggunet.atomic_files import sha256_of_file
+from monai_vggunet.atomic_files import sha256_of_file, sha256_of_input
 from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ConfigurationError
@@ -224,7 +224,7 @@ def _content(path: str) -> str:
     """Return the hash of an image or a label: a file, or all files of a folder."""
     place = Path(path)
     files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
-    return _hash([sha256_of_file(path) for path in files])
+    return _hash([sha256_of_input(path) for path in files])
 
 
 def _hash(content: Any) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from bombs import MEMBER_BYTES, extension, nifti_bomb, nifti_header, zeros_in_gzip
+from bombs import MEMBER_BYTES, SPARSE_BYTES, extension, nifti_bomb, nifti_header, zeros_in_gzip
 
 from monai_vggunet.data import nifti_file, promise
 from monai_vggunet.data.nifti_file import read_nifti_file
@@ -85,6 +86,15 @@ def test_no_more_is_inflated_than_the_header_promises(tmp_path: Path, inflated: 
     assert finding.kind is FindingKind.DATA_LEFT_OUT
     assert finding.text.startswith("bomb.nii.gz: there is more data after the voxels that the header promises")
     assert sum(inflated) < 3_000_000
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_sparse_file_without_end_is_refused_by_its_header(tmp_path: Path, name: str) -> None:
+    content = nifti_header((3, 3, 3)) + bytes(54)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    os.truncate(tmp_path / name, SPARSE_BYTES)
+    with pytest.raises(ImageReadError, match=r"in a file of 10,995,116,277,760 bytes; expected up to 16,777,622"):
+        read_nifti_file(tmp_path / name)
 
 
 def test_data_behind_the_voxels_of_an_uncompressed_file_are_said(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
 import struct
 import zipfile
 import zlib
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bombs import zeros_in_gzip
+from bombs import SPARSE_BYTES, zeros_in_gzip
 from monai.data import PILReader
 from monai.transforms import LoadImage
 from phantoms import affine_of, label_array, write_nifti
@@ -179,6 +180,8 @@ def test_an_honest_nrrd_is_left_to_monai(tmp_path: Path, fields: dict[str, str],
     assert doubt_in_nrrd(nrrd(tmp_path / "a.nrrd", content, end="\r\n\r\n", **fields), False) == ""
     with pytest.raises(ImageReadError, match="left to MONAI's readers"):
         other_files.OtherFileReader().read(tmp_path / "a.nrrd")
+    os.truncate(tmp_path / "a.nrrd", SPARSE_BYTES)
+    assert "in a file of 10,995,116,277,760 bytes; expected up to" in doubt_in_nrrd(tmp_path / "a.nrrd", False)
 
 
 @pytest.mark.parametrize(

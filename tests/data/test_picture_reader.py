@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bombs import SPARSE_BYTES
 from PIL import Image
 
 from monai_vggunet.data.nifti_file import read_nifti_file
@@ -88,6 +89,14 @@ def test_damaged_pictures(part: str, kind: str, picture: Image.Image, tmp_path: 
     path = tmp_path / f"{part}{KINDS[kind]}"
     path.write_bytes(damaged[part])
     assert "cannot be read as PNG, JPEG, BMP or TIFF" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sparse_file_without_end_is_refused_by_its_header(kind: str, picture: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / f"a{KINDS[kind]}"
+    path.write_bytes(encoded(picture, kind))
+    os.truncate(path, SPARSE_BYTES)
+    assert "has 32 x 48 pixels in 10,995,116,277,760 bytes, expected up to" in refusal(path)
 
 
 def test_an_empty_file_is_called_so(tmp_path: Path) -> None:

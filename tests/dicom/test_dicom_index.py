@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from bombs import SPARSE_BYTES
 from dicom_phantoms import (
     CORONAL,
     PATIENT_ID,
@@ -22,9 +23,10 @@ from dicom_phantoms import (
     write_series,
 )
 from pydicom.tag import Tag
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from monai_vggunet.dicom import FindingKind, describe_series, patient_key, scan_folder
+from monai_vggunet.dicom.survey import survey
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 
 
@@ -345,6 +347,19 @@ def test_header_that_cannot_be_true_is_refused_at_the_scan(tmp_path: Path, lie: 
     assert reason in skipped.reason
     with pytest.raises(DicomReadError, match="IM_96"):
         scan_folder(tmp_path).choose_series()
+
+
+@pytest.mark.parametrize("transfer_syntax", [ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless])
+def test_sparse_file_without_end_is_refused_at_the_scan(tmp_path: Path, transfer_syntax: str) -> None:
+    files = write_series(tmp_path, np.abs(stored_values(rows=64, columns=64)), transfer_syntax=transfer_syntax)
+    os.truncate(files[1], SPARSE_BYTES)
+    (skipped,) = scan_folder(tmp_path).skipped
+    assert "8,192 bytes, in a file of 10,995,116,277,760, expected up to" in skipped.reason
+    with pytest.raises(DicomReadError, match=r"IM_98: 1 frame .* restore or remove it"):
+        scan_folder(tmp_path).choose_series()
+    (case,) = survey(tmp_path)
+    assert case.skipped == (skipped,)
+    assert [series.chosen for series in case.series] == [None]
 
 
 @pytest.mark.parametrize("transfer_syntax", [JPEG2000Lossless, RLELossless])

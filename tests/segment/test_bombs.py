@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bombs import deflate_series, nifti_bomb, nifti_header
+from bombs import SPARSE_BYTES, deflate_series, nifti_bomb, nifti_header
 from dicom_phantoms import stored_values, write_series
 from phantoms import affine_of, ct_array, label_array, write_nifti
 from tiny_model import write_tiny_model
@@ -37,6 +38,8 @@ REFUSALS = {
     "deflated": "more than its header promises",
     "frames": "a damaged header",
     "matrix": "a damaged header",
+    "sparse": "in a file of 10,995,116,277,760 bytes",
+    "sparse_slice": "in a file of 10,995,116,277,760, expected",
     "zipped": "is a zip archive: unpack it",
 }
 
@@ -64,8 +67,20 @@ def limited(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
+def sparse_inputs(folder: Path) -> None:
+    """Write an image and a series with files that claim terabytes, and an honest series beside such a file."""
+    (folder / "sparse.nii").write_bytes(nifti_header((51, 51, 4)) + bytes(51 * 51 * 4 * 2))
+    slices = write_series(folder / "sparse_slice", stored_values(slices=3))
+    for path in (folder / "sparse.nii", slices[1]):
+        os.truncate(path, SPARSE_BYTES)
+    write_series(folder / "beside", stored_values(slices=3))
+    (folder / "beside" / "notes.bin").touch()
+    os.truncate(folder / "beside" / "notes.bin", SPARSE_BYTES)
+
+
 def test_segment_refuses_each_and_does_the_honest_one(bombs: Path, tmp_path: Path) -> None:
     shutil.copytree(bombs, tmp_path / "in")
+    sparse_inputs(tmp_path / "in")
     with zipfile.ZipFile(tmp_path / "zipped", "w") as archive:
         archive.writestr("a", "b")
     model = write_tiny_model(tmp_path / "model")
@@ -75,6 +90,7 @@ def test_segment_refuses_each_and_does_the_honest_one(bombs: Path, tmp_path: Pat
     files = (tmp_path / "out").glob("*/record.json")
     records = {file.parent.name: json.loads(file.read_text()) for file in files}
     assert records.pop("honest")["status"] == "done"
+    assert records.pop("beside")["status"] == "done", "what is no image is left out"
     assert records.keys() == REFUSALS.keys()
     for case, record in records.items():
         assert re.search(REFUSALS[case], record["error"]), (case, record["error"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
@@ -288,6 +289,7 @@ def test_a_label_may_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "seg" / "1.dcm").write_bytes(b"one")
     before = settings_of(Datalist([case], [case]))
     (tmp_path / "seg" / "2.dcm").write_bytes(b"two")
+    os.truncate(tmp_path / "seg" / "2.dcm", 10 << 40)  # sparse, and never read to its end
     lines = changed_settings(before, settings_of(Datalist([case], [case])))
     assert [line.split(": ")[0] for line in lines] == ["labels of the training cases", "labels of the validation cases"]
 

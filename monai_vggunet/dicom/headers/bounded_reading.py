@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import _at_pixel_data, _read_file_meta_info, read_dataset, read_preamble
 from pydicom.tag import Tag
 
-from monai_vggunet.dicom.headers.pixel_description import promised_pixel_bytes
+from monai_vggunet.dicom.headers.pixel_description import LONGEST_TAIL, promised_pixel_bytes
 from monai_vggunet.memory import available_memory, lack_of_memory
 from monai_vggunet.regular_files import open_regular
 
@@ -28,8 +28,6 @@ __all__ = ["TooLargeError", "read_dicom", "read_file_meta"]
 LONGEST_INFLATED_HEADER = 1 << 26
 # Objects without pixels are all header: contours may take this much.
 LONGEST_INFLATED_OBJECT = 1 << 28
-# What may follow the pixels: padding, digital signatures.
-LONGEST_TAIL = 1 << 24
 # Bytes of a value before the pixels; a longer one is never needed, and is skipped. (pydicom collects those that do not
 # state their length.)
 LARGEST_VALUE = 1 << 28

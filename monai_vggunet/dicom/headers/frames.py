@@ -17,7 +17,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from monai_vggunet.dicom.headers.pixel_description import contradiction_in_pixels
+from monai_vggunet.dicom.headers.pixel_description import LONGEST_START, contradiction_in_pixels
 from monai_vggunet.dicom.headers.plain_elements import PlainElements
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
@@ -111,7 +111,8 @@ def _all_frames(
 ) -> tuple[FrameRecord, ...]:
     count = _frame_count(header)
     syntax = _raw_text(getattr(header, "file_meta", None) or Dataset(), "TransferSyntaxUID")
-    contradiction = contradiction_in_pixels(header, count, syntax, file_bytes)
+    start = stored.layout.offset if stored and stored.layout else LONGEST_START
+    contradiction = contradiction_in_pixels(header, count, syntax, file_bytes, start)
     if contradiction:
         raise _UnusableHeader(contradiction)
     groups = header.get("PerFrameFunctionalGroupsSequence")

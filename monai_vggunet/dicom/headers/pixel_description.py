@@ -14,7 +14,14 @@ from pydicom.uid import (
 
 from monai_vggunet.names import counted
 
-__all__ = ["contradiction_in_pixels", "promised_pixel_bytes"]
+__all__ = ["LONGEST_START", "LONGEST_TAIL", "contradiction_in_pixels", "promised_pixel_bytes"]
+
+# What may follow the pixels: padding, digital signatures.
+LONGEST_TAIL = 1 << 24
+# What may precede them, where it is not known: private values, of which no more is ever skipped.
+LONGEST_START = 1 << 28
+# Codecs hardly make noise longer than it is.
+_MOST_TIMES_LONGER = 2
 
 _UNCOMPRESSED = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
 # A file cut short is found, and named as such, when its pixels are read; one that promises several times its own size
@@ -33,7 +40,9 @@ _MOST_FRAMES = 1 << 17
 _LARGEST_BITS = 64
 
 
-def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str, file_bytes: int) -> str:
+def contradiction_in_pixels(
+    header: Any, frame_count: int, transfer_syntax: str, file_bytes: int, start: int = LONGEST_START
+) -> str:
     """Return how a header's description of its pixels contradicts itself or the file's size; empty if it does not.
 
     Args:
@@ -41,6 +50,7 @@ def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str,
         frame_count: NumberOfFrames.
         transfer_syntax: UID; empty if the file names none.
         file_bytes: size of the whole file.
+        start: where the pixels begin in it, or may begin at most.
 
     Example:
         >>> import pydicom
@@ -60,9 +70,14 @@ def contradiction_in_pixels(header: Any, frame_count: int, transfer_syntax: str,
         most, least = file_bytes * _MOST_TIMES_UNCOMPRESSED, 0
     elif transfer_syntax == DeflatedExplicitVRLittleEndian:
         most, least = file_bytes * _MOST_TIMES_DEFLATED, 0
+    frames = (
+        f"{counted(frame_count, 'frame')} of {columns} x {rows} x {samples * (allocated or 1)} bits, {size:,} bytes"
+    )
     if size > most or least > file_bytes:
-        frames = f"{counted(frame_count, 'frame')} of {columns} x {rows} x {samples * (allocated or 1)} bits"
-        return f"{frames}, {size:,} bytes, in a file of {file_bytes:,}: a damaged header"
+        return f"{frames}, in a file of {file_bytes:,}: a damaged header"
+    longest = start + size * (1 if transfer_syntax in _UNCOMPRESSED else _MOST_TIMES_LONGER) + LONGEST_TAIL
+    if size and allocated and file_bytes > longest:
+        return f"{frames}, in a file of {file_bytes:,}, expected up to {longest:,}: a damaged header or file"
     if frame_count > _MOST_FRAMES:
         return f"NumberOfFrames is {frame_count:,}, expected up to {_MOST_FRAMES:,}: a damaged header"
     return ""
