@@ -64,7 +64,7 @@ def test_what_is_no_state_of_the_network_is_refused(tmp_path: Path, change: Any,
 def test_the_form_of_old_files_is_refused(tmp_path: Path) -> None:
     """Their storages are allocated by what the pickle says."""
     torch.save(network().state_dict(), tmp_path / "a.pt", _use_new_zipfile_serialization=False)
-    refused(tmp_path / "a.pt", "no file as torch.save writes it today; save the state dict again")
+    refused(tmp_path / "a.pt", "not a file as torch.save writes it today; save the state dict again")
 
 
 class Bomb:
