@@ -179,7 +179,7 @@ main()
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("segment.segmenter", "load_model_spec"),
+        ("segment.segmenter", "load_weights"),
         ("segment.archive", "study_identity"),
         ("segment.archive", "study_record"),
     ],
