@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +25,8 @@ def _logged_while_answering(query: str, text: str) -> str:
         return {}
 
     scope = {"type": "http", "query_string": query.encode()}
-    asyncio.run(AskedNames(application)(scope, nothing, nothing))
+    with ThreadPoolExecutor(1) as thread:  # in this one the loop of a browser's tests may run
+        thread.submit(asyncio.run, AskedNames(application)(scope, nothing, nothing)).result()
     return said[0]
 
 

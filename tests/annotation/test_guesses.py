@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from monai_vggunet.annotation.front import guesses
 from monai_vggunet.annotation.front.guesses import Guesses, network_of, wait_sec
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run it in a thread of its own: in this one the loop of a browser's tests may run."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def test_the_wait_grows_to_its_limit_and_no_further() -> None:
@@ -42,8 +51,8 @@ def test_no_more_answers_than_some_are_held_back_at_a_time(monkeypatch: pytest.M
     async def all_at_once() -> list[bool]:
         return await asyncio.gather(*(known.hold_back(100) for _ in range(guesses.MOST_WAITING + 5)))
 
-    assert sorted(asyncio.run(all_at_once())) == [False] * 5 + [True] * guesses.MOST_WAITING
-    assert asyncio.run(known.hold_back(100))  # there is room again
+    assert sorted(_run(all_at_once())) == [False] * 5 + [True] * guesses.MOST_WAITING
+    assert _run(known.hold_back(100))  # there is room again
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import nn
 
 from monai_vggunet.data import ModelSpec, Preprocessing
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.inference import VolumeSliceInferer, memory
+from monai_vggunet.inference import VolumeSliceInferer, network_memory
 from monai_vggunet.transforms import inference_postprocessing, inference_preprocessing
 
 WINDOW = (-50.0, 150.0)
@@ -90,8 +90,8 @@ def test_slices_are_batched_up_to_the_stated_size():
 
 @pytest.mark.parametrize(("rows", "columns", "at_once"), [(2, 2, 256), (1, 4096, 2), (40, 40, 113), (512, 512, 1)])
 def test_slices_are_batched_by_the_size_that_the_network_sees(rows, columns, at_once, monkeypatch):
-    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 40)
-    assert memory.plan_tiling(rows, columns, "cpu").batch_size == at_once
+    monkeypatch.setattr(network_memory, "available_memory", lambda: 1 << 40)
+    assert network_memory.plan_tiling(rows, columns, "cpu").batch_size == at_once
 
 
 def test_several_volumes_are_segmented_each_for_itself():
@@ -118,14 +118,14 @@ def test_one_slice_stands_between_copies_of_itself():
 @pytest.mark.parametrize(("rows", "columns"), [(16, 16), (50, 37), (100, 12)])
 def test_windows_give_the_labels_of_whole_slices(monkeypatch, rows, columns):
     """A 1x1 convolution sees no border, so that cutting must not change anything."""
-    monkeypatch.setattr(memory, "WINDOW_SIDE", 16)
+    monkeypatch.setattr(network_memory, "WINDOW_SIDE", 16)
     network, volume = make_network(kernel=1), make_volume(rows, columns, 2)
     windowed = make_inferer(max_slice_pixels=100)
     assert torch.equal(windowed(volume, network), make_inferer()(volume, network))
 
 
 def test_larger_slices_go_through_in_windows_of_the_stated_size(monkeypatch):
-    monkeypatch.setattr(memory, "WINDOW_SIDE", 16)
+    monkeypatch.setattr(network_memory, "WINDOW_SIDE", 16)
     sizes = set()
 
     def network(slices: torch.Tensor) -> torch.Tensor:
@@ -142,7 +142,7 @@ def test_larger_slices_go_through_in_windows_of_the_stated_size(monkeypatch):
 @pytest.mark.parametrize("tta", ["none", "flip", "full"])
 @pytest.mark.parametrize("max_slice_pixels", [10_000, 100])
 def test_probabilities_sum_to_one(monkeypatch, tta, max_slice_pixels):
-    monkeypatch.setattr(memory, "WINDOW_SIDE", 16)
+    monkeypatch.setattr(network_memory, "WINDOW_SIDE", 16)
     inferer = make_inferer(output="probabilities", tta=tta, max_slice_pixels=max_slice_pixels)
     probabilities = inferer(make_volume(20, 24, 3), make_network())
     assert probabilities.shape == (1, N_CLASSES, 20, 24, 3)

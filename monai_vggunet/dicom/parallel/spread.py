@@ -179,9 +179,13 @@ def _by_helpers(
 
 def _ready_crew(num_workers: int) -> list[Helper]:
     """Return idle helpers, or else a new one; none where there can be none."""
-    crew = _take_idle(max(1, num_workers))
-    if not crew and _can_start():
-        crew = _start(1)
+    crew = _started(_take_idle(max(1, num_workers)))
+    if not crew and _can_start():  # those that were idle may have been killed meanwhile
+        crew = _started(_start(1))
+    return crew
+
+
+def _started(crew: list[Helper]) -> list[Helper]:
     for helper in crew:
         helper.wait_until_started()
     _release([helper for helper in crew if not helper.is_alive()])

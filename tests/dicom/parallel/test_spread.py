@@ -131,6 +131,14 @@ def test_contained_work_is_never_done_by_the_caller(count: int, num_workers: int
     assert os.getpid() not in {process for _, process in results.values()}
 
 
+def test_contained_work_has_a_new_helper_where_the_idle_ones_were_killed() -> None:
+    contained(helper_tasks.refuse_seven, [1])
+    for helper in helpers._idle:
+        helper.process.kill()
+        helper.process.wait()
+    assert contained(helper_tasks.refuse_seven, [1, 2]) == {0: 1, 1: 2}
+
+
 def test_a_crash_on_the_first_item_is_survived() -> None:
     with pytest.raises(helpers.HelperCrashError, match="crashed on item 0"):
         contained(helper_tasks.crash, [1])
