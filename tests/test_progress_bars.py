@@ -9,6 +9,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,7 @@ _plain.__module__ = warnings.__name__
 def _on_a_terminal(words: list[str], folder: Path) -> str:
     """Run a program on a terminal; return what it shows there."""
     screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))  # one without a size shows no bar
     with subprocess.Popen(words, cwd=folder, stdout=terminal, stderr=terminal, stdin=terminal) as program:
         os.close(terminal)
         shown = b""
