@@ -58,6 +58,7 @@ def start(*parts: str) -> tuple[subprocess.Popen[str], str]:
     """
     program = (
         "import hashlib, os, signal, sys, threading, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests themselves may run under nohup
     )
     program += "\n".join(textwrap.dedent(part) for part in parts)
     process = subprocess.Popen(
