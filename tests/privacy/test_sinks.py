@@ -85,7 +85,8 @@ def test_libraries_that_log_headers_are_not_repeated(log: io.StringIO) -> None:
 
 def test_warnings_show_pseudonyms(log: io.StringIO) -> None:
     said = warnings.formatwarning(UserWarning(f"{SECRET} is odd"), UserWarning, "x.py", 1)
-    assert said == f"x.py:1: UserWarning: {shown_case(SECRET)} is odd\n"
+    assert SECRET not in said
+    assert said.endswith(f"{shown_case(SECRET)} is odd\n")  # a library may have set how the rest looks
     said = warnings.formatwarning(UserWarning("Other^Name is no UID"), UserWarning, "/lib/pydicom/valuerep.py", 1)
     assert "Other" not in said
 
