@@ -66,7 +66,7 @@ def test_warnings_stand_above_a_bar(log: io.StringIO, monkeypatch: pytest.Monkey
         bar.update()
         warnings.showwarning("odd", UserWarning, "x.py", 1)
     assert not BEHIND_BAR.search(log.getvalue())
-    assert "UserWarning: odd\n" in log.getvalue()
+    assert "odd\n" in log.getvalue()  # a library may have set how the rest looks
 
 
 def _plain(message: str, category: type[Warning], filename: str, lineno: int) -> None:
