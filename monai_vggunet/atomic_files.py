@@ -136,7 +136,7 @@ def sha256_of_input(path: str | os.PathLike[str]) -> str:
     """Return a SHA-256 that tells a user's file from others: of its content, unless that is very long.
 
     Of a very long file, the first bytes count, with its size and the time of its last change: a copy may then count as
-    another file, but no changed file as the same.
+    another file, and a changed one as the same only if its size and time are kept.
 
     Raises:
         OSError: it cannot be read, or is not a regular file.

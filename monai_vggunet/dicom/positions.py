@@ -53,6 +53,7 @@ def group_by_position(frames: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
                 f"{len(group)} planes lie side by side in one plane, up to {beside_mm:.4g} mm apart, from "
                 f"{group[0].name}; expected one plane per slice: these are several volumes",
                 FindingKind.SIDE_BY_SIDE,
+                [frame.sop_instance_uid for frame in group],
             )
     return groups
 
@@ -71,6 +72,7 @@ def _require_geometry(frame: FrameRecord) -> None:
             f"{frame.name} is a Siemens mosaic, many slices tiled in one {frame.columns}x{frame.rows} image; expected "
             "one slice per image: convert it with dcm2niix and give the NIfTI file",
             FindingKind.MOSAIC,
+            [frame.sop_instance_uid],
         )
     needed = {
         "ImagePositionPatient": frame.position_lps_mm,
@@ -83,11 +85,13 @@ def _require_geometry(frame: FrameRecord) -> None:
                 f"{frame.name} has no usable {keyword}; expected it for every plane of a volume: this is a projection "
                 "image, an object whose frames share no known geometry, or a damaged header",
                 FindingKind.UNUSABLE_GEOMETRY,
+                [frame.sop_instance_uid],
             )
     if frame.pixel_spacing_mm is not None and min(frame.pixel_spacing_mm) <= 0:
         raise DicomGeometryError(
             f"{frame.name} has PixelSpacing {frame.pixel_spacing_mm} mm, expected above 0: a damaged header",
             FindingKind.UNUSABLE_GEOMETRY,
+            [frame.sop_instance_uid],
         )
 
 
@@ -105,6 +109,7 @@ def in_plane_axes(frames: Sequence[FrameRecord]) -> tuple[np.ndarray, np.ndarray
             f"ImageOrientationPatient {cosines.ravel().tolist()} of {frames[0].name} is not a pair of perpendicular "
             "unit vectors: a damaged header",
             FindingKind.UNUSABLE_GEOMETRY,
+            [frames[0].sop_instance_uid],
         )
     cosines = cosines / lengths[:, None]
     normal = np.cross(*cosines)

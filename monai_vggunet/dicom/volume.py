@@ -16,7 +16,7 @@ from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
 from monai_vggunet.errors import DicomGeometryError
-from monai_vggunet.names import listed
+from monai_vggunet.names import counted, listed
 from monai_vggunet.privacy import clean_text
 from monai_vggunet.short_uid import short_uid
 
@@ -110,18 +110,20 @@ def _unique_planes(
 def _left_out(copies: list[tuple[FrameRecord, FrameRecord]]) -> Finding:
     """Return the finding that says which planes are copies, and of what."""
     names = listed((f"{copy.name} repeats {original.name}" for copy, original in copies), separator="; ")
-    what = "1 identical copy" if len(copies) == 1 else f"{len(copies)} identical copies"
+    what = counted(len(copies), "identical copy", "identical copies")
     instances = [copy.sop_instance_uid for copy, _ in copies]
     return warning(FindingKind.COPIES_LEFT_OUT, f"{what} left out: {names}", instances, len(copies))
 
 
 def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], count: int) -> DicomGeometryError:
     """Return the refusal that says which planes at one position differ, and what in their headers tells them apart."""
+    instances = [frame.sop_instance_uid for frame in group]
     if len(groups) == 1:
         return DicomGeometryError(
             f"all {count} planes lie at one position, from {group[0].name}; expected slices one behind the other: this "
             "is a time series at one place, not a volume",
             FindingKind.ONE_PLACE,
+            instances,
         )
     counts = {len(other) for other in groups}
     whole = len(counts) == 1
@@ -137,4 +139,5 @@ def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], co
         f"{what}, such as {group[0].name} and {group[1].name}; expected one plane per position; {hint}: give the files "
         "of one volume only, or remove the wrong plane",
         FindingKind.SEVERAL_VOLUMES_IN_ONE if whole else FindingKind.DIFFERING_PLANES,
+        instances,
     )

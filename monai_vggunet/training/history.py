@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from monai_vggunet.atomic_files import write_json
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
@@ -21,12 +23,12 @@ from monai_vggunet.json_rules import (
     without_version,
 )
 
-__all__ = ["PER_CLASS", "History"]
+__all__ = ["LOSS", "PER_CLASS", "RATES", "History"]
 
 PER_CLASS = "_per_class"  # ends the name of a figure that an entry gives for every class
-RATES = "learning_rates"
+LOSS, RATES = "loss", "learning_rates"
 MOST_EPOCHS, MOST_FIGURES = 1_000_000, 10_000
-LARGEST = 3.4028235e38  # of a figure, which is computed in float32
+LARGEST = float(np.finfo(np.float32).max)  # of a figure, which is computed in float32
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ignite.handlers import ProgressBar
 
 from monai_vggunet.data import is_on
 from monai_vggunet.networks.autocast import describe_device
-from monai_vggunet.training.history import PER_CLASS, History
+from monai_vggunet.training.history import LOSS, PER_CLASS, RATES, History
 from monai_vggunet.training.metrics import class_means
 
 __all__ = ["TrainingProgressHandler"]
@@ -87,9 +87,9 @@ class TrainingProgressHandler:
         before = [row["seconds"] for row in self.curve.epochs if row["epoch"] < engine.state.epoch]
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
-            "loss": round(sum(self._losses) / max(1, len(self._losses)), 5),
+            LOSS: round(sum(self._losses) / max(1, len(self._losses)), 5),
             "seconds": round((before[-1] if before else 0.0) + seconds, 2),
-            "learning_rates": [group["lr"] for group in engine.optimizer.param_groups],  # type: ignore[attr-defined]
+            RATES: [group["lr"] for group in engine.optimizer.param_groups],  # type: ignore[attr-defined]
         }
         state = getattr(self.evaluator, "state", None)
         if state is not None and state.epoch == engine.state.epoch:

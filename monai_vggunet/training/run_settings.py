@@ -223,7 +223,7 @@ def _is_path(text: str) -> bool:
 def _content(path: str) -> str:
     """Return the hash of an image or a label: a file, or all files of a folder."""
     place = Path(path)
-    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
     return _hash([sha256_of_input(path) for path in files])
 
 

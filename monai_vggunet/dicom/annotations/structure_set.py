@@ -14,6 +14,7 @@ from monai_vggunet.dicom.annotations.label_grid import ImageGrid, LabelCanvas
 from monai_vggunet.dicom.annotations.segment_names import Segment
 from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.errors import DicomReadError, GridMismatchError
+from monai_vggunet.names import counted
 from monai_vggunet.privacy import clean_text
 
 __all__ = ["RTSTRUCT_CLASS", "paint_structures", "structure_frames_of_reference", "structures_of"]
@@ -200,18 +201,19 @@ def _findings(name: str, items: list[Dataset], slices: list[int], conflicts: int
     ignored = [clean_text(str(item.get("ContourGeometricType") or "no type")) for item in items if not _is_closed(item)]
     if ignored:
         kinds = ", ".join(sorted(set(ignored)))
-        text = f"structure {name}: {len(ignored)} contours enclose nothing and are left out ({kinds})"
+        what = counted(len(ignored), "contour encloses nothing", "contours enclose nothing")
+        text = f"structure {name}: {what}, left out ({kinds})"
         findings.append(warning(FindingKind.OPEN_CONTOURS, text, count=len(ignored)))
     span = slices[-1] - slices[0] + 1
     if len(slices) < span:
         text = (
-            f"structure {name}: {span - len(slices)} of the {span} slices from its first to its last have no "
-            "contour and stay empty; nothing is interpolated"
+            f"structure {name}: no contour in {span - len(slices)} of the {span} slices from its first to its last, "
+            "which stay empty; nothing is interpolated"
         )
         findings.append(warning(FindingKind.SLICES_WITHOUT_CONTOUR, text, count=span - len(slices)))
     if conflicts:
         text = (
-            f"structure {name}: in {conflicts} slices contours cross, and count as outside where they overlap, or are "
+            f"structure {name}: in {counted(conflicts, 'slice')} contours cross, and count as outside where they overlap, or are "
             "there twice, and count once"
         )
         findings.append(warning(FindingKind.CONTOURS_CROSS, text, count=conflicts))

@@ -81,11 +81,12 @@ def decode_all(
     try:
         spread_contained(decode_planes, [frames for _, _, frames in parts], hand_over, num_workers)
     except HelperCrashError as error:
-        name = parts[error.index][2][0].name
+        lost = parts[error.index][2]
         raise DicomPixelError(
-            f"pixels of {name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
+            f"pixels of {lost[0].name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
             "or remove it",
             FindingKind.UNREADABLE_PIXELS,
+            [frame.sop_instance_uid for frame in lost],
         ) from error
     except NoHelperError as error:
         raise DicomPixelError(
@@ -165,6 +166,7 @@ def _decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
             f"pixels of {frame.name} cannot be decoded: {codec_reason(error, frame.photometric)}; expected "
             f"{frame.columns}x{frame.rows} pixels: a truncated or damaged file, or a codec that is not installed",
             FindingKind.UNREADABLE_PIXELS,
+            [frame.sop_instance_uid],
         ) from error
     return stored
 

@@ -164,6 +164,7 @@ def _truncated(frame: FrameRecord) -> DicomPixelError:
         f"pixels of {frame.name} end early; expected {frame.columns}x{frame.rows} pixels: a truncated file; restore or "
         "remove it",
         FindingKind.TRUNCATED_PIXELS,
+        [frame.sop_instance_uid],
     )
 
 

@@ -21,13 +21,12 @@ from monai_vggunet.report.pages.curves import line_chart
 from monai_vggunet.report.pages.display_view import DisplayView, paint, resized
 from monai_vggunet.report.pages.page import write_page
 from monai_vggunet.training import Evaluation, History
-from monai_vggunet.training.history import PER_CLASS
+from monai_vggunet.training.history import LOSS, PER_CLASS, RATES
 from monai_vggunet.training.metrics import HD95_MM, MEAN_DICE, SURFACE_DICE
 
 __all__ = ["mistaken_slice", "worst_first", "write_training_report"]
 
 TILE_PX, GAP_PX = 300, 4
-LOSS = "loss"
 TITLES = {LOSS: "loss", MEAN_DICE: "validation Dice", HD95_MM: "HD95, mm", SURFACE_DICE: "surface Dice"}
 QUALITY = 88  # of the JPEG: noise makes PNGs several times as large
 
@@ -123,10 +122,10 @@ def _charts(history: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> lis
 
 def _rates(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """Return one curve for parameter groups that share their rates over the whole run."""
-    rows = [row for row in history if row.get("learning_rates")]
+    rows = [row for row in history if row.get(RATES)]
     groups: dict[tuple[float, ...], list[int]] = {}
-    for number in range(max((len(row["learning_rates"]) for row in rows), default=0)):
-        rates = tuple(row["learning_rates"][number] for row in rows if number < len(row["learning_rates"]))
+    for number in range(max((len(row[RATES]) for row in rows), default=0)):
+        rates = tuple(row[RATES][number] for row in rows if number < len(row[RATES]))
         groups.setdefault(rates, []).append(number + 1)
     epochs = [row["epoch"] for row in rows]
     return {
