@@ -93,9 +93,8 @@ def segment_and_tell(wanted: Wanted, inputs: Sequence[Path], pacs: PacsSession, 
             tell(f"report: {write_index(wanted.output)}")
         except VGGUNetError as error:
             without_page[INDEX] = str(error)
-    for line in failure_lines(
-        (name if name == INDEX else shown_case(name), first_line(text)) for name, text in without_page.items()
-    ):
+    pages = ((name if name == INDEX else shown_case(name), first_line(text)) for name, text in without_page.items())
+    for line in failure_lines(pages, "monai-vggunet report makes those that can be made"):
         tell(f"no report: {line}")
     complete = not without_page and not any(result.error for result in results)
     if not complete and not shows_phi():

@@ -177,7 +177,8 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
         text = f"pixels of {name} end early ({many}): restore or remove them"
         problem = refused(FindingKind.TRUNCATED_PIXELS, text, [frame.sop_instance_uid for frame in cut])
     elif copies:
-        text = f"{counted(copies, 'plane repeats', 'planes repeat')} a position: copies are left out, others refused when read"
+        what = counted(copies, "plane repeats", "planes repeat")
+        text = f"{what} a position: copies are left out, others refused when read"
         findings = (*findings, note(FindingKind.REPEATED_POSITIONS, text, count=copies))
     size = (size[0], size[1], len(groups))
     return StackSurvey(number, stack.label, size, geometry.spacing_mm, geometry.gantry_tilt_deg, findings, problem)

@@ -19,11 +19,12 @@ MOST_LINES = 100  # of failures of all kinds, at the end of a run; a screen show
 _OWN_TO_EACH = re.compile(r"\S*[/\d]\S*")
 
 
-def failure_lines(failures: Iterable[tuple[str, str]]) -> list[str]:
+def failure_lines(failures: Iterable[tuple[str, str]], where: str = "see record.json of each") -> list[str]:
     """Return a line for each of ten failures of a kind, a hundred in all, and a line with the number of the others.
 
     Args:
         failures: the name of each case, and why it failed.
+        where: where the others are told.
 
     Example:
         >>> failure_lines((f"case {n}", f"/in/{n}.nii is empty") for n in range(1000))[-2:]
@@ -39,7 +40,7 @@ def failure_lines(failures: Iterable[tuple[str, str]]) -> list[str]:
             lines.append(f"{name}: {reason}")
         else:
             more += 1
-    return [*lines, f"{more} more: see record.json of each"] if more else lines
+    return [*lines, f"{more} more: {where}"] if more else lines
 
 
 @contextmanager

@@ -67,7 +67,11 @@ FRAMES = pattern(r"[0-9]{1,6}(,[0-9]{1,6}){0,99}", "numbers of frames", NOT_FOUN
 VIEWER_FILE = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "the name of one of the viewer's pages or files", NOT_FOUND)
 TAG = choice("final", "original")
 OUTPUT = choice("all", "stats", "train")
-RESULT = choice("all", "dicom_seg", "image", "json")
+_RESULT = choice("all", "dicom_seg", "image", "json")
+RESULT = Kind(
+    f"{_RESULT.expected}; dicom_seg where the studies are a DICOMweb server's",
+    lambda value, served: _RESULT.accepts(value, served) and (value != "dicom_seg" or served.archive),
+)
 IMAGES = choice("all", "labeled", "unlabeled")
 FLAG = choice("true", "false")
 

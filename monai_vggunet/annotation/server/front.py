@@ -120,13 +120,14 @@ class Front:
 
     async def _answer(self, scope: Scope, receive: Receive, answering: Send, arrival: Arrival) -> None:
         request = Request(scope, receive)
+        served = self.served()
         try:
-            route, parts = self._admitted(request)
-            query = checked_query(route, scope["query_string"], self.served())
+            route, parts = self._admitted(request, served)
+            query = checked_query(route, scope["query_string"], served)
             declared = request.headers.get("content-length")
             counted = limited(receive, route, self.most_upload_bytes, declared, self.room, arrival)
             with full_disk_as_refusal():
-                body = await read_body(route, Request(scope, counted), self.served())
+                body = await read_body(route, Request(scope, counted), served)
         except ClientDisconnect:
             return
         except VGGUNetError as error:
@@ -159,7 +160,7 @@ class Front:
             return await self._refusal(request, error)
         return None
 
-    def _admitted(self, request: Request) -> tuple[Route, dict[str, str]]:
+    def _admitted(self, request: Request, served: Served) -> tuple[Route, dict[str, str]]:
         """Return the route of a request and the parts of its path, if its sender may ask at all.
 
         Raises:
@@ -169,7 +170,7 @@ class Front:
         scope = request.scope
         _require_one_reading(request)
         try:
-            route, parts = find_route(scope["method"], scope["path"], self.served())
+            route, parts = find_route(scope["method"], scope["path"], served)
         except RequestRefusedError:
             self._require_token(request)  # a stranger is not even told what there is
             raise
@@ -181,7 +182,7 @@ class Front:
         coding = request.headers.get("content-encoding", "identity")
         if coding != "identity":
             raise RequestRefusedError(f"the body is encoded ({shown(coding)}); expected it as it is", UNSUPPORTED)
-        if route.method == "POST" and route.path.startswith(TASKS) and self.served().waiting >= MOST_WAITING_TASKS:
+        if route.method == "POST" and route.path.startswith(TASKS) and served.waiting >= MOST_WAITING_TASKS:
             raise RequestRefusedError(f"{MOST_WAITING_TASKS} tasks wait already: let them begin first", TOO_MANY)
         return route, parts
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def without_paths(send: Send, folders: Mapping[Path, str], of_task: bool) -> Sen
         of_task: whether the answer tells of a training, scoring or batch: its request, in which MONAI Label puts a
             folder, and the last lines of its log. Then words stand for folders in any answer.
     """
-    words = {str(folder): word for folder, word in sorted(folders.items(), key=lambda item: -len(str(item[0])))}
+    inner_first = sorted(folders.items(), key=lambda item: -len(str(item[0])))
+    words = [(re.compile(rf"{re.escape(str(folder))}(?![\w.-])"), word) for folder, word in inner_first]
     start: Message = {}
     body = bytearray()
 
@@ -49,12 +51,12 @@ def without_paths(send: Send, folders: Mapping[Path, str], of_task: bool) -> Sen
     return hidden
 
 
-def _replaced(value: Any, words: Mapping[str, str]) -> Any:
+def _replaced(value: Any, words: Sequence[tuple[re.Pattern[str], str]]) -> Any:
     if isinstance(value, dict):
         return {key: _replaced(entry, words) for key, entry in value.items()}
     if isinstance(value, list):
         return [_replaced(entry, words) for entry in value]
     if isinstance(value, str):
-        for folder, word in words.items():
-            value = value.replace(folder, word)
+        for folder, word in words:
+            value = folder.sub(word, value)
     return value

@@ -15,6 +15,7 @@ from monai_vggunet.annotation.server.archive_series import UID, ArchiveSeries
 from monai_vggunet.annotation.server.datastore import KeptFolder
 from monai_vggunet.annotation.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.annotation.server.studies_archive import archive_client
+from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.layout import LABEL_HISTORY
 
 __all__ = ["StockFolder", "StockSeries", "guard"]
@@ -36,8 +37,10 @@ class StockFolder(KeptFolder):
         if former and os.path.isfile(former):
             folder = Path(self._datastore_path) / LABEL_HISTORY / image_id
             folder.mkdir(parents=True, exist_ok=True)
-            number = 1 + sum(1 for _ in folder.iterdir())
-            shutil.copy(former, folder / f"{number:04d}{self._to_id(former)[1]}")
+            numbers = [int(kept.name[:4]) for kept in folder.iterdir() if kept.name[:4].isdecimal()]
+            number = 1 + max(numbers, default=0)  # of the last, not how many: somebody may have removed one
+            with atomic_path(folder / f"{number:04d}{self._to_id(former)[1]}") as temporary:
+                shutil.copy(former, temporary)
 
 
 class StockSeries(ArchiveSeries):

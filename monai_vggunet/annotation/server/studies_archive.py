@@ -88,7 +88,6 @@ def read_archive(resource: str) -> Response:
         RequestRefusedError: 507, there is no room for it on the disk.
     """
     service, _, path = resource.partition("/")
-    is_listing = service == "qido" or path.endswith("/metadata")
     by_wado = service == "wado" or path.endswith("/metadata")  # some viewers ask QIDO-RS for it
     prefix = settings.MONAI_LABEL_WADO_PREFIX if by_wado else settings.MONAI_LABEL_QIDO_PREFIX
     url = "/".join(part for part in (settings.MONAI_LABEL_STUDIES.rstrip("/"), prefix, path) if part)
@@ -96,7 +95,7 @@ def read_archive(resource: str) -> Response:
     content = cast(BinaryIO, tempfile.SpooledTemporaryFile(MOST_IN_MEMORY))  # noqa: SIM115 - closed once sent
     try:
         with full_disk_as_refusal(), open_archive(timeout_sec) as session:
-            session.most_bytes = MOST_LISTING_BYTES if is_listing else most_object_bytes()
+            session.most_bytes = most_object_bytes() if by_wado else MOST_LISTING_BYTES
             with session.get(url, stream=True, timeout=timeout_sec) as answer:
                 problem = _problem_with(answer)
                 if problem is not None:

@@ -83,8 +83,8 @@ def decode_all(
     except HelperCrashError as error:
         lost = parts[error.index][2]
         raise DicomPixelError(
-            f"pixels of {lost[0].name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; restore "
-            "or remove it",
+            f"pixels of {lost[0].name} cannot be decoded: the codec crashed; expected a whole frame: a damaged file; "
+            "restore or remove it",
             FindingKind.UNREADABLE_PIXELS,
             [frame.sop_instance_uid for frame in lost],
         ) from error
