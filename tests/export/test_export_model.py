@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 from dicom_phantoms import write_series
+from small_disk import small_disk
 from typer.testing import CliRunner
 
 from monai_vggunet import VGG16UNet
@@ -205,9 +206,5 @@ def test_a_full_disk_ends_an_export_with_its_reason(kind: str, exported: Path, n
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=1m tmpfs {folder} 2>/dev/null"):
-        pytest.skip("nothing may be mounted here")
-    yield folder
-    os.system(f"umount {folder}")
+    with small_disk(tmp_path / "disk", 1024) as folder:
+        yield folder

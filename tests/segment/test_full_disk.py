@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from dicom_phantoms import write_series
+from small_disk import small_disk
 from tiny_model import write_tiny_model
 
 from monai_vggunet.cli import main
@@ -57,12 +58,8 @@ def command(model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A real disk of a few files."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size={DISK_KIB}k tmpfs {folder} 2>/dev/null"):
-        pytest.skip("nothing may be mounted here")
-    yield folder
-    os.system(f"umount {folder}")
+    with small_disk(tmp_path / "disk", DISK_KIB) as folder:
+        yield folder
 
 
 def files_below(folder: Path) -> set[str]:
