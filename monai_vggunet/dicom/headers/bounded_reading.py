@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import _at_pixel_data, _read_file_meta_info, read_dataset, read_preamble
 from pydicom.tag import Tag
 
+from monai_vggunet.dicom.headers.element_budget import ElementBudget, TooLargeError
 from monai_vggunet.dicom.headers.pixel_description import LONGEST_TAIL, promised_pixel_bytes
-from monai_vggunet.memory import available_memory, lack_of_memory
+from monai_vggunet.dicom.headers.unparsed_sequence import ITEM_TAGS, UnparsedSequence, is_unparsed_sequence
+from monai_vggunet.memory import lack_of_memory
 from monai_vggunet.regular_files import open_regular
 
 __all__ = ["TooLargeError", "read_dicom", "read_file_meta"]
@@ -32,21 +35,10 @@ LONGEST_INFLATED_OBJECT = 1 << 28
 # state their length.)
 LARGEST_VALUE = 1 << 28
 
-# pydicom reads two or three times per element or item, and the objects it makes take up to this much for each read.
-BYTES_PER_READ = 512
-MOST_READS = 1 << 24  # a minute's work; headers of tens of thousands of frames stay below
-_READS_UNQUESTIONED = 1 << 17
-
-_READS_PER_ITEM = 3
-
-_ITEM, _ITEM_BIG_ENDIAN = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
-_PIXEL_GROUP = 0x7FE0
+# pydicom reads tag and length of an element or item at once, those of a fragment (PS3.5 A.4) one by one.
+_HEAD_BYTES, _TAG_BYTES = 8, 4
 _SMALL_READ = 1 << 16
 _BLOCK = 1 << 16  # bytes inflated at once
-
-
-class TooLargeError(ValueError):
-    """A file that holds, or inflates to, more than any honest one; the text quotes nothing from the file."""
 
 
 def read_dicom(path: Path, before_pixels: bool = False, tags: Sequence[Any] | None = None) -> FileDataset:
@@ -64,7 +56,7 @@ def read_dicom(path: Path, before_pixels: bool = False, tags: Sequence[Any] | No
         OSError: it cannot be read.
         Exception: what pydicom and zlib raise on damaged files.
     """
-    with _BoundedFile(path) as file:
+    with _refusals_kept(), _BoundedFile(path) as file:
         try:
             dataset = dcmread(
                 file,
@@ -75,8 +67,7 @@ def read_dicom(path: Path, before_pixels: bool = False, tags: Sequence[Any] | No
             )
         except _AskedForTheRestError:
             dataset = _deflated_file(path, file, before_pixels, None if tags is None else [Tag(tag) for tag in tags])
-        for tag in dataset.keys():  # noqa: SIM118 (items would be parsed)
-            file.budget.spend(_READS_PER_ITEM * _items_in(dataset.get_item(tag)))
+        _count_unparsed(dataset, file.elements.budget)
         return dataset
 
 
@@ -84,35 +75,46 @@ def read_file_meta(path: Path) -> FileMetaDataset:
     """Read the file meta information (group 0002) of a file with preamble and prefix.
 
     Raises:
+        TooLargeError: it holds more elements than an honest file.
         OSError: it cannot be read.
         Exception: what pydicom raises on damaged files, or those without prefix.
     """
-    with _BoundedFile(path) as file:
+    with _refusals_kept(), _BoundedFile(path) as file:
         read_preamble(file, False)  # type: ignore[arg-type]
         return _read_file_meta_info(file)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _refusals_kept() -> Iterator[None]:
+    """Raise a refusal as what it is: pydicom makes an `OSError` of any error met where an item begins."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error.__context__, TooLargeError):
+            raise error.__context__ from None
+        raise
 
 
 class _AskedForTheRestError(Exception):
     """pydicom asks for the whole rest of a file at once, which it does only for a deflated data set."""
 
 
-class _Budget:
-    """How often pydicom may read, which bounds the number of its objects: empty items cost eight bytes in the file."""
+class _Elements:
+    """Counts the elements, items and fragments of a file, which it knows by how many bytes pydicom reads at once."""
 
-    def __init__(self) -> None:
-        self._reads, self._most = 0, _READS_UNQUESTIONED
+    def __init__(self, deflated_bytes: int | None = None) -> None:
+        self.budget = ElementBudget(deflated_bytes)
+        self._last = 0
 
-    def spend(self, reads: int = 1) -> None:
-        """Count what is read, or will be.
+    def count(self, read: bytes, end: int) -> None:
+        """Take note of what was read, and of where it ends.
 
         Raises:
-            TooLargeError: that is too much.
+            TooLargeError: there are too many of them.
         """
-        self._reads += reads
-        if self._reads > self._most:
-            self._most = min(MOST_READS, available_memory() // BYTES_PER_READ)
-            if self._reads > self._most:
-                raise TooLargeError("it holds more elements than an honest file, or than fit into memory")
+        if len(read) == _HEAD_BYTES or (len(read) == _TAG_BYTES and read in ITEM_TAGS):
+            self.budget.spend(max(0, end - self._last))
+            self._last = end
 
 
 class _BoundedFile(io.BufferedReader):
@@ -120,18 +122,20 @@ class _BoundedFile(io.BufferedReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_regular(path))
-        self._size = self.seek(0, io.SEEK_END)
+        self.size = self.seek(0, io.SEEK_END)
         self.seek(0)
-        self.budget = _Budget()
+        self.elements = _Elements()
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read so many bytes, or as many as there are."""
-        self.budget.spend()
         if size is None or size < 0:
             raise _AskedForTheRestError
         if size > _SMALL_READ:
-            size = max(0, min(size, self._size - self.tell()))
-        return super().read(size)
+            size = max(0, min(size, self.size - self.tell()))
+        data = super().read(size)
+        if size <= _HEAD_BYTES:
+            self.elements.count(data, self.tell())
+        return data
 
 
 class _Inflated:
@@ -141,10 +145,10 @@ class _Inflated:
         self.limit, self.name = limit, file.name
         self._file, self._inflater = file, zlib.decompressobj(-zlib.MAX_WBITS)
         self._data, self._place = bytearray(), 0
+        self._elements = file.elements
 
     def read(self, size: int) -> bytes:
         """Read so many bytes, or as many as there are."""
-        self._file.budget.spend()
         end = self._place + size
         if end > self.limit:
             raise TooLargeError(f"it inflates to more than {self.limit:,} bytes, more than its header promises")
@@ -155,6 +159,7 @@ class _Inflated:
             self._data += self._inflater.decompress(compressed, _BLOCK)
         part = bytes(memoryview(self._data)[self._place : end])
         self._place += len(part)
+        self._elements.count(part, self._place)
         return part
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -167,13 +172,18 @@ class _Inflated:
         return self._place
 
 
-def _items_in(element: Any) -> int:
-    """Return how many items a sequence holds that pydicom has not parsed yet, with those within them."""
-    value = element.value
-    if not isinstance(element, RawDataElement) or not isinstance(value, bytes) or len(value) < _SMALL_READ:
-        return 0
-    is_sequence = element.VR in ("SQ", "UN", None) and element.tag.group != _PIXEL_GROUP
-    return value.count(_ITEM if element.is_little_endian else _ITEM_BIG_ENDIAN) if is_sequence else 0
+def _count_unparsed(dataset: Dataset, budget: ElementBudget) -> None:
+    """Count what pydicom has not parsed yet, within sequences that state their length.
+
+    Raises:
+        TooLargeError: there is too much of it.
+    """
+    for element in dataset.values():
+        if not isinstance(element, RawDataElement):
+            for item in element.value if element.VR == "SQ" else ():
+                _count_unparsed(item, budget)
+        elif is_unparsed_sequence(element):
+            UnparsedSequence(element, budget.spend).count()
 
 
 def _deflated_file(path: Path, file: _BoundedFile, before_pixels: bool, tags: list[Any] | None) -> FileDataset:
@@ -190,6 +200,7 @@ def _deflated_file(path: Path, file: _BoundedFile, before_pixels: bool, tags: li
 
 def _deflated(file: _BoundedFile, before_pixels: bool, tags: list[Any] | None) -> Dataset:
     """Read a deflated data set: explicit little endian, from where the file stands."""
+    file.elements = _Elements(deflated_bytes=file.size)
     stream: Any = _Inflated(file, LONGEST_INFLATED_HEADER if before_pixels else LONGEST_INFLATED_OBJECT)
     dataset = read_dataset(stream, False, True, stop_when=_at_pixel_data, specific_tags=tags)
     if not before_pixels:

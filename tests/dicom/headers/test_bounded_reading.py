@@ -177,28 +177,6 @@ def test_sequences_nested_without_end_are_left_out(tmp_path: Path, depth: int) -
         assert isinstance(record, InstanceRecord)
 
 
-@pytest.mark.parametrize("stated", [True, False], ids=["length", "no length"])
-@pytest.mark.parametrize("deflate", [False, True], ids=["", "deflated"])
-def test_items_without_end_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: bool, deflate: bool
-) -> None:
-    """Eight bytes each in the file, and a kilobyte in memory."""
-    monkeypatch.setattr(bounded_reading, "_READS_UNQUESTIONED", 1000)
-    monkeypatch.setattr(bounded_reading, "available_memory", lambda: 10 * MIB)
-    (path,) = write_series(tmp_path, stored_values(slices=1))
-    items = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 20_000
-    groups = element(0x5200, 0x9230, b"SQ", items)
-    if not stated:
-        groups = element(0x5200, 0x9230, b"SQ", b"", 2**32 - 1) + items + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
-    if deflate:
-        deflate_series(tmp_path, before_pixels=groups)
-    else:
-        with_elements(path, groups)
-    record = read_header(path)
-    assert isinstance(record, SkippedFile)
-    assert "more elements than an honest file" in record.reason
-
-
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
