@@ -42,7 +42,6 @@ __all__ = [
     "quotes_headers",
     "reason_behind",
     "refusal_behind",
-    "show_refusals_last",
 ]
 
 _WRAPPING = "applying transform"  # how MONAI's message begins
@@ -269,14 +268,3 @@ def quotes_headers(error: BaseException) -> bool:
 def handles_headers(filename: str) -> bool:
     """Whether a source file is part of what reads and writes DICOM headers."""
     return any(folder in filename.replace("\\", "/") for folder in _HEADER_CODE)
-
-
-def show_refusals_last() -> None:
-    """Let a program that stops on one of our errors end with its text, below the traceback of whoever wrapped it.
-
-    `python -m monai.bundle` otherwise ends with "Failed to evaluate ..." and the reason stands a screen above. Names
-    are hidden on the way, see `privacy`; calling it again changes nothing.
-    """
-    from monai_vggunet.privacy.sinks import protect_output  # which imports this module
-
-    protect_output()

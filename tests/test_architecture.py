@@ -38,7 +38,9 @@ GROUND = {
     "quiet_logs",
     "regular_files",
     "short_uid",
+    "uid_forms",
     "stopping",
+    "switch_words",
 }
 STAGES = [
     {"dicom"},

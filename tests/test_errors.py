@@ -73,7 +73,8 @@ def test_every_refusal_is_also_the_kind_it_refines() -> None:
 def test_the_last_line_of_a_stopped_program_is_the_refusal() -> None:
     program = (
         "from monai_vggunet.errors import *\n"
-        "show_refusals_last(); show_refusals_last()\n"
+        "from monai_vggunet.privacy import protect_output\n"
+        "protect_output(); protect_output()\n"
         "try:\n    raise DatasetError('no labels')\n"
         "except DatasetError as error:\n    raise RuntimeError('Failed to evaluate') from error\n"
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.switch_words import NO, YES
 
 __all__ = ["SWITCH_WORDS", "is_on"]
 
 # `python -m monai.bundle` evaluates `False` and 0 as Python does, and leaves `false` and `no` as the words they are
-SWITCH_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+SWITCH_WORDS = dict.fromkeys(YES, True) | dict.fromkeys(NO, False)
 
 
 def is_on(value: Any, name: str) -> bool:

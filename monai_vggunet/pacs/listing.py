@@ -13,14 +13,13 @@ from monai_vggunet.pacs.bounds import MOST_LISTED, MOST_PAGES
 from monai_vggunet.pacs.dicomweb import DicomWebServer
 from monai_vggunet.pacs.server_text import server_text
 from monai_vggunet.privacy import clean_uid
+from monai_vggunet.uid_forms import is_archive_uid
 
 __all__ = ["ListedSeries", "list_instances", "list_series"]
 
 PAGE = 500  # entries asked for at once
 MODALITY, STUDY, SERIES, INSTANCE = "00080060", "0020000D", "0020000E", "00080018"
 N_INSTANCES = "00201209"  # NumberOfSeriesRelatedInstances
-# PS3.5 9.1, but less strict, because some archives are. A UID becomes part of a URL's path, where `..` would climb.
-UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 COUNT = re.compile(r"[0-9]{1,9}")
 
 Entry = Mapping[str, Any]
@@ -117,7 +116,7 @@ def _pages(
 
 def _uid(server: DicomWebServer, entry: Entry, tag: str) -> str:
     uid = _text(entry, tag)
-    if not UID.fullmatch(uid):
+    if not is_archive_uid(uid):
         raise PacsError(
             f"{server.host} lists something under {server_text(clean_uid(uid))!r}, which is no DICOM UID: check that "
             "the URL is that of the DICOMweb service"

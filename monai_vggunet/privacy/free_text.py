@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from monai_vggunet import file_kinds
+from monai_vggunet import file_kinds, uid_forms
 from monai_vggunet.privacy.setting import shows_phi
 from monai_vggunet.privacy.vocabulary import FILE_ENDINGS, KERNEL_LETTERS, UNITS, WORDS
 
@@ -13,10 +13,10 @@ __all__ = ["LEFT_OUT", "clean_quotations", "clean_text", "clean_uid", "is_harmle
 
 LEFT_OUT = "…"
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")  # PS3.5 9.1, without its rules on components, which hospitals break
-_LONGEST_UID = 64
 # Outside of an element for UIDs, only what has so many components is one: `12.03.1956` is a birthday.
 _FEWEST_COMPONENTS = 5
+# In such an element, a number alone may be one of a patient.
+_FEWEST_IN_ELEMENT = 2
 
 # Words and numbers, the latter with their decimals: `2.5mm`, `T2`, `B30f`.
 _TOKEN = re.compile(r"[^\W_]+(?:[.,]\d+[^\W_]*)*")
@@ -103,12 +103,16 @@ def clean_quotations(text: str, *values: str) -> str:
 
 def clean_uid(text: str) -> str:
     """Return what an element for UIDs holds as it is; of what is none only how long it is."""
-    return text if shows_phi() or not text or _has_form_of_uid(text) else f"(no UID: {len(text)} characters)"
+    return (
+        text
+        if shows_phi() or not text or uid_forms.is_uid(text, _FEWEST_IN_ELEMENT)
+        else f"(no UID: {len(text)} characters)"
+    )
 
 
 def is_uid(name: str) -> bool:
     """Whether a text from anywhere is a UID: numbers between dots, too many for a date, at most 64 characters."""
-    return _has_form_of_uid(name) and name.count(".") >= _FEWEST_COMPONENTS - 1
+    return uid_forms.is_uid(name, _FEWEST_COMPONENTS)
 
 
 def is_harmless(name: str) -> bool:
@@ -133,10 +137,6 @@ def is_harmless(name: str) -> bool:
 def split_ending(name: str) -> tuple[str, str]:
     """Return a file's name and its ending, `("Doe_Jane", ".nii.gz")`; only known endings are taken for one."""
     return file_kinds.split_ending(name, FILE_ENDINGS)
-
-
-def _has_form_of_uid(text: str) -> bool:
-    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
 def _is_plain(token: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+from monai_vggunet.switch_words import YES
+
 __all__ = ["VARIABLE", "is_yes", "show_phi", "shows_phi"]
 
 # An environment variable, because helper processes, workers and the ranks of `torchrun` inherit it.
 VARIABLE = "MONAI_VGGUNET_SHOW_PHI"
-_YES = frozenset({"1", "true", "yes", "on"})
 
 
 def shows_phi() -> bool:
@@ -18,7 +19,7 @@ def shows_phi() -> bool:
 
 def is_yes(word: object) -> bool:
     """Whether a value means yes; whatever cannot be read means no, because nothing is lost by hiding."""
-    return str(word).strip().lower() in _YES
+    return str(word).strip().lower() in YES
 
 
 def show_phi(shown: bool = True) -> None:

@@ -54,7 +54,12 @@ def tell(text: str = "", error: bool = False) -> None:
 
 
 def protect_output() -> None:
-    """Let logs, warnings and the tracebacks that end a program or a thread show pseudonyms in place of names."""
+    """Let logs, warnings and the tracebacks that end a program or a thread show pseudonyms in place of names.
+
+    A program that stops on one of our errors ends with its text, below the traceback of whoever wrapped it:
+    `python -m monai.bundle` otherwise ends with "Failed to evaluate ...", and the reason stands a screen above. Calling
+    it again changes nothing.
+    """
     protect_logs()
     for owner, name, hook in (
         (sys, "excepthook", _before_ending),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,17 +18,16 @@ from monai_vggunet.case_record import DONE, CaseRecord
 from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError, as_refusal
 from monai_vggunet.layout import RECORD
 from monai_vggunet.pacs import DicomWebServer, download_study
-from monai_vggunet.privacy import shown_case
+from monai_vggunet.privacy import quoted, shown_case
 from monai_vggunet.segment.archive import CaseResult, failed_case, segment
 from monai_vggunet.segment.segmenter import Segmenter
 from monai_vggunet.short_uid import short_uid
 from monai_vggunet.stopping import at_forced_end
+from monai_vggunet.uid_forms import is_uid
 
 __all__ = ["check_uid", "segment_studies"]
 
 _log = logging.getLogger(__name__)
-
-UID = re.compile(r"[0-9][0-9.]{0,63}")  # PS3.5 9.1, without its rule on leading zeros, which hospitals break
 
 
 def segment_studies(
@@ -101,9 +99,9 @@ def check_uid(uid: str) -> str:
     Raises:
         ConfigurationError: the text is no UID.
     """
-    if not UID.fullmatch(uid) or "." not in uid:
+    if not is_uid(uid, fewest_components=2):
         raise ConfigurationError(
-            f"{uid!r} (--study or --series) is no DICOM UID; expected digits and dots, at most 64 characters (a "
+            f"{quoted(uid)} (--study or --series) is no DICOM UID; expected digits and dots, at most 64 characters (a "
             "SeriesNumber chooses a series in a folder, not in a PACS)"
         )
     return uid

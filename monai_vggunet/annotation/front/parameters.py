@@ -24,6 +24,7 @@ from monai_vggunet.annotation.front.values import (
     whole_number,
 )
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING
+from monai_vggunet.uid_forms import UID_PATTERN
 
 __all__ = [
     "ACTIVE_LEARNING",
@@ -62,7 +63,7 @@ NEW_STUDY = Kind(
     lambda value, served: not served.archive and _FILE_NAME.accepts(value, served),
 )
 SESSION = pattern(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "the id of a session of this server", NOT_FOUND)
-UID = pattern(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*", "a DICOM UID", NOT_FOUND)  # PS3.5 9.1
+UID = pattern(UID_PATTERN, "a DICOM UID", NOT_FOUND)
 FRAMES = pattern(r"[0-9]{1,6}(,[0-9]{1,6}){0,99}", "numbers of frames", NOT_FOUND)
 VIEWER_FILE = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "the name of one of the viewer's pages or files", NOT_FOUND)
 TAG = choice("final", "original")

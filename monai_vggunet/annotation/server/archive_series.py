@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -23,10 +22,10 @@ from monai_vggunet.annotation.server.refusals import BAD_CONTENT, NOT_FOUND, ref
 from monai_vggunet.annotation.server.studies_archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
 from monai_vggunet.errors import PacsError
 from monai_vggunet.pacs.listing import SERIES, STUDY
+from monai_vggunet.uid_forms import is_uid
 
-__all__ = ["UID", "ArchiveSeries"]
+__all__ = ["ArchiveSeries"]
 
-UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")  # PS3.5 9.1; it becomes the name of a folder
 # Raised by headers as DICOMweb gives them (PS3.18 F.2) where something else stands in the place of what belongs there.
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 REFERENCED_SERIES = "00081115"  # Referenced Series Sequence, PS3.3 A.51
@@ -118,7 +117,7 @@ class ArchiveSeries(DICOMWebDatastore):
 
     def _forget(self, images: Iterable[str]) -> None:
         """Remove the copies of labels that the DICOMweb server no longer has."""
-        for image in filter(UID.fullmatch, images):
+        for image in filter(is_uid, images):
             uri = LocalDatastore.get_label_uri(self, image, DefaultLabelTag.FINAL)
             if uri and os.path.exists(uri):
                 _log.info("the DICOMweb server has no label for %s any more: the copy is removed", image)
@@ -171,6 +170,6 @@ class ArchiveSeries(DICOMWebDatastore):
 
 
 def _uids(study: Any, series: Any) -> tuple[str, str]:
-    if not (UID.fullmatch(study) and UID.fullmatch(series)):
+    if not (is_uid(study) and is_uid(series)):
         raise ValueError("no UID")
     return study, series

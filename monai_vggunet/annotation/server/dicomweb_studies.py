@@ -15,7 +15,7 @@ from monailabel.datastore.utils.dicom import dicom_web_upload_dcm
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from monai_vggunet.annotation.segimage import label_to_seg, seg_to_label
-from monai_vggunet.annotation.server.archive_series import UID, ArchiveSeries
+from monai_vggunet.annotation.server.archive_series import ArchiveSeries
 from monai_vggunet.annotation.server.datastore import CheckedLabels
 from monai_vggunet.annotation.server.refusals import refusals_as_answers, refuse
 from monai_vggunet.annotation.server.studies_archive import UNREACHABLE, UNREACHABLE_ERRORS, word_of
@@ -24,6 +24,7 @@ from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.layout import SEG, spec_beside
 from monai_vggunet.outputs import Classes
 from monai_vggunet.transforms import loading
+from monai_vggunet.uid_forms import is_uid
 
 __all__ = ["DicomWebStudies"]
 
@@ -46,7 +47,7 @@ class DicomWebStudies(CheckedLabels, ArchiveSeries):
             HTTPException: 404 for a series that the server does not have, 502 when it cannot be reached, 422 with the
                 reason for one that cannot be read rightly.
         """
-        if not UID.fullmatch(image_id):
+        if not is_uid(image_id):
             return ""
         folder = Path(self._datastore.image_path()) / image_id
         file = folder.with_name(f"{image_id}.nii.gz")
@@ -65,7 +66,7 @@ class DicomWebStudies(CheckedLabels, ArchiveSeries):
 
         One that does not fit the model's classes or the series is passed over with a word in the log.
         """
-        if not (UID.fullmatch(label_id) and UID.fullmatch(image_id or label_id)):
+        if not (is_uid(label_id) and is_uid(image_id or label_id)):
             return ""
         if label_tag != DefaultLabelTag.FINAL or not image_id:
             return LocalDatastore.get_label_uri(self, label_id, label_tag)

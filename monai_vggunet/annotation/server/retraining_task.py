@@ -15,8 +15,9 @@ from monai_vggunet.annotation.labeled_cases import study_name
 from monai_vggunet.annotation.lock import held_alone
 from monai_vggunet.annotation.server.segmentation_task import device_of
 from monai_vggunet.annotation.training_stats import note_start, training_stats
-from monai_vggunet.errors import ConfigurationError, show_refusals_last
+from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.layout import MODELS, TRAINING
+from monai_vggunet.privacy import protect_output
 
 __all__ = ["RetrainingTask"]
 
@@ -58,7 +59,7 @@ class RetrainingTask(BundleTrainTask):
         Raises:
             ConfigurationError: another training of this model is running, or an option is no number it could be.
         """
-        show_refusals_last()  # MONAI Label shows the last lines of this process
+        protect_output()  # a refusal stands last; MONAI Label shows the last lines of this process
         asked = {name: request.get(name, default) for name, default in OPTIONS.items()}
         for name, value in asked.items():
             least = 0 if name == "batch_size" else 1

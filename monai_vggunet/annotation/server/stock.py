@@ -11,12 +11,13 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
-from monai_vggunet.annotation.server.archive_series import UID, ArchiveSeries
+from monai_vggunet.annotation.server.archive_series import ArchiveSeries
 from monai_vggunet.annotation.server.datastore import KeptFolder
 from monai_vggunet.annotation.server.refusals import NOT_FOUND, refusals_as_answers, refuse
 from monai_vggunet.annotation.server.studies_archive import archive_client
 from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.layout import LABEL_HISTORY
+from monai_vggunet.uid_forms import is_uid
 
 __all__ = ["StockFolder", "StockSeries", "guard"]
 
@@ -52,7 +53,7 @@ class StockSeries(ArchiveSeries):
         Raises:
             HTTPException: 404 for a series that the server does not have, 502 when it does not answer as it should.
         """
-        if not UID.fullmatch(image_id):
+        if not is_uid(image_id):
             raise refuse(NOT_FOUND, "there is no such series: it is called by its SeriesInstanceUID")
         folder = Path(self._datastore.image_path()) / image_id
         with refusals_as_answers():
@@ -62,7 +63,7 @@ class StockSeries(ArchiveSeries):
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """Return a label's NIfTI file; a DICOM SEG is fetched here."""
-        if not (UID.fullmatch(label_id) and UID.fullmatch(image_id or label_id)):
+        if not (is_uid(label_id) and is_uid(image_id or label_id)):
             return ""
         folder = Path(self._datastore.label_path(label_tag)) / label_id
         with refusals_as_answers():
