@@ -198,6 +198,26 @@ def test_segment_ends_and_leaves_nothing_half_written(
     assert left <= {"names.json"}, "it is written, whole, when the run begins"
 
 
+def test_the_command_ends_while_it_imports_its_libraries(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        """
+import os, signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Stopping:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Stopping())
+"""
+    )
+    words = [sys.executable, "-m", "monai_vggunet", "--help"]
+    done = subprocess.run(words, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_segment_ends_in_the_middle_of_a_computation(model: Path, volume: Path, tmp_path: Path) -> None:
     words = ["segment", str(volume), "-o", str(tmp_path / "out"), "--model", str(model), "--engine", "torch"]
     program = COMMAND.format(module="segment.segmenter", name="Segmenter.compute", words=words)
