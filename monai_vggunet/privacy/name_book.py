@@ -107,6 +107,8 @@ class NameBook:
         """
         with self._lock:
             if self.file is not None and self._unsaved:
+                if not self._salt:  # names that are UIDs needed none
+                    self._settle()
                 with _locked(self.file.parent):
                     self._read()
                     self._write()

@@ -37,6 +37,16 @@ def test_files_keep_their_endings_and_uids_their_numbers() -> None:
     assert names.pseudonym("1.2.840.10008.1.2") == "1.2.840.10008.1.2"
 
 
+def test_a_list_of_uids_alone_can_be_read_again(tmp_path: Path) -> None:
+    """They need no pseudonym, but where they lie is noted."""
+    names = NameBook(tmp_path / NAMES)
+    names.note("1.2.840.10008.1.2", input="a")
+    names.save()
+    later = NameBook(tmp_path / NAMES)
+    assert later.pseudonym("Doe") == names.pseudonym("Doe")
+    assert later.name_of("1.2.840.10008.1.2") == "1.2.840.10008.1.2"
+
+
 def test_the_list_says_what_each_stands_for(tmp_path: Path) -> None:
     names = keep_names(tmp_path)
     text = names.pseudonym("Doe\udce9")  # a byte that is not UTF-8
