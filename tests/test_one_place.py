@@ -28,8 +28,7 @@ UNWRAPS = {
 }
 
 KINDS = {".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".dcm", ".dicom", ".ima", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-# `uploads.py` lists the bytes with which each kind begins.
-TELLS_KINDS = {"monai_vggunet/file_kinds.py", "monai_vggunet/annotation/front/uploads.py"}
+TELLS_KINDS = {"monai_vggunet/file_kinds.py"}
 # The damage of the fuzzing script is written without our reader.
 TELLS_DICOM = {
     "monai_vggunet/dicom/headers/dicom_files.py",

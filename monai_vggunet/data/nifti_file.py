@@ -18,14 +18,14 @@ from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.errors import ImageContentError, ImageReadError
 from monai_vggunet.regular_files import read_start
 
-__all__ = ["NiftiFile", "promised_voxels", "read_nifti_file"]
+__all__ = ["START_BYTES", "NiftiFile", "doubt_in_nifti", "promised_voxels", "read_nifti_file"]
 
 # Header extensions stand before the voxels; the longest in use, the XML of CIFTI-2, has some megabytes.
 LARGEST_OFFSET = 1 << 26
 
 _HEADERS = (Nifti1Header, Nifti2Header)
 _BLOCK = 1 << 20  # bytes inflated at once
-_START = 1 << 16  # bytes of a file in which its header ends, compressed or not
+START_BYTES = 1 << 16  # of a file, in which its header ends, compressed or not
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,11 @@ def read_nifti_file(path: Path, may_be_blank: bool = False) -> NiftiFile:
         header = _header_of(path)
         with _opened(path) as stream:
             _require_scalars(header, path.name)
-            promise = _promise_of(header)
-            if not 0 <= promise.offset <= LARGEST_OFFSET:
-                raise ImageReadError(
-                    f"{path} says that its voxels begin at byte {promise.offset:,}; expected one up to "
-                    f"{LARGEST_OFFSET:,}: a damaged header, restore the file"
-                )
-            doubt = promise.doubt(file_bytes, MOST_TIMES_DEFLATED if _is_compressed(path) else 1, may_be_blank)
+            doubt = _doubt_in(header, file_bytes, _is_compressed(path), may_be_blank)
             if doubt:
                 raise ImageReadError(f"{path} {doubt}")
             array = np.asanyarray(ArrayProxy(stream, header), dtype=np.float32)
-            more = bool(stream.read(1)) if _is_compressed(path) else file_bytes > promise.end
+            more = bool(stream.read(1)) if _is_compressed(path) else file_bytes > _promise_of(header).end
     except (ImageReadError, ImageContentError):
         raise
     except OSError as error:
@@ -90,6 +84,21 @@ def _damaged(path: Path, error: Exception) -> ImageReadError:
     return ImageReadError(
         f"{path} cannot be read as NIfTI ({type(error).__name__}): a truncated or damaged file; restore it"
     )
+
+
+def doubt_in_nifti(start: bytes, file_bytes: int, compressed: bool, may_be_blank: bool) -> str:
+    """Return why a NIfTI file must not be read; empty if it may be.
+
+    Args:
+        start: the file's first bytes, up to `START_BYTES`.
+        file_bytes: its size.
+        compressed: whether it is called `.nii.gz`.
+        may_be_blank: see `Promise.doubt`.
+    """
+    try:
+        return _doubt_in(_header_in(start, compressed), file_bytes, compressed, may_be_blank)
+    except Exception:  # nibabel, gzip and zlib raise all kinds on damaged files
+        return f"does not begin as a {'compressed ' if compressed else ''}NIfTI file does: restore it"
 
 
 def promised_voxels(path: Path) -> int:
@@ -132,8 +141,11 @@ def _header_of(path: Path) -> Any:
         ValueError: there is none.
         HeaderDataError: it is damaged.
     """
-    start = read_start(path, _START)
-    if _is_compressed(path):
+    return _header_in(read_start(path, START_BYTES), _is_compressed(path))
+
+
+def _header_in(start: bytes, compressed: bool) -> Any:
+    if compressed:
         start = _GzipFile(fileobj=io.BytesIO(start)).read(max(kind.sizeof_hdr for kind in _HEADERS))
     for kind in _HEADERS:
         if kind.may_contain_header(start):
@@ -152,6 +164,16 @@ def _require_scalars(header: Any, name: str) -> None:
         raise ImageContentError(f"{name} holds values of type {kind}; expected numbers, one per voxel")
     if "scl_slope" in header and np.isinf(float(header["scl_slope"])):  # NaN is how nibabel writes "not scaled"
         raise ImageContentError(f"{name} has an infinite scl_slope: a damaged header; restore the file")
+
+
+def _doubt_in(header: Any, file_bytes: int, compressed: bool, may_be_blank: bool) -> str:
+    promise = _promise_of(header)
+    if not 0 <= promise.offset <= LARGEST_OFFSET:
+        return (
+            f"says that its voxels begin at byte {promise.offset:,}; expected one up to {LARGEST_OFFSET:,}: a damaged "
+            "header, restore the file"
+        )
+    return promise.doubt(file_bytes, MOST_TIMES_DEFLATED if compressed else 1, may_be_blank)
 
 
 def _promise_of(header: Any) -> Promise:

@@ -10,10 +10,8 @@ from monai_vggunet.regular_files import open_regular
 
 __all__ = [
     "LONGEST_HEADER",
-    "begins_as_nrrd",
     "doubt_in_nrrd",
-    "header_in",
-    "names_other_files",
+    "doubt_in_nrrd_start",
     "nrrd_header",
     "nrrd_promise",
 ]
@@ -58,10 +56,22 @@ def doubt_in_nrrd(path: Path, may_be_blank: bool) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    header = nrrd_header(path)
+    with open_regular(path) as file:
+        return doubt_in_nrrd_start(file.read(LONGEST_HEADER) or b"", path.stat().st_size, may_be_blank)
+
+
+def doubt_in_nrrd_start(start: bytes, file_bytes: int, may_be_blank: bool) -> str:
+    """Return why an NRRD file must not be read; empty if it may be.
+
+    Args:
+        start: the file's first bytes, up to `LONGEST_HEADER`.
+        file_bytes: its size.
+        may_be_blank: see `Promise.doubt`.
+    """
+    header = _header_in(start)
     if not header:
-        return "has the ending of NRRD but is not NRRD, or its header has no end: restore the file"
-    if names_other_files(header):
+        return "is not NRRD, or its header has no end: restore the file"
+    if _names_other_files(header):
         return "names other files for its voxels; expected a file that holds its voxels itself: save it as one .nrrd"
     encoding = _fields(header).get("encoding", "").lower()
     promise = nrrd_promise(header)
@@ -70,7 +80,7 @@ def doubt_in_nrrd(path: Path, may_be_blank: bool) -> str:
     most_times = _ENCODINGS[encoding]
     most_times = promise.value_bytes if most_times is None else most_times
     most_times_longer = _MOST_TIMES_LONGER.get(encoding, _OTHERS_LONGER)
-    return promise.doubt(path.stat().st_size, most_times, may_be_blank, most_times_longer)
+    return promise.doubt(file_bytes, most_times, may_be_blank, most_times_longer)
 
 
 def nrrd_promise(header: bytes) -> Promise | None:
@@ -90,25 +100,20 @@ def nrrd_header(path: Path) -> bytes:
         OSError: it cannot be read.
     """
     with open_regular(path) as file:
-        return header_in(file.read(LONGEST_HEADER) or b"")
+        return _header_in(file.read(LONGEST_HEADER) or b"")
 
 
-def header_in(start: bytes) -> bytes:
+def _header_in(start: bytes) -> bytes:
     """Return the header with which a file begins; empty if it has none, or one without an end.
 
     Args:
         start: the file's first bytes, up to `LONGEST_HEADER`.
     """
     end = _END.search(start)
-    return start[: end.end()] if end and begins_as_nrrd(start) else b""
+    return start[: end.end()] if end and start.startswith(_MAGIC) else b""
 
 
-def begins_as_nrrd(start: bytes) -> bool:
-    """Whether a file that begins so says that it is NRRD."""
-    return start.startswith(_MAGIC)
-
-
-def names_other_files(header: bytes) -> bool:
+def _names_other_files(header: bytes) -> bool:
     """Whether the voxels lie in other files than the header: it may name any on the machine."""
     return _DETACHED.search(header) is not None
 

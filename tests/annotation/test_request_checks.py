@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import logging
 from base64 import b64encode
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_vggunet.annotation.front.checks import checked_json, checked_query, checked_texts, find_route, written_path
@@ -21,6 +24,20 @@ from monai_vggunet.errors import RequestRefusedError
 HERE = Served(frozenset({"vggunet"}), frozenset({"liver"}), archive=True)
 FOLDER = Served(frozenset({"vggunet"}), frozenset({"liver"}))
 UID = "1.2.840.113619.2.5"
+
+
+def nifti(kind: type = nib.Nifti1Image, dtype: str = "<i2") -> bytes:
+    return kind(np.zeros((2, 3, 4), dtype), np.eye(4)).to_bytes()
+
+
+def promising(edge: int) -> bytes:
+    """Return a header of a cube of bytes, and nothing of it."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((edge, edge, edge))
+    return header.binaryblock + bytes(4)
+
+
 NRRD = b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1 1 1\nencoding: raw\n"
 
 
@@ -182,9 +199,9 @@ def test_what_slicer_sends_back_of_the_stock_apps_options_is_passed_on() -> None
 @pytest.mark.parametrize(
     ("sent", "kept", "content"),
     [
-        ("C:\\Users\\Jane Doe\\x.NII.GZ", "upload.nii.gz", b"\x1f\x8b\x08"),
-        ("/tmp/doe.nii", "upload.nii", (348).to_bytes(4, "little")),
-        ("x.nii", "upload.nii", (540).to_bytes(4, "big")),
+        ("C:\\Users\\Jane Doe\\x.NII.GZ", "upload.nii.gz", gzip.compress(nifti())),
+        ("/tmp/doe.nii", "upload.nii", nifti()),
+        ("x.nii", "upload.nii", nifti(nib.Nifti2Image, ">i2")),
         ("../x.seg.nrrd", "upload.seg.nrrd", NRRD + b"\n\x00"),
         ("x.nrrd", "upload.nrrd", NRRD.replace(b"\n", b"\r\n") + b"\r\n\x00"),
     ],
@@ -202,14 +219,19 @@ def test_of_a_files_name_the_ending_alone_is_kept(sent: str, kept: str, content:
         ("x.nii.gz.py", b"\x1f\x8b", "ends with 'py'"),
         ("x.tar", b"", "expected one of"),
         (None, b"", "expected one of"),
-        ("x.nii.gz", b"PK", "gzip"),
-        ("x.nii", b"\x1f\x8b\x08\x00", "NIfTI"),
+        ("x.nii.gz", b"PK", "compressed NIfTI"),
+        ("x.nii.gz", nifti(), "compressed NIfTI"),
+        ("x.nii", b"\x1f\x8b\x08\x00", "does not begin as a NIfTI file"),
+        ("x.nii", nifti()[:-10], "cannot hold"),
+        ("x.nii.gz", gzip.compress(promising(30_000)), "cannot hold"),
+        ("x.nii.gz", gzip.compress(promising(700)) + bytes(1 << 20), "blank, or made to fill memory"),
+        ("x.nrrd", NRRD.replace(b"sizes: 1 1 1", b"sizes: 9 9 9") + b"\n\x00", "cannot hold"),
         ("x.nrrd", b"ObjectType = Image\nElementDataFile = /etc/passwd\n", "NRRD"),
-        ("x.nrrd", NRRD, "no end"),
-        ("x.nrrd", NRRD + b"data file: /etc/passwd\n\n", "another file"),
-        ("x.nrrd", NRRD + b"Data File : LIST\n/etc/passwd\n\n", "another file"),
-        ("x.nrrd", NRRD + b"comment: x\rdatafile: ../x\n\n", "another file"),
-        ("x.nrrd", NRRD.replace(b"\n", b"\r\n") + b"datafile:x\r\n\r\n", "another file"),
+        ("x.nrrd", NRRD, "has no end"),
+        ("x.nrrd", NRRD + b"data file: /etc/passwd\n\n", "names other files"),
+        ("x.nrrd", NRRD + b"Data File : LIST\n/etc/passwd\n\n", "names other files"),
+        ("x.nrrd", NRRD + b"comment: x\rdatafile: ../x\n\n", "names other files"),
+        ("x.nrrd", NRRD.replace(b"\n", b"\r\n") + b"datafile:x\r\n\r\n", "names other files"),
     ],
 )
 def test_what_is_no_volume_of_its_own_is_refused(name: str | None, content: bytes, word: str) -> None:

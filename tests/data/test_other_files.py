@@ -210,9 +210,9 @@ def test_an_nrrd_that_promises_what_cannot_be_is_refused(tmp_path: Path, fields:
 
 def test_an_nrrd_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.nrrd").write_bytes(b"no image")
-    assert "has the ending of NRRD but is not NRRD" in refusal(tmp_path / "a.nrrd")
+    assert "is not NRRD" in refusal(tmp_path / "a.nrrd")
     (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n" + b"a: b\n" * 1_000_000)
-    assert "has the ending of NRRD but is not NRRD, or its header has no end" in refusal(tmp_path / "a.nrrd")
+    assert "is not NRRD, or its header has no end" in refusal(tmp_path / "a.nrrd")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "bzip2"])

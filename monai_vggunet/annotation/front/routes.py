@@ -101,6 +101,7 @@ class Closed:
 
 MODEL = {"model": NAME}
 ANY_TEXT = Kind("a text, which is compared and goes nowhere", lambda value, served: True)
+LABEL_PART = "label"  # of a form: the one file that may be nearly empty
 STATUS = {"all": FLAG, "check_if_running": FLAG}
 VIEWER, QIDO, WADO = "/ohif/{path:path}", "/proxy/dicom/qido/{path:path}", "/proxy/dicom/wado/{path:path}"
 _STUDY, _SERIES = "studies/{study}", "studies/{study}/series/{series}"
@@ -174,7 +175,7 @@ SERVED: tuple[Route, ...] = (
         "submit a label",
         query={"image": STUDY, "tag": TAG},
         needed=("image",),
-        body=Form({"params": LABEL}, "label"),
+        body=Form({"params": LABEL}, LABEL_PART),
     ),
     Route("GET", "/datastore/label", "a label", query={"label": STUDY, "tag": TAG}, needed=("label", "tag")),
     Route(

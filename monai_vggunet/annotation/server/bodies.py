@@ -15,7 +15,7 @@ from starlette.types import Message, Receive
 
 from monai_vggunet.annotation.front.checks import checked_json, checked_texts
 from monai_vggunet.annotation.front.room import Arrival, UploadRoom
-from monai_vggunet.annotation.front.routes import Form, Route
+from monai_vggunet.annotation.front.routes import LABEL_PART, Form, Route
 from monai_vggunet.annotation.front.uploads import safe_file_name
 from monai_vggunet.annotation.front.values import BAD_VALUE, Served
 from monai_vggunet.annotation.shown import shown
@@ -175,7 +175,8 @@ def _written_form(route: Route, kinds: Form, form: FormData, served: Served) -> 
             expected = f"a part {kinds.file!r}" if kinds.file else "no file"
             text = f"{route.method} {route.path} takes no file {shown(name)}; expected {expected}"
             raise RequestRefusedError(text, BAD_REQUEST)
-        fields[name] = (safe_file_name(file.filename, file.file), file.file, "application/octet-stream")
+        called = safe_file_name(file.filename, file.file, may_be_blank=name == LABEL_PART)
+        fields[name] = (called, file.file, "application/octet-stream")
     if kinds.file and kinds.file_needed and not files:
         raise RequestRefusedError(f"the form has no file; expected a part {kinds.file!r} with one", BAD_VALUE)
     return MultipartEncoder(fields)
