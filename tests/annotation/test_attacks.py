@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from label_server import Server, tree_of
+from nifti_bytes import compressed_nifti_bytes
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 from monai_vggunet.annotation.front.routes import CLOSED, SERVED, Form, Route
@@ -167,7 +168,7 @@ def test_an_upload_is_written_nowhere_but_among_the_studies(server: Server, fold
 
 
 def test_an_upload_does_not_take_the_place_of_a_study(server: Server) -> None:
-    gone = {"file": ("x.nii.gz", gzip.compress(b"not the study"))}
+    gone = {"file": ("x.nii.gz", compressed_nifti_bytes())}
     for path in ("/datastore/image", "/datastore/"):
         answer = server.send("PUT", path, params={"image": "axial"}, files=gone)
         assert (answer.status_code, "another study" in answer.json()["detail"]) == (409, True)
@@ -176,7 +177,7 @@ def test_an_upload_does_not_take_the_place_of_a_study(server: Server) -> None:
 def test_what_comes_with_an_upload_is_not_kept_as_known_of_the_study(server: Server) -> None:
     """A training would take the key of a patient from there into a config, in which "$" begins code."""
     known = {"PatientID": "$__import__('os').system('touch /tmp/hacked')"}
-    files, data = {"file": ("x.nii.gz", gzip.compress(b""))}, {"params": json.dumps(known)}
+    files, data = {"file": ("x.nii.gz", compressed_nifti_bytes())}, {"params": json.dumps(known)}
     answer = server.send("PUT", "/datastore/image", params={"image": "new"}, files=files, data=data)
     assert (answer.status_code, "'PatientID'" in answer.json()["detail"]) == (422, True)
 
@@ -199,14 +200,14 @@ def test_an_archive_is_not_unpacked(server: Server) -> None:
 
 def test_a_session_has_one_file_under_a_name_of_the_servers(server: Server) -> None:
     for name in ("../../../code/main.nii.gz", "/etc/cron.d/x.nii.gz", "meta.info.nii.gz"):
-        made = server.send("PUT", "/session/", files={"files": (name, gzip.compress(b""))}).json()
+        made = server.send("PUT", "/session/", files={"files": (name, compressed_nifti_bytes())}).json()
         try:
             image = Path(made["session_info"]["image"])
             assert image.name == "upload.nii.gz"
             assert image.parent == server.app / "cache" / "sessions" / made["session_id"]
         finally:
             assert server.send("DELETE", f"/session/{made['session_id']}").ok
-    two = [("files", ("a.nii.gz", gzip.compress(b""))), ("files", ("b.nii.gz", gzip.compress(b"")))]
+    two = [("files", ("a.nii.gz", compressed_nifti_bytes())), ("files", ("b.nii.gz", compressed_nifti_bytes()))]
     assert server.send("PUT", "/session/", files=two).status_code == 400
 
 
@@ -357,7 +358,7 @@ def test_a_form_with_something_twice_or_unknown_is_refused(server: Server) -> No
     for data in ({"image": "/etc/passwd"}, {"session_id": "x"}, {"wsi": "{}"}):
         assert server.post("/infer/vggunet?image=axial", data=data).status_code == 400
     for part in ("label", "image", "params"):
-        files = {part: ("x.nii.gz", gzip.compress(b""))}
+        files = {part: ("x.nii.gz", compressed_nifti_bytes())}
         assert server.post("/infer/vggunet?image=axial", files=files).status_code == 400
     cut = b'--b\r\nContent-Disposition: form-data; name="label"; filename="x.nii.gz"\r\n\r\n\x1f\x8b'
     form = {"Content_Type": "multipart/form-data; boundary=b"}

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from bombs import nifti_bomb
 from label_server import REPOSITORY, Server, leaves_nothing, running_server, tiny_model
+from nifti_bytes import compressed_nifti_bytes
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
 pytestmark = pytest.mark.label
@@ -206,7 +207,7 @@ def test_an_upload_for_which_the_disk_has_no_room_is_refused_before_it_comes(att
 
 def test_nothing_stays_of_uploads_that_were_refused_or_broke_off(attacked: Server, root: Path) -> None:
     megabytes = os.urandom(3 << 20)
-    gz = gzip.compress(megabytes)
+    gz = compressed_nifti_bytes((128, 128, 128))
     answers = [
         attacked.send("PUT", "/datastore/image?image=axial", files={"file": ("x.nii.gz", gz)}),
         attacked.send("PUT", "/datastore/label?image=axial", files={"label": ("x.nii.gz", gz)}),
@@ -333,7 +334,8 @@ def test_a_label_is_not_written_through_a_link(attacked: Server, root: Path, tmp
 def test_names_that_differ_in_case_are_two_and_a_session_of_nobody_is_none(attacked: Server, root: Path) -> None:
     assert attacked.infer("vggunet", "AXIAL").status_code == 404
     assert attacked.infer("VGGUNET", "axial").status_code == 404
-    made = attacked.send("PUT", "/session/", files={"files": ("x.nii.gz", gzip.compress(b""))}).json()["session_id"]
+    volume = {"files": ("x.nii.gz", compressed_nifti_bytes())}
+    made = attacked.send("PUT", "/session/", files=volume).json()["session_id"]
     guesses = [made.upper(), made[:-1] + ("0" if made[-1] != "0" else "1"), made + "/", made + "%00", "." + made]
     for guess in guesses:
         assert attacked.get(f"/session/{guess}").status_code == 404, guess

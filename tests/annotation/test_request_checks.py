@@ -11,6 +11,7 @@ from base64 import b64encode
 import nibabel as nib
 import numpy as np
 import pytest
+from nifti_bytes import compressed_nifti_bytes, nifti_bytes
 
 from monai_vggunet.annotation.front.checks import checked_json, checked_query, checked_texts, find_route, written_path
 from monai_vggunet.annotation.front.origin import require_own_origin
@@ -24,10 +25,6 @@ from monai_vggunet.errors import RequestRefusedError
 HERE = Served(frozenset({"vggunet"}), frozenset({"liver"}), archive=True)
 FOLDER = Served(frozenset({"vggunet"}), frozenset({"liver"}))
 UID = "1.2.840.113619.2.5"
-
-
-def nifti(kind: type = nib.Nifti1Image, dtype: str = "<i2") -> bytes:
-    return kind(np.zeros((2, 3, 4), dtype), np.eye(4)).to_bytes()
 
 
 def promising(edge: int) -> bytes:
@@ -199,9 +196,9 @@ def test_what_slicer_sends_back_of_the_stock_apps_options_is_passed_on() -> None
 @pytest.mark.parametrize(
     ("sent", "kept", "content"),
     [
-        ("C:\\Users\\Jane Doe\\x.NII.GZ", "upload.nii.gz", gzip.compress(nifti())),
-        ("/tmp/doe.nii", "upload.nii", nifti()),
-        ("x.nii", "upload.nii", nifti(nib.Nifti2Image, ">i2")),
+        ("C:\\Users\\Jane Doe\\x.NII.GZ", "upload.nii.gz", compressed_nifti_bytes()),
+        ("/tmp/doe.nii", "upload.nii", nifti_bytes()),
+        ("x.nii", "upload.nii", nifti_bytes(kind=nib.Nifti2Image, dtype=">i2")),
         ("../x.seg.nrrd", "upload.seg.nrrd", NRRD + b"\n\x00"),
         ("x.nrrd", "upload.nrrd", NRRD.replace(b"\n", b"\r\n") + b"\r\n\x00"),
     ],
@@ -220,9 +217,9 @@ def test_of_a_files_name_the_ending_alone_is_kept(sent: str, kept: str, content:
         ("x.tar", b"", "expected one of"),
         (None, b"", "expected one of"),
         ("x.nii.gz", b"PK", "compressed NIfTI"),
-        ("x.nii.gz", nifti(), "compressed NIfTI"),
+        ("x.nii.gz", nifti_bytes(), "compressed NIfTI"),
         ("x.nii", b"\x1f\x8b\x08\x00", "does not begin as a NIfTI file"),
-        ("x.nii", nifti()[:-10], "cannot hold"),
+        ("x.nii", nifti_bytes()[:-10], "cannot hold"),
         ("x.nii.gz", gzip.compress(promising(30_000)), "cannot hold"),
         ("x.nii.gz", gzip.compress(promising(700)) + bytes(1 << 20), "blank, or made to fill memory"),
         ("x.nrrd", NRRD.replace(b"sizes: 1 1 1", b"sizes: 9 9 9") + b"\n\x00", "cannot hold"),

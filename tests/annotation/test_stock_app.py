@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
+from bombs import nifti_bomb
 from label_server import Server, leaves_nothing, running_server, tiny_model, tree_of
 from phantoms import affine_of, ct_array, label_array, write_nifti
 
@@ -70,6 +71,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     labels = [write_nifti(tmp_path / f"label_{n}.nii.gz", np.roll(label, n, axis=0), affine) for n in range(3)]
     (tmp_path / "studies" / "link.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
     kept = study.read_bytes()
+    bomb = nifti_bomb(tmp_path / "bomb.nii.gz", (30_000, 30_000, 30_000), 1 << 24).read_bytes()
     with running_server(tmp_path / "studies", tiny_model(tmp_path / "model"), tmp_path, "--stock") as server:
         for path in ("/datastore/image", "/datastore/"):
             for name in ("axial", "link"):
@@ -77,6 +79,12 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
                 refused = server.send("PUT", path, params={"image": name}, files=files)
                 assert (refused.status_code, "already: choose another name" in refused.text) == (409, True), name
         assert study.read_bytes() == kept
+        for part, method, path in (
+            ("file", "POST", "/infer/vggunet"),
+            ("label", "PUT", "/datastore/label?image=axial"),
+        ):
+            refused = server.send(method, path, files={part: ("x.nii.gz", bomb)}, timeout=60)
+            assert (refused.status_code, "promises 30000 x" in refused.text) == (422, True), path
         assert server.send("PUT", "/datastore/image?image=axial", files={"file": ("x.nii.gz", kept)}).ok  # the same
         assert server.send("PUT", "/datastore/image?image=new", files={"file": ("x.nii.gz", kept)}).ok
         for file in labels:
