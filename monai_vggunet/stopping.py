@@ -24,6 +24,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 _STATUS_OF_SIGNAL = 128
 
 _told: set[threading.Event] = set()
+_pipes: set[tuple[int, int]] = set()  # in which the numbers of signals arrive
 _at_forced_end: dict[object, Callable[[], object]] = {}
 
 
@@ -53,6 +54,7 @@ def stop_on_signals() -> Iterator[None]:
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
+    _pipes.add((reading, writing))
     former_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     seen: list[int] = []
 
@@ -70,7 +72,9 @@ def stop_on_signals() -> Iterator[None]:
         for number, handler in former.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(former_fd)
-        os.close(writing)
+        if (reading, writing) in _pipes:  # a child process has none
+            _pipes.remove((reading, writing))
+            os.close(writing)
 
 
 def end_now(status: int) -> NoReturn:
@@ -104,6 +108,19 @@ def at_forced_end(function: Callable[[], object]) -> Callable[[], None]:
         _at_forced_end.pop(key, None)
 
     return take_back
+
+
+def _leave_pipes() -> None:
+    """Let a child process not write its signals into its parent's pipes, which would end the parent."""
+    if _pipes:
+        signal.set_wakeup_fd(-1)
+    while _pipes:
+        for end in _pipes.pop():
+            os.close(end)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_pipes)
 
 
 def _tell() -> None:

@@ -198,6 +198,40 @@ def test_segment_ends_and_leaves_nothing_half_written(
     assert left <= {"names.json"}, "it is written, whole, when the run begins"
 
 
+@pytest.mark.parametrize("outlives", [False, True], ids=["within", "outlives"])
+def test_a_signal_to_child_processes_ends_them_alone(outlives: bool) -> None:
+    """They would write it into their parent's pipe, which the parent took for one to itself."""
+    program = f"""
+import os, signal, time
+from monai_vggunet.stopping import GRACE_SEC, stop_on_signals
+
+children = []
+
+def end_children():
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+    for child in children:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == {128 + signal.SIGTERM}
+    time.sleep(GRACE_SEC + 1)
+
+reading, writing = os.pipe()
+with stop_on_signals():
+    for _ in range(2):
+        children.append(os.fork())
+        if not children[-1]:
+            os.write(writing, b"x")
+            time.sleep(100)
+        os.read(reading, 1)
+    if not {outlives}:
+        end_children()
+if {outlives}:
+    end_children()
+print("done")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
 def test_the_command_ends_while_it_imports_its_libraries(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         """
