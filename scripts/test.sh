@@ -13,6 +13,8 @@ make_label_environment beside || echo "MONAI Label could not be installed: its t
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-# One process per core, each with one thread, so that they do not compete; a module's tests stay in one process.
+# One process per core, each with one thread, so that they do not compete; a module's tests stay in one process, and
+# modules are begun in the order of tests/conftest.py. A process that crashes ends the run, which would else hang.
 export OMP_NUM_THREADS=1
-.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope "$@"
+.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope \
+    --no-loadscope-reorder --max-worker-restart 0 "$@"

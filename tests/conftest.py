@@ -20,6 +20,16 @@ os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
 REPOSITORY = Path(__file__).parents[1]
 
 
+# Modules with such tests take minutes.
+LONG = ("slow", "label", "browser", "pacs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long modules first: begun last, one would keep a single process busy while the others have nothing to do."""
+    long = {item.path for item in items if any(item.get_closest_marker(mark) for mark in LONG)}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True)
 def _subnormals_stay_numbers() -> Iterator[None]:
     """Undo what a bundle's `initialize` or the command line sets for its whole process: no test sees another's."""

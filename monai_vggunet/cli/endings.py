@@ -91,5 +91,5 @@ def _run(app: Callable[[], object]) -> int:
 
 def _refused(text: str, status: int) -> int:
     message = f"monai-vggunet: {readable_lines(redact(text))}"
-    Console(stderr=True).print(message, style="red", highlight=False, markup=False)
+    Console(stderr=True).print(message, style="red", highlight=False, markup=False, soft_wrap=True)
     return status

@@ -16,6 +16,8 @@ from monai_vggunet.inference.engines.export_files import export_path, read_metad
 
 from .conftest import REPOSITORY, Run, run_bundle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def models(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,8 @@ from monai_vggunet.export.sample_slices import sample_slices
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.training import save_model
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_channels": [16, 16, 8, 8]}
 NAMES = ["background", "liver", "spleen"]
 

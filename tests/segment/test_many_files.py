@@ -19,7 +19,7 @@ from monai_vggunet.errors import DicomReadError
 from monai_vggunet.names import MOST_NAMED
 from monai_vggunet.segment.alike_failures import MOST_LINES, failure_lines
 
-MANY = 3000
+MANY = 600
 REASONS = 2  # for which the files here are left out
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.11"
 Command = Callable[..., tuple[int, str]]

@@ -113,6 +113,7 @@ def test_openvino_needs_no_export(model: Path, tmp_path: Path) -> None:
     assert np.mean(masks[0] != masks[1]) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_finished_by_resume_with_the_same_masks(model: Path, tmp_path: Path) -> None:
     for number in range(6):
         write_volume(tmp_path / "in" / f"case_{number}.nii.gz", body(160, 160, 6, seed=number))
