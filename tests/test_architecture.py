@@ -28,6 +28,7 @@ GROUND = {
     "atomic_files",
     "case_record",
     "file_kinds",
+    "ip_addresses",
     "json_files",
     "json_rules",
     "layout",

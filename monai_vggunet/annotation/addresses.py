@@ -10,12 +10,24 @@ from collections.abc import Sequence
 import psutil
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.ip_addresses import is_loopback_address, plain_address
 
-__all__ = ["LOOPBACK", "LOOPBACK_NAMES", "in_brackets", "is_ipv6", "is_loopback", "listened_host", "names_of"]
+__all__ = [
+    "LOOPBACK",
+    "LOOPBACK_NAMES",
+    "WEB",
+    "in_brackets",
+    "is_ipv6",
+    "is_loopback",
+    "is_web_url",
+    "listened_host",
+    "names_of",
+]
 
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = ("localhost", LOOPBACK, "[::1]")
 LOCAL_NAME = "localhost"
+WEB = ("http://", "https://")
 # Of addresses and names (RFC 952, RFC 1123, RFC 4007 11 for the zone); Unicode names come in their ASCII form.
 WRITTEN = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 OLD_FORM = re.compile(r"[0-9A-Fa-fxX.]+")  # as inet_aton(3) reads it
@@ -38,7 +50,7 @@ def listened_host(given: str) -> str:
     if not WRITTEN.fullmatch(bare):
         raise ConfigurationError(f"--host is {given!r}; expected a name or an address")
     bare = bare.rstrip(".")
-    address = _address(bare)
+    address = plain_address(bare)
     if address is not None:
         return str(address)
     if ":" in bare:  # a name has none
@@ -53,26 +65,28 @@ def listened_host(given: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether what `listened_host` returned is this machine's own; of names, `localhost` where it leads there."""
-    address = _address(host)
-    if address is not None:
-        return address.is_loopback
-    if host != LOCAL_NAME:
-        return False
+    if is_loopback_address(host) or host != LOCAL_NAME:
+        return is_loopback_address(host)
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return False
-    return all((leads := _address(str(entry[4][0]))) is not None and leads.is_loopback for entry in found)
+    return all(is_loopback_address(str(entry[4][0])) for entry in found)
 
 
 def names_of(host: str) -> Sequence[str]:
     """Return the names a request may use for an address that is listened on; of all addresses, each of this machine."""
-    address = _address(host)
+    address = plain_address(host)
     if address is None or not address.is_unspecified:
         return [host]
     interfaces = [entry.address for entries in psutil.net_if_addrs().values() for entry in entries
                   if entry.family in (socket.AF_INET, socket.AF_INET6)]  # fmt: skip
     return [socket.gethostname(), socket.getfqdn(), *(address.split("%")[0] for address in interfaces)]
+
+
+def is_web_url(studies: str) -> bool:
+    """Whether what is served is called by a URL, as a DICOMweb server is, and not by a folder."""
+    return studies.startswith(WEB)
 
 
 def in_brackets(name: str) -> str:
@@ -86,13 +100,3 @@ def is_ipv6(name: str) -> bool:
         return ipaddress.ip_address(name.strip("[]")).version == 6
     except ValueError:
         return False
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return an address, an IPv4 address within IPv6 as what it is; None for a name."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address

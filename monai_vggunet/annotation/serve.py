@@ -17,7 +17,7 @@ from pathlib import Path
 
 import monai_vggunet.annotation.compat
 from monai_vggunet.annotation.access import Access, access_options, chosen_access, require_no_password
-from monai_vggunet.annotation.addresses import LOOPBACK
+from monai_vggunet.annotation.addresses import LOOPBACK, WEB, is_web_url
 from monai_vggunet.annotation.app_code import CODE, TEMPORARY, require_apart
 from monai_vggunet.annotation.front.redaction import hide_studies, redact_logs
 from monai_vggunet.annotation.lock import held_alone
@@ -29,7 +29,7 @@ from monai_vggunet.privacy import know_input, tell
 
 __all__ = ["main", "server_command", "server_environment"]
 
-LOCK, WEB = "server.lock", ("http://", "https://")
+LOCK = "server.lock"
 WRITTEN = ("MONAI_LABEL_DICOMWEB_CACHE_PATH", "MONAI_LABEL_SESSION_PATH")  # settings that name folders
 CONNECTION = "monai_vggunet.annotation.server.connection:BoundedConnection"
 DEFAULT_MODEL, DEFAULT_APP, DEFAULT_PORT = f"quickstart/{MODELS}/{MODEL}", "label_app", 8000
@@ -102,12 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         access = chosen_access(given)
-        if not given.studies.startswith(WEB):
+        if not is_web_url(given.studies):
             know_input(given.studies)
         studies = _studies(given.studies)
         app = Path(given.app).resolve()
         ModelSpec.read(spec_beside(given.model))
-        require_apart(app, [place for place in (studies, *written_folders().values()) if not place.startswith(WEB)])
+        require_apart(app, [place for place in (studies, *written_folders().values()) if not is_web_url(place)])
         with held_alone(app / LOCK, f"another server runs on {app}: end it, or name another folder with --app"):
             place_app(app, given.model, given.name, given.stock)
             hide_studies(app, studies)
@@ -125,7 +125,7 @@ def _studies(given: str) -> str:
     """Return where the studies are, a folder's path in full."""
     if "://" in given:
         require_no_password(given)
-        if not given.startswith(WEB):
+        if not is_web_url(given):
             raise ConfigurationError(f"{given} is no DICOMweb URL; expected one that begins with {' or '.join(WEB)}")
         return given
     if not Path(given).is_dir():

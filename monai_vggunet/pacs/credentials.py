@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.ip_addresses import is_loopback_address
 
 __all__ = ["Credentials", "check_url", "credentials_from_environment", "origin_of"]
 
@@ -123,7 +123,4 @@ def origin_of(url: str) -> tuple[str, str, int]:
 
 
 def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost" or is_loopback_address(host)

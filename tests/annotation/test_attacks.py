@@ -238,7 +238,7 @@ def test_an_upload_does_not_name_another_file_for_its_voxels(server: Server, sec
     ):
         method = "POST" if path.startswith("/infer") else "PUT"
         answer = server.send(method, path + query, files={part: ("x.nrrd", header)})
-        assert (answer.status_code, "another file" in answer.json()["detail"]) == (422, True), path
+        assert (answer.status_code, "names other files" in answer.json()["detail"]) == (422, True), path
 
 
 def test_a_label_is_written_nowhere_but_under_its_tag(server: Server, folder: Path) -> None:

@@ -210,5 +210,6 @@ def test_a_short_token_is_refused_by_monai_labels_own_command_too(results: dict[
 
 
 def test_a_body_that_comes_too_slowly_is_not_waited_for(results: dict[str, Any]) -> None:
-    assert results["slow body"] == [408, "the body comes too slowly: 1 bytes, and then nothing"]
+    status, text = results["slow body"]
+    assert (status, text[:34]) == (408, "the body comes too slowly: 1 bytes")
     assert results["full disk"] == 507

@@ -214,7 +214,7 @@ def test_nothing_stays_of_uploads_that_were_refused_or_broke_off(attacked: Serve
         attacked.send("PUT", "/datastore/label?image=nobody", files={"label": ("x.nii.gz", gz)}),
         attacked.send("PUT", "/datastore/image?image=../x", files={"file": ("x.nii.gz", gz)}),
         attacked.send("PUT", "/session/", files={"files": ("x.py", gz)}),
-        attacked.post("/infer/vggunet?output=image", files={"file": ("x.nii.gz", gz)}),
+        attacked.post("/infer/vggunet?output=image", files={"file": ("x.nii.gz", gzip.compress(megabytes))}),
         attacked.post("/infer/vggunet?image=axial&output=dicom_seg"),  # of a folder: refused before a mask is computed
     ]
     assert [answer.status_code for answer in answers] == [409, 422, 404, 422, 422, 422, 422]

@@ -7,10 +7,12 @@ client's address is noted, no more: of a bounded number of clients, and for a bo
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import ip_network
+
+from monai_vggunet.ip_addresses import plain_address
 
 __all__ = ["Guesses", "network_of", "wait_sec"]
 
@@ -80,12 +82,9 @@ def wait_sec(count: int) -> float:
 
 def network_of(address_text: str) -> str:
     """Return what stands for a client: its address, of IPv6 its network; empty for what is no address."""
-    try:
-        address = ipaddress.ip_address(address_text.partition("%")[0])
-    except ValueError:
+    address = plain_address(address_text.partition("%")[0])
+    if address is None:
         return ""
-    if isinstance(address, ipaddress.IPv4Address):
+    if address.version == 4:
         return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
+    return str(ip_network((address, IPV6_PREFIX), strict=False))

@@ -18,6 +18,7 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 from monai_vggunet._version import __version__
+from monai_vggunet.annotation.addresses import is_web_url
 from monai_vggunet.annotation.client_segments import descriptions_of
 from monai_vggunet.annotation.front.redaction import hide_studies
 from monai_vggunet.annotation.server.click_task import ClickTask
@@ -55,7 +56,7 @@ class VGGUNetLabelApp(MONAILabelApp):
 
     def init_datastore(self) -> Datastore:
         """Return the store of the studies."""
-        if self.studies.startswith(("http://", "https://")):
+        if is_web_url(self.studies):
             return super().init_datastore()
         extensions, reload = settings.MONAI_LABEL_DATASTORE_FILE_EXT, settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD
         read_only = settings.MONAI_LABEL_DATASTORE_READ_ONLY

@@ -18,7 +18,7 @@ from monailabel.utils.async_tasks.utils import background_tasks
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from monai_vggunet.annotation.access import HOSTS_VARIABLE, MOST_UPLOAD_MB, UPLOAD_VARIABLE
-from monai_vggunet.annotation.addresses import LOOPBACK_NAMES
+from monai_vggunet.annotation.addresses import LOOPBACK_NAMES, is_web_url
 from monai_vggunet.annotation.app_code import CODE, PACKAGE, TEMPORARY
 from monai_vggunet.annotation.chosen_token import TOKEN_VARIABLE, chosen_token
 from monai_vggunet.annotation.front.asked_names import AskedNames
@@ -36,7 +36,6 @@ __all__ = ["app"]
 
 MEGABYTE = 1 << 20
 WAITING = "SUBMITTED"  # the status of a task that has not begun
-WEB = ("http://", "https://")
 
 
 def _served() -> Served:
@@ -44,7 +43,7 @@ def _served() -> Served:
     app = app_instance()
     labels = {str(label) for task in app._infers.values() for label in task.labels}
     waiting = sum(task["status"] == WAITING for tasks in background_tasks.values() for task in tasks)
-    return Served(frozenset(app._trainers), frozenset(labels), settings.MONAI_LABEL_STUDIES.startswith(WEB), waiting)
+    return Served(frozenset(app._trainers), frozenset(labels), is_web_url(settings.MONAI_LABEL_STUDIES), waiting)
 
 
 try:
@@ -63,7 +62,7 @@ if _code is not None:
 # Before the first request, with which the middleware is put together.
 monai_label.user_middleware[:] = [one for one in monai_label.user_middleware if one.cls is not CORSMiddleware]
 _studies = settings.MONAI_LABEL_STUDIES
-_kept = [settings.MONAI_LABEL_DICOMWEB_CACHE_PATH if _studies.startswith(WEB) else _studies]
+_kept = [settings.MONAI_LABEL_DICOMWEB_CACHE_PATH if is_web_url(_studies) else _studies]
 _kept.append(settings.MONAI_LABEL_SESSION_PATH)
 _words = {_temporary: "TEMPORARY", PACKAGE.parent: "PROGRAM", Path(sys.prefix): "PYTHON", Path.home(): "HOME"}
 _words |= {place: word for place, word in ((_home or _code, "APP"), (Path(_studies), "STUDIES")) if place is not None}

@@ -123,7 +123,7 @@ def limited(
             await asyncio.wait({arriving}, timeout=wait_sec)
         if not arriving.done():
             arriving.cancel()
-            said = f"the body comes too slowly: {taken} bytes, and then nothing"
+            said = f"the body comes too slowly: {taken} bytes in {waited_sec + left_sec:.0f} s"
             raise RequestRefusedError(said, TOO_SLOW, {"Connection": "close"})
         message = arriving.result()
         waited_sec += min(time.monotonic() - began, longest_silence_sec)

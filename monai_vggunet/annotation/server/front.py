@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from monai_vggunet.annotation.server.hidden_paths import without_paths
 from monai_vggunet.annotation.server.own_folder import remove_own_folder, request_folder
 from monai_vggunet.annotation.shown import printable, shown
 from monai_vggunet.errors import RequestRefusedError, VGGUNetError, WrongTokenError
+from monai_vggunet.ip_addresses import is_loopback_address
 
 __all__ = ["Front"]
 
@@ -188,7 +188,7 @@ class Front:
 
     def _require_token(self, request: Request) -> None:
         if not self.token:
-            if not _is_loopback(str((request.scope.get("server") or ("", 0))[0])):
+            if not is_loopback_address(str((request.scope.get("server") or ("", 0))[0])):
                 text = "this server has no token and answers on the loopback address alone: start it with --token-file"
                 raise RequestRefusedError(text, FORBIDDEN)
             return
@@ -230,15 +230,6 @@ class Front:
         elif status != UNAUTHORIZED:
             _log.warning("a request (%s) was refused with status %d", shown(request.method), status)
         return JSONResponse({"detail": text}, status, headers)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback
 
 
 def _require_one_reading(request: Request) -> None:

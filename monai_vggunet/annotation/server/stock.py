@@ -11,6 +11,7 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
+from monai_vggunet.annotation.addresses import is_web_url
 from monai_vggunet.annotation.server.archive_series import ArchiveSeries
 from monai_vggunet.annotation.server.datastore import KeptFolder
 from monai_vggunet.annotation.server.refusals import NOT_FOUND, refusals_as_answers, refuse
@@ -80,7 +81,7 @@ def guard(app: type[MONAILabelApp]) -> None:
     """
 
     def init_datastore(self: MONAILabelApp) -> Datastore:
-        if self.studies.startswith(("http://", "https://")):
+        if is_web_url(self.studies):
             self.studies = self.studies.rstrip("/")
             cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH or None
             to_nifti = settings.MONAI_LABEL_DICOMWEB_CONVERT_TO_NIFTI
