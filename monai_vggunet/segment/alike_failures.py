@@ -44,16 +44,24 @@ def failure_lines(failures: Iterable[tuple[str, str]], where: str = "see record.
 
 
 @contextmanager
-def told_in_tens(log: logging.Logger) -> Iterator[None]:
-    """Let a logger name ten failures of a kind (warnings `"%s: %s", case, reason`), and count the others at the end."""
+def told_in_tens(*logs: logging.Logger) -> Iterator[None]:
+    """Let loggers name ten failures of a kind (warnings `"%s: %s", case, reason`), and count the others at the end.
+
+    They count together. Within another `told_in_tens` of theirs nothing changes: that one goes on counting.
+    """
+    if any(isinstance(each, _Tens) for log in logs for each in log.filters):
+        yield
+        return
     tens = _Tens()
-    log.addFilter(tens)
+    for log in logs:
+        log.addFilter(tens)
     try:
         yield
     finally:
-        log.removeFilter(tens)
+        for log in logs:
+            log.removeFilter(tens)
         if tens.more:
-            log.warning("%d more failed like those above", tens.more)
+            logs[0].warning("%d more failed like those above", tens.more)
 
 
 class _Tens(logging.Filter):

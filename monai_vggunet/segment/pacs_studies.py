@@ -19,6 +19,7 @@ from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError,
 from monai_vggunet.layout import RECORD
 from monai_vggunet.pacs import DicomWebServer, download_study
 from monai_vggunet.privacy import quoted, shown_case
+from monai_vggunet.segment.alike_failures import told_in_tens
 from monai_vggunet.segment.archive import CaseResult, failed_case, segment
 from monai_vggunet.segment.segmenter import Segmenter
 from monai_vggunet.short_uid import short_uid
@@ -72,6 +73,7 @@ def segment_studies(
         _temporary_folder() as root,
         ThreadPoolExecutor(1, "download") as downloader,
         _stopping(server.retries.stop),
+        told_in_tens(_log, logging.getLogger(segment.__module__)),
     ):
         bring = _Bring(server, Path(root), series_uid, modality, show_progress)
         coming = downloader.submit(bring, studies[0]) if studies else None
