@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from openjpeg.utils import encode_array
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    generate_uid,
+)
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 MR_CLASS = "1.2.840.10008.5.1.4.1.1.4"
@@ -120,6 +127,18 @@ def write_slice(path: Path, stored: np.ndarray, *, transfer_syntax: str = Explic
     if "BitsStored" in own and "HighBit" not in own:
         dataset.HighBit = dataset.BitsStored - 1
     dataset.save_as(path, enforce_file_format=True)
+
+
+def rewritten(path: Path, transfer_syntax: str) -> None:
+    """Write a native file anew in another uncompressed transfer syntax."""
+    dataset = pydicom.dcmread(path)
+    list(dataset.iterall())  # parsed, so that every value is written anew
+    dataset.file_meta.TransferSyntaxUID = transfer_syntax
+    little = transfer_syntax != ExplicitVRBigEndian
+    if not little:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+    implicit = transfer_syntax == ImplicitVRLittleEndian
+    pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
 
 
 def write_enhanced(path: Path, stored: np.ndarray, positions: list[list[float]], **own: Any) -> None:

@@ -16,6 +16,7 @@ from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
+from monai_vggunet.data.padded_voxels import is_measured
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
 from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
@@ -151,7 +152,7 @@ def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
     modality = _modality(image, stated_modality)
     plane = PICTURE_PLANE if modality == "PICTURE" else acquisition_plane(affine, image.meta)
     spacing, shape = _as_plane(plane, affine, image.shape[1:])
-    inside = values.float().mean(0)[classes > 0]
+    inside = _measured_inside(values.float().mean(0), classes > 0, image.meta)
     step = max(1, len(inside) // FOREGROUND_SAMPLES)
     counts = torch.bincount(classes.flatten(), minlength=2)
     return {
@@ -164,6 +165,12 @@ def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
         "voxels": counts.numpy(),
         "voxel_ml": abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0,
     }
+
+
+def _measured_inside(values: torch.Tensor, inside: torch.Tensor, meta: Mapping[str, Any]) -> torch.Tensor:
+    """Return the values inside the classes, without those of padded voxels."""
+    measured = is_measured(values, meta)
+    return values[inside if measured is None else inside & measured]
 
 
 def _class_names(stated: Sequence[str], training: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
+from monai_vggunet.data.padded_voxels import padding_meta
 from monai_vggunet.dicom.findings import pack_findings, unpack_findings
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
 from monai_vggunet.dicom.headers.dicom_files import is_meant_as_dicom
@@ -45,7 +46,8 @@ class DicomSeriesReader(ImageReader):
     `original_channel_dim`: `spacing_mm`, `slice_axis`, `gantry_tilt_deg`, `modality`, `series_description`,
     `series_uid`, `study_uid`, `frame_of_reference_uid`, `source_instances` and `findings`. The last two are one string
     each, because lists of different lengths cannot be collated into a batch: `ReferencedSeries.from_meta` and
-    `unpack_findings` take them apart. Nothing in the meta data names the patient, unless a path does.
+    `unpack_findings` take them apart. Where a series has padding, `background` and `padding_share` say which value its
+    padded voxels have, and how many of all they are. Nothing in the meta data names the patient, unless a path does.
 
     Args:
         series_uid: SeriesInstanceUID or SeriesNumber, when the folder holds several series.
@@ -194,6 +196,7 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
         "slice_axis": 2,
         "gantry_tilt_deg": geometry.gantry_tilt_deg,
         **source.to_meta(),
+        **padding_meta(volume.padding),
         "findings": pack_findings(volume.findings),
     }
 

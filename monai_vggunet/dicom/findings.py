@@ -70,6 +70,11 @@ class FindingKind(StrEnum):
     MIXED_IMAGE_TYPES = "mixed-image-types"
     RESCALE_MISSING = "rescale-missing"
     LOW_VALUES_BRIGHT = "low-values-bright"
+    PADDING = "padding"
+    NOT_RESCALED = "not-rescaled"
+    OTHER_UNIT = "other-unit"
+    LOSSY = "lossy"
+    BITS_BEYOND = "bits-beyond"
 
     # its pixels
     COLOR = "color"

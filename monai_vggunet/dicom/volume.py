@@ -12,9 +12,11 @@ from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy, VolumeGeometry, volume_geometry
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.pixels import planes as pixels
+from monai_vggunet.dicom.pixels.padding import Padding
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
+from monai_vggunet.dicom.value_findings import findings_of_pixels, value_findings
 from monai_vggunet.errors import DicomGeometryError
 from monai_vggunet.names import counted, listed
 from monai_vggunet.privacy import clean_text
@@ -36,12 +38,14 @@ class DicomVolume:
         geometry: where its voxels lie, and its planes in order.
         selection: the series and stack that it is.
         findings: all that a user should know.
+        padding: its padded voxels, if it has any.
     """
 
     array: np.ndarray
     geometry: VolumeGeometry
     selection: Selection
     findings: tuple[Finding, ...]
+    padding: Padding | None = None
 
 
 def read_volume(
@@ -71,19 +75,17 @@ def read_volume(
     logger.log(told, "chosen: %s series %s, %s", modality, uid, selection.stack.label)
     frames, duplicates = _unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
-    array = pixels.read_pixels(geometry.frames, num_workers)
-    inverted = any(frame.photometric == "MONOCHROME1" for frame in geometry.frames)
+    planes = pixels.read_pixels(geometry.frames, num_workers, is_ct=series.modality == "CT")
+    array, in_order = planes.array, geometry.frames
     if geometry.to_resample:
         array, geometry = resample_volume(array, geometry)
-    about_image = [*duplicates, *geometry.findings]
-    if inverted:
-        text = "MONOCHROME1: values are as measured, low ones are meant to be shown bright"
-        about_image.append(warning(FindingKind.LOW_VALUES_BRIGHT, text))
+    about_image = [*duplicates, *geometry.findings, *value_findings(series.modality, in_order)]
+    about_image += findings_of_pixels(planes, in_order)
     for finding in selection.findings:
         logger.log(finding.log_level, "%s", finding.text)
     for finding in about_image:
         logger.log(finding.log_level, "series %s: %s", uid, finding.text)
-    return DicomVolume(array, geometry, selection, (*selection.findings, *about_image))
+    return DicomVolume(array, geometry, selection, (*selection.findings, *about_image), planes.padding)
 
 
 def _unique_planes(
@@ -93,7 +95,7 @@ def _unique_planes(
     groups = group_by_position(frames)
     repeated = [group for group in groups if len(group) > 1]
     for group in repeated:
-        values = pixels.read_pixels(group, num_workers)
+        values = pixels.read_pixels(group, num_workers).array
         if np.ptp(values, axis=2).any():
             raise _contradiction(group, groups, len(frames))
         if on_duplicate == "error":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import nn
 from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.datalist import Case
+from monai_vggunet.data.padded_voxels import is_measured
 from monai_vggunet.errors import ClickError
 from monai_vggunet.inference import EngineChoice, VolumeSliceInferer
 from monai_vggunet.inference.test_time_views import SCALES
@@ -160,7 +161,8 @@ class Segmenter:
         if self.inferer.disagreement is not None:
             batch["disagreement"] = self.inferer.disagreement.cpu()
         if self.spec.preprocessing.modality == "CT":
-            batch["foreground_median"] = _median_inside(image.as_tensor()[0, 0], batch["pred"].as_tensor()[0, 0])
+            labels = batch["pred"].as_tensor()[0, 0]
+            batch["foreground_median"] = _median_inside(image.as_tensor()[0, 0], labels, image.meta)
         return batch
 
     def correct(self, batch: dict[str, Any], clicks: np.ndarray) -> dict[str, Any]:
@@ -215,12 +217,17 @@ class Segmenter:
         return np.stack(classes)
 
 
-def _median_inside(image: torch.Tensor, labels: torch.Tensor) -> float | None:
-    """Return the median of an image `(X, Y, Z)` where labels are not 0, from about a million voxels at most."""
+def _median_inside(image: torch.Tensor, labels: torch.Tensor, meta: Mapping[str, Any]) -> float | None:
+    """Return the median of an image `(X, Y, Z)` where labels are not 0, from about a million voxels at most.
+
+    Padded voxels do not count.
+    """
     n = int(torch.count_nonzero(labels))
     if not n:
         return None
     step = n // MOST_SAMPLED + 1
     # Part by part, because selecting a large foreground at once takes several times the volume's memory.
     values = torch.cat([part[inside > 0][::step] for part, inside in zip(image, labels)])
+    measured = is_measured(values, meta)
+    values = values if measured is None else values[measured]
     return float(values.float().median()) if len(values) else None

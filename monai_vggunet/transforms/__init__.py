@@ -9,6 +9,8 @@ from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacing, InPlaneSpa
 from monai_vggunet.transforms.intensity import (
     NormalizeImageNet,
     NormalizeImageNetd,
+    ScaleUnpaddedPercentiles,
+    ScaleUnpaddedPercentilesd,
     SliceChannels,
     denormalize_imagenet,
 )
@@ -52,6 +54,8 @@ __all__ = [
     "RandColorJitterd",
     "RandGrayscaled",
     "RandSliceSamplesd",
+    "ScaleUnpaddedPercentiles",
+    "ScaleUnpaddedPercentilesd",
     "SliceChannels",
     "clicked_slices",
     "clicks_on_grid",

@@ -11,21 +11,23 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from struct import unpack_from
 from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import _at_pixel_data, _read_file_meta_info, read_dataset, read_preamble
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from monai_vggunet.dicom.headers.element_budget import ElementBudget, TooLargeError
 from monai_vggunet.dicom.headers.pixel_description import LONGEST_TAIL, promised_pixel_bytes
+from monai_vggunet.dicom.headers.pixel_format import PixelElement
 from monai_vggunet.dicom.headers.unparsed_sequence import ITEM_TAGS, UnparsedSequence, is_unparsed_sequence
 from monai_vggunet.memory import lack_of_memory
 from monai_vggunet.regular_files import open_regular
 
-__all__ = ["TooLargeError", "read_dicom", "read_file_meta"]
+__all__ = ["TooLargeError", "read_before_pixels", "read_dicom", "read_file_meta"]
 
 # Bytes before the pixels; the largest enhanced objects, with tens of thousands of frames, stay below.
 LONGEST_INFLATED_HEADER = 1 << 26
@@ -37,6 +39,9 @@ LARGEST_VALUE = 1 << 28
 
 # pydicom reads tag and length of an element or item at once, those of a fragment (PS3.5 A.4) one by one.
 _HEAD_BYTES, _TAG_BYTES = 8, 4
+_LONG_HEAD_BYTES = 12  # of an explicit element of pixels: tag, value representation, reserved bytes, length
+_PIXEL_VRS = frozenset(vr + b"\0\0" for vr in (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN"))
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _SMALL_READ = 1 << 16
 _BLOCK = 1 << 16  # bytes inflated at once
 
@@ -57,18 +62,22 @@ def read_dicom(path: Path, before_pixels: bool = False, tags: Sequence[Any] | No
         Exception: what pydicom and zlib raise on damaged files.
     """
     with _refusals_kept(), _BoundedFile(path) as file:
-        try:
-            dataset = dcmread(
-                file,
-                stop_before_pixels=before_pixels,
-                specific_tags=None if tags is None else list(tags),
-                force=True,
-                defer_size=LARGEST_VALUE if before_pixels else None,
-            )
-        except _AskedForTheRestError:
-            dataset = _deflated_file(path, file, before_pixels, None if tags is None else [Tag(tag) for tag in tags])
-        _count_unparsed(dataset, file.elements.budget)
-        return dataset
+        return _read(path, file, before_pixels, tags)[0]
+
+
+def read_before_pixels(path: Path, tags: Sequence[Any]) -> tuple[FileDataset, PixelElement | None]:
+    """Read a header as `read_dicom` does; also return the element at which it ends, that of the pixels.
+
+    Args:
+        path: the file.
+        tags: elements to keep, by keyword or tag.
+
+    Raises:
+        Exception: as `read_dicom`.
+    """
+    with _refusals_kept(), _BoundedFile(path) as file:
+        dataset, rest = _read(path, file, True, tags)
+        return dataset, _next_element(rest, "<" if dataset.original_encoding[1] is not False else ">")
 
 
 def read_file_meta(path: Path) -> FileMetaDataset:
@@ -82,6 +91,43 @@ def read_file_meta(path: Path) -> FileMetaDataset:
     with _refusals_kept(), _BoundedFile(path) as file:
         read_preamble(file, False)  # type: ignore[arg-type]
         return _read_file_meta_info(file)  # type: ignore[arg-type]
+
+
+def _read(
+    path: Path, file: _BoundedFile, before_pixels: bool, tags: Sequence[Any] | None
+) -> tuple[FileDataset, _BoundedFile | _Inflated]:
+    """Return what a file holds, and the stream of it, which stands behind what was read."""
+    rest: _BoundedFile | _Inflated = file
+    try:
+        dataset = dcmread(
+            file,
+            stop_before_pixels=before_pixels,
+            specific_tags=None if tags is None else list(tags),
+            force=True,
+            defer_size=LARGEST_VALUE if before_pixels else None,
+        )
+    except _AskedForTheRestError:
+        wanted = None if tags is None else [Tag(tag) for tag in tags]
+        dataset, rest = _deflated_file(path, file, before_pixels, wanted)
+    _count_unparsed(dataset, file.elements.budget)
+    return dataset, rest
+
+
+def _next_element(stream: _BoundedFile | _Inflated, order: str) -> PixelElement | None:
+    """Return the element of pixels that a stream stands at; None if it holds nothing more of that kind.
+
+    Whether it is explicit is seen from its own bytes: an implicit length that reads as these would be odd.
+    """
+    head = stream.read(_LONG_HEAD_BYTES)
+    if len(head) < _LONG_HEAD_BYTES:
+        return None
+    group, element = unpack_from(order + "2H", head)
+    explicit = head[_TAG_BYTES:_HEAD_BYTES] in _PIXEL_VRS
+    (length,) = unpack_from(order + "L", head, _HEAD_BYTES if explicit else _TAG_BYTES)
+    tag = group << 16 | element
+    if not _at_pixel_data(BaseTag(tag), None, length):
+        return None
+    return PixelElement(tag, None if length == _UNDEFINED_LENGTH else length)
 
 
 @contextmanager
@@ -186,19 +232,21 @@ def _count_unparsed(dataset: Dataset, budget: ElementBudget) -> None:
             UnparsedSequence(element, budget.spend).count()
 
 
-def _deflated_file(path: Path, file: _BoundedFile, before_pixels: bool, tags: list[Any] | None) -> FileDataset:
-    """Read a deflated file that stands where its data set begins."""
+def _deflated_file(
+    path: Path, file: _BoundedFile, before_pixels: bool, tags: list[Any] | None
+) -> tuple[FileDataset, _Inflated]:
+    """Read a deflated file that stands where its data set begins; also return the stream of what it inflates to."""
     start = file.tell()
     file.seek(0)
     preamble, meta = read_preamble(file, True), _read_file_meta_info(file)
     file.seek(start)
-    dataset = _deflated(file, before_pixels, tags)
+    dataset, stream = _deflated(file, before_pixels, tags)
     whole = FileDataset(str(path), dataset, preamble, meta, False, True)
     whole.set_original_encoding(False, True, dataset._character_set)
-    return whole
+    return whole, stream
 
 
-def _deflated(file: _BoundedFile, before_pixels: bool, tags: list[Any] | None) -> Dataset:
+def _deflated(file: _BoundedFile, before_pixels: bool, tags: list[Any] | None) -> tuple[Dataset, Any]:
     """Read a deflated data set: explicit little endian, from where the file stands."""
     file.elements = _Elements(deflated_bytes=file.size)
     stream: Any = _Inflated(file, LONGEST_INFLATED_HEADER if before_pixels else LONGEST_INFLATED_OBJECT)
@@ -210,4 +258,4 @@ def _deflated(file: _BoundedFile, before_pixels: bool, tags: list[Any] | None) -
             raise TooLargeError(f"inflated, {lacking}")
         stream.limit = stream.tell() + promised + LONGEST_TAIL
         dataset.update(read_dataset(stream, False, True, specific_tags=tags))
-    return dataset
+    return dataset, stream

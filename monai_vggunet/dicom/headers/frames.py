@@ -38,6 +38,7 @@ _GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "SpacingBetweenSlices": (("PixelMeasuresSequence", "SpacingBetweenSlices"),),
     "RescaleSlope": (("PixelValueTransformationSequence", "RescaleSlope"),),
     "RescaleIntercept": (("PixelValueTransformationSequence", "RescaleIntercept"),),
+    "RescaleType": (("PixelValueTransformationSequence", "RescaleType"),),
     "ImageType": (
         ("MRImageFrameTypeSequence", "FrameType"),
         ("CTImageFrameTypeSequence", "FrameType"),
@@ -87,7 +88,7 @@ def frames_of(
         header: its elements without pixel data.
         sop_class_uid: storage class, which says whether it is a secondary capture.
         file_bytes: size of the file; what a header promises is held against it.
-        stored: where the file's pixels lie, if that is known.
+        stored: what is known about the file's pixels.
 
     Example:
         >>> import pydicom
@@ -112,7 +113,8 @@ def _all_frames(
     count = _frame_count(header)
     syntax = _raw_text(getattr(header, "file_meta", None) or Dataset(), "TransferSyntaxUID")
     start = stored.layout.offset if stored and stored.layout else LONGEST_START
-    contradiction = contradiction_in_pixels(header, count, syntax, file_bytes, start)
+    element = stored.element if stored else None
+    contradiction = contradiction_in_pixels(header, count, syntax, file_bytes, start, element)
     if contradiction:
         raise _UnusableHeader(contradiction)
     groups = header.get("PerFrameFunctionalGroupsSequence")
@@ -124,7 +126,7 @@ def _all_frames(
         raise _UnusableHeader(f"NumberOfFrames is {count}, but {len(groups)} frames are described: a damaged header")
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
     return tuple(
-        _frame(path, header, (group, shared[0], header), index, sop_class_uid, True)
+        _frame(path, header, (group, shared[0], header), index, sop_class_uid, True, stored)
         for index, group in enumerate(groups)
     )
 
@@ -173,6 +175,7 @@ def _frame(
         instance_number=number if _INTEGER.fullmatch(number := _raw_text(header, "InstanceNumber")) else "",
         discriminators=tuple((keyword, legible(_find(sources, keyword))) for keyword in _DISCRIMINATORS),
         has_rescale=not (slope is None and intercept is None),
+        rescale_type=legible(_find(sources, "RescaleType")),
         stored=stored,
     )
 

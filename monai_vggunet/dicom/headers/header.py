@@ -6,6 +6,7 @@ import hashlib
 import logging
 import stat
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.archives import archive_kind
-from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
+from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_before_pixels
 from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
 from monai_vggunet.dicom.headers.frames import frames_of, legible
-from monai_vggunet.dicom.headers.plain_header import read_plain_header, wanted_tags
+from monai_vggunet.dicom.headers.pixel_format import FORMAT_KEYWORDS, PixelElement, pixel_format_of
+from monai_vggunet.dicom.headers.plain_header import PlainHeader, read_plain_header, wanted_tags
 from monai_vggunet.dicom.headers.records import InstanceRecord, SkippedFile
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 from monai_vggunet.dicom.pixels.native_pixels import PIXEL_KEYWORDS, layout_in
@@ -56,14 +58,19 @@ _KEYWORDS = [
     "SpacingBetweenSlices",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "DirectoryRecordSequence",
+    *FORMAT_KEYWORDS,
     *PIXEL_KEYWORDS,
 ]
 _TAGS: list[Any] = list(_KEYWORDS)
 _PLAIN_TAGS = wanted_tags(_KEYWORDS)
-_TAG_OF = {keyword: Tag(keyword) for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")}
+_TAG_OF = {
+    keyword: Tag(keyword)
+    for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
+}
 
 # PS3.4 B.5: storage classes that hold no image volume (or one that is not the scanner's: SEG, RT dose, parametric map).
 _OBJECT_CLASSES = tuple(
@@ -106,21 +113,27 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
             if kind:
                 return SkippedFile(path, FindingKind.ARCHIVE, f"a {kind} archive: unpack it")
             return SkippedFile(path, FindingKind.NOT_DICOM, "not a DICOM file")
-        header = plain.elements if plain else read_dicom(path, before_pixels=True, tags=_TAGS)
+        header, element = _plain_pixels(plain) if plain else read_before_pixels(path, _TAGS)
         series_uid = _text(header, "SeriesInstanceUID")
     except TooLargeError as error:
         return SkippedFile(path, FindingKind.UNREADABLE_FILE, f"unreadable: {error}")
     except Exception as error:  # a parser meets every kind of damage; one file must not stop an archive
         return SkippedFile(path, FindingKind.UNREADABLE_FILE, f"unreadable: {type(error).__name__}")
     try:
-        stored = StoredPixels(status.st_size, layout_in(plain)) if plain else None
-        return _record_of(path, header, status.st_size, stored)
+        layout = layout_in(plain) if plain else None
+        stored = StoredPixels(status.st_size, layout, plain is not None, element)
+        return _record_of(path, header, stored)
     except Exception as error:  # as above; its text is left out because it may quote an identifier
         reason = f"damaged DICOM header: {type(error).__name__}"
         return SkippedFile(path, FindingKind.DAMAGED_HEADER, reason, series_uid)
 
 
-def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | None) -> InstanceRecord | SkippedFile:
+def _plain_pixels(plain: PlainHeader) -> tuple[Any, PixelElement | None]:
+    element = None if plain.pixel_offset is None else PixelElement(Tag("PixelData"), plain.pixel_length)
+    return plain.elements, element
+
+
+def _record_of(path: Path, header: Any, stored: StoredPixels) -> InstanceRecord | SkippedFile:
     """Turn a parsed header into a record; a directory, or an image header cut short, into a skipped file."""
     meta = getattr(header, "file_meta", Dataset())
     sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
@@ -132,7 +145,9 @@ def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | 
     if not is_object and not (header.get("Rows") and header.get("Columns")):
         reason = "no Rows and Columns: cut short, or not an image"
         return SkippedFile(path, FindingKind.NO_ROWS_AND_COLUMNS, reason, series_uid)
-    frames = () if is_object else frames_of(path, header, sop_class, file_bytes, stored)
+    if not is_object:
+        stored = replace(stored, format=pixel_format_of(header, _text(meta, "TransferSyntaxUID"), stored.element))
+    frames = () if is_object else frames_of(path, header, sop_class, stored.file_bytes, stored)
     if isinstance(frames, str):
         return SkippedFile(path, FindingKind.DAMAGED_HEADER, frames, series_uid)
     return InstanceRecord(

@@ -12,6 +12,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from monai_vggunet.dicom.headers.pixel_format import PixelElement
 from monai_vggunet.names import counted
 
 __all__ = ["LONGEST_START", "LONGEST_TAIL", "contradiction_in_pixels", "promised_pixel_bytes"]
@@ -36,12 +37,20 @@ _ITEM_BYTES = 8
 
 # The longest series in one object, of perfusion or diffusion, have some ten thousand; each becomes a record in memory.
 _MOST_FRAMES = 1 << 17
+# Some software pads pixels to whole blocks of this size; a tiny frame is no longer. PS3.5 8.1.1 asks for even lengths.
+_LONGEST_PADDING = 512
+_EVEN_BYTES = 1
 
 _LARGEST_BITS = 64
 
 
 def contradiction_in_pixels(
-    header: Any, frame_count: int, transfer_syntax: str, file_bytes: int, start: int = LONGEST_START
+    header: Any,
+    frame_count: int,
+    transfer_syntax: str,
+    file_bytes: int,
+    start: int = LONGEST_START,
+    element: PixelElement | None = None,
 ) -> str:
     """Return how a header's description of its pixels contradicts itself or the file's size; empty if it does not.
 
@@ -51,6 +60,7 @@ def contradiction_in_pixels(
         transfer_syntax: UID; empty if the file names none.
         file_bytes: size of the whole file.
         start: where the pixels begin in it, or may begin at most.
+        element: that holds the pixels, if that is known.
 
     Example:
         >>> import pydicom
@@ -78,6 +88,11 @@ def contradiction_in_pixels(
     longest = start + size * (1 if transfer_syntax in _UNCOMPRESSED else _MOST_TIMES_LONGER) + LONGEST_TAIL
     if size and allocated and file_bytes > longest:
         return f"{frames}, in a file of {file_bytes:,}, expected up to {longest:,}: a damaged header or file"
+    length = element.length if element else None
+    is_native = transfer_syntax in _UNCOMPRESSED or transfer_syntax == DeflatedExplicitVRLittleEndian
+    if length is not None and is_native and _holds_more_frames(length, size, frame_count):
+        more = f"{length:,} bytes, {length / size * frame_count:.4g} frames of {columns} x {rows} pixels"
+        return f"the pixels have {more}, but NumberOfFrames says {frame_count}: a damaged header"
     if frame_count > _MOST_FRAMES:
         return f"NumberOfFrames is {frame_count:,}, expected up to {_MOST_FRAMES:,}: a damaged header"
     return ""
@@ -92,6 +107,15 @@ def promised_pixel_bytes(header: Any) -> int:
     numbers = [_word(header, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
     samples, frames = _word(header, "SamplesPerPixel") or 1, int(header.get("NumberOfFrames") or 1)
     return _bytes_of(math.prod(number or 0 for number in numbers) * samples * frames)
+
+
+def _holds_more_frames(length: int, size: int, frame_count: int) -> bool:
+    """Whether pixels of so many bytes go on by a whole frame or more, which is no padding of their end."""
+    frame, excess = size / max(1, frame_count), length - size
+    if not frame or excess < frame:
+        return False
+    whole = min(excess % frame, (excess - _EVEN_BYTES) % frame) < 1
+    return whole or excess > _LONGEST_PADDING
 
 
 def _bytes_of(bits: int) -> int:

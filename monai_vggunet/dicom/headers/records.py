@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from monai_vggunet.dicom.findings import DAMAGE, Finding, FindingKind
+from monai_vggunet.dicom.headers.pixel_format import PixelFormat
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 from monai_vggunet.names import readable
 from monai_vggunet.short_uid import short_uid
@@ -52,7 +53,8 @@ class FrameRecord:
         instance_number: InstanceNumber, for messages only; never used to sort.
         discriminators: keyword and value of what may tell apart two planes at one position (echo, time, b-value, ...).
         has_rescale: whether the header gives RescaleSlope or RescaleIntercept.
-        stored: where its pixels lie, if that was found while the header was read; the file itself says so too.
+        rescale_type: RescaleType, the unit of rescaled values; empty when absent.
+        stored: what was found out about its pixels while the header was read; the file itself says so too.
     """
 
     path: Path
@@ -74,7 +76,23 @@ class FrameRecord:
     instance_number: str
     discriminators: tuple[tuple[str, str], ...]
     has_rescale: bool = True
+    rescale_type: str = ""
     stored: StoredPixels | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def format(self) -> PixelFormat | None:
+        """How its pixels are coded; None if the header was not read for that."""
+        return self.stored.format if self.stored else None
+
+    @property
+    def padding(self) -> tuple[int, int] | None:
+        """The lowest and the highest stored value that is padding; None if nothing is."""
+        return self.format.padding if self.format else None
+
+    @property
+    def has_lut(self) -> bool:
+        """Whether a Modality LUT takes the place of the rescale."""
+        return self.format is not None and self.format.has_lut
 
     @property
     def is_derived(self) -> bool:

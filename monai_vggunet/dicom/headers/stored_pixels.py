@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_vggunet.dicom.headers.pixel_format import PixelElement, PixelFormat
+
 __all__ = ["NativeLayout", "StoredPixels"]
 
 
@@ -48,10 +50,16 @@ class StoredPixels:
     Attributes:
         file_bytes: the file's size then; a file of another size has been replaced.
         layout: None if a general decoder has to look at the file.
+        is_plain: False if the layout could not be told from the header as it was read.
+        element: that holds the pixels; None without one.
+        format: how they are coded; None for what is no image.
     """
 
     file_bytes: int
     layout: NativeLayout | None
+    is_plain: bool = True
+    element: PixelElement | None = None
+    format: PixelFormat | None = None
 
     @property
     def is_cut_short(self) -> bool:

@@ -24,18 +24,18 @@ from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dico
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.parallel.spread import HelperCrashError, NoHelperError, spread_contained
 from monai_vggunet.dicom.pixels.codestream import codestream_components, codestream_size, rle_length
-from monai_vggunet.dicom.pixels.native_pixels import without_unused_bits
+from monai_vggunet.dicom.pixels.stored_words import in_padding, without_unused_bits
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.privacy import clean_quotations
 
-__all__ = ["codec_reason", "decode_all", "decode_planes", "unreadable_file"]
+__all__ = ["WIDTH_DECODED", "codec_reason", "decode_all", "decode_planes", "unreadable_file"]
 
 # Frames of one file that are decoded in one call: enough that opening it costs little, few enough to hold.
 _FRAMES_PER_CALL = 16
 _PIXELS_PER_CALL = 1 << 24
 
 # Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
-_WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
+WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
 # GDCM aborts the whole process on some damaged frames; it gets only what no other codec here reads (JPEG).
 _PLUGINS = {
     **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
@@ -109,8 +109,8 @@ def decode_planes(frames: list[FrameRecord]) -> list[np.ndarray]:
         frames: planes of the same file.
 
     Returns:
-        Arrays (rows, columns): stored values, which are integers and still to be rescaled, or what a Modality LUT made
-        of them, float32.
+        Arrays (rows, columns): stored words, which are integers and still to be cut to their bits and rescaled; what a
+        Modality LUT made of them, float32 and NaN where it is padded; or, of planes without a `format`, stored values.
 
     Raises:
         DicomPixelError: the file cannot be read, holds no pixels of integers, or its pixels are damaged, of another
@@ -154,13 +154,13 @@ def _decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     try:
         stored = _stored(dataset, frame)
         used = int(dataset.BitsStored)
-        if dataset.file_meta.TransferSyntaxUID in _WIDTH_DECODED:
+        if dataset.file_meta.TransferSyntaxUID in WIDTH_DECODED:
             _require_fit(stored, used)
             stored = without_unused_bits(stored, used, used - 1)  # the sign, which some codecs leave in the middle
-        else:
+        elif frame.format is None or frame.has_lut:
             stored = without_unused_bits(stored, used, int(dataset.get("HighBit", used - 1)))
         if dataset.get("ModalityLUTSequence"):
-            return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
+            return _by_lut(stored, dataset, frame)
     except Exception as error:  # pydicom and the codecs raise all kinds on damaged files
         raise DicomPixelError(
             f"pixels of {frame.name} cannot be decoded: {codec_reason(error, frame.photometric)}; expected "
@@ -171,10 +171,17 @@ def _decode_plane(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     return stored
 
 
+def _by_lut(stored: np.ndarray, dataset: Dataset, frame: FrameRecord) -> np.ndarray:
+    values = np.array(apply_modality_lut(stored, dataset), dtype=np.float32)
+    if frame.padding:
+        values[in_padding(stored, frame.padding)] = np.nan
+    return values
+
+
 def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
     """Decode stored values, of the right width where the codec knows it, else as whole words."""
     syntax, expected = dataset.file_meta.TransferSyntaxUID, (frame.rows, frame.columns)
-    if syntax in _WIDTH_DECODED or syntax == RLELossless:
+    if syntax in WIDTH_DECODED or syntax == RLELossless:
         _require_expected(_compressed(dataset, frame), syntax, expected, int(dataset.BitsAllocated))
     stored = pixel_array(
         dataset,

@@ -12,9 +12,10 @@ from monai_vggunet.dicom.headers.plain_elements import PlainElements
 from monai_vggunet.dicom.headers.plain_header import PlainHeader, read_plain_header, wanted_tags
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.headers.stored_pixels import NativeLayout
+from monai_vggunet.dicom.pixels.stored_words import values_into
 from monai_vggunet.regular_files import open_regular
 
-__all__ = ["PIXEL_KEYWORDS", "layout_in", "native_layout", "read_native", "rescale_into", "without_unused_bits"]
+__all__ = ["PIXEL_KEYWORDS", "layout_in", "native_layout", "read_native"]
 
 PIXEL_KEYWORDS = (
     "SamplesPerPixel",
@@ -31,12 +32,14 @@ PIXEL_KEYWORDS = (
 _TAGS = wanted_tags(PIXEL_KEYWORDS)
 _NUMBERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
-# Every whole number up to this is a float32; beyond, sums are made in float64.
-_EXACT_IN_FLOAT32 = 1 << 24
-
 
 def read_native(
-    path: Path, layout: NativeLayout, volume: np.ndarray, places: list[tuple[int, FrameRecord]], scratch: np.ndarray
+    path: Path,
+    layout: NativeLayout,
+    volume: np.ndarray,
+    places: list[tuple[int, FrameRecord]],
+    scratch: np.ndarray,
+    counts: np.ndarray,
 ) -> bool:
     """Read and rescale frames of one file; return whether the file held them all.
 
@@ -46,6 +49,7 @@ def read_native(
         volume: (slices, rows, columns), float32.
         places: slice index and record of each plane of this file.
         scratch: at least `layout.frame_bytes` bytes, uint8.
+        counts: (slices, 2), where the numbers of `values_into` are written.
     """
     stored = scratch[: layout.frame_bytes].view(layout.dtype).reshape(layout.shape)
     with open_regular(path) as stream:
@@ -53,8 +57,7 @@ def read_native(
             stream.seek(layout.offset + frame.frame_index * layout.frame_bytes)
             if not _filled(stream, memoryview(scratch.data)[: layout.frame_bytes]):
                 return False
-            used = without_unused_bits(stored, layout.bits_stored, layout.high_bit)
-            rescale_into(volume[index], used, frame.rescale_slope, frame.rescale_intercept)
+            counts[index] = values_into(volume[index], stored, frame, layout.bits_stored, layout.high_bit)
     return True
 
 
@@ -67,7 +70,7 @@ def native_layout(path: Path, frames: list[FrameRecord]) -> NativeLayout | None:
         OSError: if the file cannot be read.
     """
     known = frames[0].stored
-    if known is not None and path.stat().st_size == known.file_bytes:
+    if known is not None and known.is_plain and path.stat().st_size == known.file_bytes:
         layout = known.layout
     else:
         header = read_plain_header(path, _TAGS)
@@ -91,43 +94,6 @@ def layout_in(header: PlainHeader) -> NativeLayout | None:
         return _layout(header)
     except Exception:  # a value that cannot be read; the general decoder says what is wrong with it
         return None
-
-
-def rescale_into(out: np.ndarray, stored: np.ndarray, slope: float, intercept: float) -> None:
-    """Write `slope * stored + intercept`, correctly rounded to float32.
-
-    Args:
-        out: float32, of the shape of `stored`.
-        stored: integers.
-        slope: as in RescaleSlope.
-        intercept: as in RescaleIntercept.
-    """
-    limits = np.iinfo(stored.dtype)
-    largest = max(abs(int(limits.min)), int(limits.max)) * abs(slope) + abs(intercept)
-    if slope.is_integer() and intercept.is_integer() and largest < _EXACT_IN_FLOAT32:
-        if slope == 1:
-            np.add(stored, np.float32(intercept), out=out, dtype=np.float32)
-        else:
-            np.multiply(stored, np.float32(slope), out=out, dtype=np.float32)
-            np.add(out, np.float32(intercept), out=out)
-    else:
-        values = stored * np.float64(slope)
-        values += intercept
-        out[...] = values
-
-
-def without_unused_bits(stored: np.ndarray, bits_stored: int, high_bit: int) -> np.ndarray:
-    """Drop bits that are not the pixel's (overlays, garbage) and extend the sign from the highest bit stored.
-
-    PS3.5 8.1.1: the value stands in the BitsStored bits that end at HighBit. The array may be changed in place.
-    """
-    bits = stored.dtype.itemsize * 8
-    if bits_stored >= bits:
-        return stored
-    if stored.dtype.kind == "u" and high_bit == bits_stored - 1 and stored.flags.writeable:
-        return np.bitwise_and(stored, stored.dtype.type((1 << bits_stored) - 1), out=stored)
-    # Up until the highest stored bit is on top, then down: arithmetically where the type is signed.
-    return (stored << (bits - 1 - high_bit)) >> (bits - bits_stored)
 
 
 def _layout(header: PlainHeader) -> NativeLayout | None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.records import FrameRecord
-from monai_vggunet.dicom.pixels.decoding import decode_all, unreadable_file
-from monai_vggunet.dicom.pixels.native_pixels import native_layout, read_native, rescale_into
+from monai_vggunet.dicom.pixels.decoding import WIDTH_DECODED, decode_all, unreadable_file
+from monai_vggunet.dicom.pixels.native_pixels import native_layout, read_native
+from monai_vggunet.dicom.pixels.padding import Padding, fill_padding
+from monai_vggunet.dicom.pixels.stored_words import rescale_into, values_into
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.memory import lack_of_memory
 from monai_vggunet.names import counted
 from monai_vggunet.privacy import clean_text
 
-__all__ = ["read_pixels"]
+__all__ = ["PlaneValues", "read_pixels"]
 
 # Reading and rescaling releases the interpreter's lock; more workers than cores only cost memory.
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
@@ -40,11 +43,26 @@ _FILES_PER_TASK = 16
 _Places = list[tuple[int, FrameRecord]]
 
 
-def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKERS) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class PlaneValues:
+    """Planes in memory.
+
+    Attributes:
+        array: (columns, rows, slices), float32. In memory a slice is contiguous: rows of columns.
+        padding: its padded voxels, if it has any.
+        beyond: of each slice, how many pixels hold bits that BitsStored and HighBit deny; those bits are left out.
+    """
+
+    array: np.ndarray
+    padding: Padding | None
+    beyond: np.ndarray
+
+
+def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKERS, is_ct: bool = False) -> PlaneValues:
     """Decode planes of one matrix size and apply each plane's own rescale or Modality LUT.
 
     Values are what the scanner means (HU for CT): `slope * stored + intercept`. MONOCHROME1 is a matter of display
-    and changes no value (PS3.3 C.7.6.3.1.2); padding values stay as they are.
+    and changes no value (PS3.3 C.7.6.3.1.2). Padded pixels get the lowest of the other values.
 
     Uncompressed files are read by threads. Compressed ones are decoded by helper processes (see `parallel`), because
     codecs hold the interpreter's lock, and crash on some damaged data.
@@ -52,9 +70,7 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
     Args:
         frames: planes in the order of the slices.
         num_workers: threads or helper processes.
-
-    Returns:
-        Array of shape (columns, rows, slices), float32. In memory a slice is contiguous: rows of columns.
+        is_ct: see `fill_padding`.
 
     Raises:
         DicomPixelError: if a plane is colored, truncated, or cannot be decoded, or if the planes do not fit into
@@ -66,11 +82,12 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
         by_file.setdefault(frame.path, []).append((index, frame))
     files = list(by_file.values())
     _require_plausible(files)
-    volume = _allocate(frames)
-    rest = _read_native(files, volume, num_workers)
-    _decode_general(rest, volume, num_workers)
+    volume, counts = _allocate(frames), np.zeros((len(frames), 2), np.int64)
+    rest = _read_native(files, volume, counts, num_workers)
+    _decode_general(rest, volume, counts, num_workers)
+    padding = fill_padding(volume, frames, counts[:, 0], is_ct)
     # Written plane by plane as (slices, rows, columns); the view returned has the volume's axes without a copy.
-    return volume.transpose(2, 1, 0)
+    return PlaneValues(volume.transpose(2, 1, 0), padding, counts[:, 1])
 
 
 def _require_gray(frame: FrameRecord) -> None:
@@ -126,7 +143,7 @@ def _allocate(frames: Sequence[FrameRecord]) -> np.ndarray:
         ) from error
 
 
-def _read_native(files: list[_Places], volume: np.ndarray, num_workers: int) -> list[_Places]:
+def _read_native(files: list[_Places], volume: np.ndarray, counts: np.ndarray, num_workers: int) -> list[_Places]:
     """Read the files that need no decoder; return the others."""
 
     def read(part: list[_Places]) -> list[_Places]:
@@ -141,7 +158,7 @@ def _read_native(files: list[_Places], volume: np.ndarray, num_workers: int) -> 
                     continue
                 if scratch.nbytes < layout.frame_bytes:
                     scratch = np.empty(layout.frame_bytes, np.uint8)
-                if not read_native(frame.path, layout, volume, places, scratch):
+                if not read_native(frame.path, layout, volume, places, scratch, counts):
                     raise _truncated(frame)
             except OSError as error:
                 raise unreadable_file(frame.path, error) from error
@@ -168,11 +185,16 @@ def _truncated(frame: FrameRecord) -> DicomPixelError:
     )
 
 
-def _decode_general(general: list[_Places], volume: np.ndarray, num_workers: int) -> None:
+def _decode_general(general: list[_Places], volume: np.ndarray, counts: np.ndarray, num_workers: int) -> None:
     def put(number: int, which: int, plane: np.ndarray) -> None:
         index, frame = general[number][which]
         if plane.dtype == volume.dtype:
             volume[index] = plane
+            counts[index, 0] = np.count_nonzero(np.isnan(plane)) if frame.padding else 0
+        elif frame.format is not None:
+            used = frame.format.bits_stored
+            high = used - 1 if frame.format.transfer_syntax in WIDTH_DECODED else frame.format.high_bit
+            counts[index] = values_into(volume[index], plane, frame, used, high)
         else:
             rescale_into(volume[index], plane, frame.rescale_slope, frame.rescale_intercept)
 

@@ -8,7 +8,7 @@ import helper_tasks
 import numpy as np
 import pydicom
 import pytest
-from dicom_phantoms import stored_values, write_enhanced, write_series
+from dicom_phantoms import rewritten, stored_values, write_enhanced, write_series
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
@@ -213,18 +213,6 @@ def test_frames_without_functional_groups_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path, np.zeros((1, 12, 5), np.uint16), Rows=4, NumberOfFrames=3)
     with pytest.raises(DicomGeometryError, match="no usable ImagePositionPatient"):
         read(tmp_path)
-
-
-def rewritten(path: Path, transfer_syntax: str) -> None:
-    """Write a native file anew in another uncompressed transfer syntax."""
-    dataset = pydicom.dcmread(path)
-    list(dataset.iterall())  # parsed, so that every value is written anew
-    dataset.file_meta.TransferSyntaxUID = transfer_syntax
-    little = transfer_syntax != ExplicitVRBigEndian
-    if not little:
-        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
-    implicit = transfer_syntax == ImplicitVRLittleEndian
-    pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
 
 
 @pytest.mark.parametrize(
