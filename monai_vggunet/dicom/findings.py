@@ -78,6 +78,9 @@ class FindingKind(StrEnum):
 
     # its pixels
     COLOR = "color"
+    PIXELS_NOT_DESCRIBED = "pixels-not-described"
+    UNSUPPORTED_SYNTAX = "unsupported-syntax"
+    UNSUPPORTED_BITS = "unsupported-bits"
     FLOATING_POINT = "floating-point"
     TRUNCATED_PIXELS = "truncated-pixels"
     UNREADABLE_PIXELS = "unreadable-pixels"

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from monai_vggunet.dicom.findings import FindingKind
+from monai_vggunet.dicom.findings import FindingKind, note
 from monai_vggunet.dicom.headers.header import hash_identifier, read_header
 from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord, Series, SkippedFile
+from monai_vggunet.dicom.hounsfield import other_unit, without_maps
 from monai_vggunet.dicom.parallel.spread import spread
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 from monai_vggunet.layout import walk_inputs
+from monai_vggunet.names import counted
+from monai_vggunet.short_uid import short_uid
 
 __all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
 
@@ -43,7 +46,8 @@ class DicomIndex:
         """Return the one stack that is asked for, or the obvious one.
 
         An image volume is the obvious one if there are only localizers, secondary captures, single images of other
-        orientations or series, and objects without an image beside it.
+        orientations or series, and objects without an image beside it. A CT series whose RescaleType is another unit
+        than HU (`Z_EFF`, `ED`, ...) is chosen only by its UID, number, description or stack.
 
         Args:
             series_uid: SeriesInstanceUID, or SeriesNumber.
@@ -52,10 +56,24 @@ class DicomIndex:
             stack: which stack of the series, 0-based in the order that `inspect` and the error list them.
 
         Raises:
-            SeriesSelectionError: if none or several fit; the text lists what is there.
+            SeriesSelectionError: if none or several fit; the text lists what is there. If the only CT is not in HU.
             DicomReadError: if there is no image at all, or the chosen series has a damaged file.
         """
-        return select(self.series, self.skipped, series_uid, description, modality, stack)
+        is_asked_for = not (series_uid is None and description is None and stack is None)
+        series = self.series if is_asked_for else without_maps(self.series, modality)
+        selection = select(series, self.skipped, series_uid, description, modality, stack)
+        unit = other_unit(selection.series.modality, selection.stack.frames)
+        if unit and not is_asked_for:
+            raise SeriesSelectionError(
+                f"the values of CT series {short_uid(selection.series.series_uid)} are {unit} by their RescaleType, "
+                "expected HU: give a CT in HU, or choose this series by its number or UID (--series) if you want it",
+                FindingKind.OTHER_UNIT,
+            )
+        if maps := len(self.series) - len(series):
+            text = f"{counted(maps, 'CT series', 'CT series')} left out whose RescaleType is not HU"
+            left_out = note(FindingKind.OTHER_UNIT, text, count=maps)
+            selection = replace(selection, findings=(*selection.findings, left_out))
+        return selection
 
 
 def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:

@@ -10,12 +10,15 @@ from pathlib import Path
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, refused
 from monai_vggunet.dicom.geometry import volume_geometry
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
-from monai_vggunet.dicom.headers.records import ImageKind, Series, SkippedFile, Stack
+from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.index import DicomIndex
+from monai_vggunet.dicom.pixels.readable import require_readable
 from monai_vggunet.dicom.places import case_folders, scan_path
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.selection import Selection
-from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
+from monai_vggunet.dicom.value_findings import value_findings
+from monai_vggunet.dicom.volume import unique_planes
+from monai_vggunet.errors import DicomGeometryError, DicomPixelError, DicomReadError, SeriesSelectionError
 from monai_vggunet.names import counted, readable
 from monai_vggunet.privacy import clean_text, know_tree
 
@@ -34,7 +37,7 @@ class StackSurvey:
         size: columns, rows, slices.
         spacing_mm: between columns, rows, slices; None where the planes form no volume.
         gantry_tilt_deg: see `VolumeGeometry`.
-        findings: what a user should know about its geometry.
+        findings: what a user should know about its geometry and values.
         problem: why it cannot be read as a volume; None if it can.
     """
 
@@ -87,7 +90,10 @@ class CaseSurvey:
 def survey(
     path: str | os.PathLike[str], choice: Mapping[str, str | int | None] | None = None, show_phi: bool = False
 ) -> list[CaseSurvey]:
-    """Look at a folder, an archive of folders, a DICOMDIR or a file, by headers alone.
+    """Look at a folder, an archive of folders, a DICOMDIR or a file, by headers.
+
+    Pixels are read only where planes of different instances share a position, because only they tell whether these are
+    copies.
 
     Args:
         path: what to look at.
@@ -119,7 +125,7 @@ def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], 
 
 
 def _series(series: Series, selection: Selection | None, refusal: Finding | None, show_phi: bool) -> SeriesSurvey:
-    stacks = tuple(_stack(number, stack) for number, stack in enumerate(series.stacks))
+    stacks = tuple(_stack(number, stack, series.modality) for number, stack in enumerate(series.stacks))
     chosen = None
     if selection is not None and selection.series is series:
         chosen = series.stacks.index(selection.stack)
@@ -155,30 +161,38 @@ def _reason(
     return refusal or note(FindingKind.NOT_THE_OBVIOUS_ONE, "another series is taken")
 
 
-def _refusal_of(error: DicomGeometryError) -> Finding:
+def _refusal_of(error: DicomGeometryError | DicomPixelError) -> Finding:
     return refused(error.kind, str(error), error.instances)
 
 
-def _stack(number: int, stack: Stack) -> StackSurvey:
+def _is_copy(frame: FrameRecord, first: FrameRecord) -> bool:
+    """Whether a plane is the same frame of the same instance as another, which lies there twice."""
+    same = frame.sop_instance_uid == first.sop_instance_uid and frame.frame_index == first.frame_index
+    return frame is first or (same and bool(first.sop_instance_uid))
+
+
+def _stack(number: int, stack: Stack, modality: str) -> StackSurvey:
     first = stack.frames[0]
     size = (first.columns, first.rows, len(stack.frames))
+    about_values = value_findings(modality, stack.frames)
     try:
+        require_readable(stack.frames)
         groups = group_by_position(stack.frames)
-        copies = len(stack.frames) - len(groups)
+        unlike = [frame for group in groups for frame in group if not _is_copy(frame, group[0])]
+        if unlike:
+            unique_planes(stack.frames)  # their headers do not tell whether they are copies; their pixels do
         geometry = volume_geometry([group[0] for group in groups])
-    except DicomGeometryError as error:
-        return StackSurvey(number, stack.label, size, None, 0.0, (), _refusal_of(error))
-    findings, problem = geometry.findings, None
-    if copies and any(len(group) > 2 for group in groups):
-        text = f"{len(stack.frames)} planes at {len(groups)} positions: several volumes that no attribute tells apart"
-        problem = refused(FindingKind.SEVERAL_VOLUMES_IN_ONE, text)
-    elif cut := [frame for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
+    except (DicomGeometryError, DicomPixelError) as error:
+        return StackSurvey(number, stack.label, size, None, 0.0, about_values, _refusal_of(error))
+    copies = len(stack.frames) - len(groups)
+    findings, problem = (*geometry.findings, *about_values), None
+    if cut := [frame for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
         name, many = readable(cut[0].path.name), counted(len(cut), "truncated file")
         text = f"pixels of {name} end early ({many}): restore or remove them"
         problem = refused(FindingKind.TRUNCATED_PIXELS, text, [frame.sop_instance_uid for frame in cut])
     elif copies:
         what = counted(copies, "plane repeats", "planes repeat")
-        text = f"{what} a position: copies are left out, others refused when read"
+        text = f"{what} a position: copies, which are left out"
         findings = (*findings, note(FindingKind.REPEATED_POSITIONS, text, count=copies))
     size = (size[0], size[1], len(groups))
     return StackSurvey(number, stack.label, size, geometry.spacing_mm, geometry.gantry_tilt_deg, findings, problem)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
 from monai_vggunet.dicom.headers.records import FrameRecord
+from monai_vggunet.dicom.hounsfield import hounsfield_findings
 from monai_vggunet.dicom.pixels.planes import PlaneValues
 from monai_vggunet.names import counted
-from monai_vggunet.privacy import clean_text
 
-__all__ = ["findings_of_pixels", "other_unit", "value_findings"]
-
-_HU = frozenset({"HU", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "HOUNSFIELDUNITS"})
-# PS3.3 C.11.1.1.2: `US` is unspecified, and HU_MOD a scale of HU in which a material was replaced.
-_PERHAPS_HU = frozenset({"US", "UNSPECIFIED", "HU_MOD"})
+__all__ = ["findings_of_pixels", "value_findings"]
 
 
 def value_findings(modality: str, frames: Sequence[FrameRecord]) -> tuple[Finding, ...]:
@@ -25,9 +20,7 @@ def value_findings(modality: str, frames: Sequence[FrameRecord]) -> tuple[Findin
         modality: of their series.
         frames: the planes.
     """
-    findings: list[Finding] = []
-    if modality == "CT":
-        findings += _of_hounsfield(frames)
+    findings = hounsfield_findings(frames) if modality == "CT" else []
     lossy = [frame for frame in frames if frame.format and frame.format.is_lossy is not False]
     if lossy:
         findings.append(_of_loss(lossy, len(frames)))
@@ -35,12 +28,6 @@ def value_findings(modality: str, frames: Sequence[FrameRecord]) -> tuple[Findin
         text = "MONOCHROME1: values are as measured, low ones are meant to be shown bright"
         findings.append(warning(FindingKind.LOW_VALUES_BRIGHT, text))
     return tuple(findings)
-
-
-def other_unit(frames: Sequence[FrameRecord]) -> str:
-    """Return the unit that a CT's planes state if it is not HU and cannot be, such as `Z_EFF` or `ED`; else nothing."""
-    units = {_unit(frame) for frame in frames} - _HU - _PERHAPS_HU - {""}
-    return clean_text(sorted(units)[0]) or "unknown" if units else ""
 
 
 def findings_of_pixels(planes: PlaneValues, frames: Sequence[FrameRecord]) -> tuple[Finding, ...]:
@@ -69,27 +56,6 @@ def findings_of_pixels(planes: PlaneValues, frames: Sequence[FrameRecord]) -> tu
         instances = [frames[index].sop_instance_uid for index in odd]
         findings.append(warning(FindingKind.BITS_BEYOND, text, instances, pixels))
     return tuple(findings)
-
-
-def _unit(frame: FrameRecord) -> str:
-    return " ".join(frame.rescale_type.upper().replace(".", "").split())
-
-
-def _of_hounsfield(frames: Sequence[FrameRecord]) -> list[Finding]:
-    """Return why the values of a CT may not be HU."""
-    without = [frame for frame in frames if not (frame.has_rescale or frame.has_lut)]
-    if len(without) == len(frames):  # some of them are a finding of the stack
-        text = (
-            "CT without RescaleSlope and RescaleIntercept: stored values are taken as they are and are perhaps not HU; "
-            "restore the headers, or compare air (-1000) and water (0)"
-        )
-        return [warning(FindingKind.NOT_RESCALED, text, count=len(without))]
-    units = Counter(unit for frame in frames if (unit := _unit(frame)) and unit not in _HU)
-    if not units:
-        return []
-    named = ", ".join(clean_text(unit) or "another unit" for unit in sorted(units))
-    text = f"CT values of RescaleType {named}, expected HU: they are taken as if they were HU"
-    return [warning(FindingKind.OTHER_UNIT, text, count=units.total())]
 
 
 def _of_loss(lossy: Sequence[FrameRecord], count: int) -> Finding:

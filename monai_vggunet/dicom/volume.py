@@ -13,6 +13,7 @@ from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy, VolumeGeometry, 
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.pixels import planes as pixels
 from monai_vggunet.dicom.pixels.padding import Padding
+from monai_vggunet.dicom.pixels.readable import require_readable
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
@@ -22,7 +23,7 @@ from monai_vggunet.names import counted, listed
 from monai_vggunet.privacy import clean_text
 from monai_vggunet.short_uid import short_uid
 
-__all__ = ["DicomVolume", "DuplicatePolicy", "read_volume"]
+__all__ = ["DicomVolume", "DuplicatePolicy", "read_volume", "unique_planes"]
 
 DuplicatePolicy = Literal["drop", "error"]
 
@@ -73,7 +74,8 @@ def read_volume(
     told = logging.INFO if selection.findings else logging.DEBUG  # one series leaves no choice to report
     modality, uid = clean_text(series.modality), short_uid(series.series_uid)
     logger.log(told, "chosen: %s series %s, %s", modality, uid, selection.stack.label)
-    frames, duplicates = _unique_planes(selection.stack.frames, on_duplicate, num_workers)
+    require_readable(selection.stack.frames)
+    frames, duplicates = unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
     planes = pixels.read_pixels(geometry.frames, num_workers, is_ct=series.modality == "CT")
     array, in_order = planes.array, geometry.frames
@@ -88,10 +90,23 @@ def read_volume(
     return DicomVolume(array, geometry, selection, (*selection.findings, *about_image), planes.padding)
 
 
-def _unique_planes(
-    frames: tuple[FrameRecord, ...], on_duplicate: DuplicatePolicy, num_workers: int
+def unique_planes(
+    frames: tuple[FrameRecord, ...], on_duplicate: DuplicatePolicy = "drop", num_workers: int = pixels.DEFAULT_WORKERS
 ) -> tuple[list[FrameRecord], list[Finding]]:
-    """Keep one plane per position; what is dropped is an identical copy."""
+    """Keep one plane per position; what is dropped is an identical copy.
+
+    Args:
+        frames: of a stack.
+        on_duplicate: see `read_volume`.
+        num_workers: threads that decode.
+
+    Returns:
+        The planes, and a finding if copies were dropped.
+
+    Raises:
+        DicomGeometryError: different planes lie at one position; or copies, if they are an error.
+        DicomPixelError: if pixels cannot be decoded.
+    """
     groups = group_by_position(frames)
     repeated = [group for group in groups if len(group) > 1]
     for group in repeated:

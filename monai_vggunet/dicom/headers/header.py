@@ -6,7 +6,6 @@ import hashlib
 import logging
 import stat
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +70,7 @@ _TAG_OF = {
     keyword: Tag(keyword)
     for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
 }
+_PIXEL_DATA = Tag("PixelData")
 
 # PS3.4 B.5: storage classes that hold no image volume (or one that is not the scanner's: SEG, RT dose, parametric map).
 _OBJECT_CLASSES = tuple(
@@ -121,7 +121,9 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
         return SkippedFile(path, FindingKind.UNREADABLE_FILE, f"unreadable: {type(error).__name__}")
     try:
         layout = layout_in(plain) if plain else None
-        stored = StoredPixels(status.st_size, layout, plain is not None, element)
+        syntax = plain.transfer_syntax if plain else _text(header.file_meta, "TransferSyntaxUID")
+        pixels = pixel_format_of(header, syntax, element)
+        stored = StoredPixels(status.st_size, layout, plain is not None, element, pixels)
         return _record_of(path, header, stored)
     except Exception as error:  # as above; its text is left out because it may quote an identifier
         reason = f"damaged DICOM header: {type(error).__name__}"
@@ -129,7 +131,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
 
 
 def _plain_pixels(plain: PlainHeader) -> tuple[Any, PixelElement | None]:
-    element = None if plain.pixel_offset is None else PixelElement(Tag("PixelData"), plain.pixel_length)
+    element = None if plain.pixel_offset is None else PixelElement(_PIXEL_DATA, plain.pixel_length)
     return plain.elements, element
 
 
@@ -145,8 +147,6 @@ def _record_of(path: Path, header: Any, stored: StoredPixels) -> InstanceRecord 
     if not is_object and not (header.get("Rows") and header.get("Columns")):
         reason = "no Rows and Columns: cut short, or not an image"
         return SkippedFile(path, FindingKind.NO_ROWS_AND_COLUMNS, reason, series_uid)
-    if not is_object:
-        stored = replace(stored, format=pixel_format_of(header, _text(meta, "TransferSyntaxUID"), stored.element))
     frames = () if is_object else frames_of(path, header, sop_class, stored.file_bytes, stored)
     if isinstance(frames, str):
         return SkippedFile(path, FindingKind.DAMAGED_HEADER, frames, series_uid)

@@ -88,11 +88,11 @@ def contradiction_in_pixels(
     longest = start + size * (1 if transfer_syntax in _UNCOMPRESSED else _MOST_TIMES_LONGER) + LONGEST_TAIL
     if size and allocated and file_bytes > longest:
         return f"{frames}, in a file of {file_bytes:,}, expected up to {longest:,}: a damaged header or file"
-    length = element.length if element else None
     is_native = transfer_syntax in _UNCOMPRESSED or transfer_syntax == DeflatedExplicitVRLittleEndian
-    if length is not None and is_native and _holds_more_frames(length, size, frame_count):
-        more = f"{length:,} bytes, {length / size * frame_count:.4g} frames of {columns} x {rows} pixels"
-        return f"the pixels have {more}, but NumberOfFrames says {frame_count}: a damaged header"
+    if element and allocated and samples == 1 and is_native:
+        contradiction = _contradictory_length(element.length, size, frame_count, f"{columns} x {rows}")
+    if contradiction:
+        return contradiction
     if frame_count > _MOST_FRAMES:
         return f"NumberOfFrames is {frame_count:,}, expected up to {_MOST_FRAMES:,}: a damaged header"
     return ""
@@ -107,6 +107,18 @@ def promised_pixel_bytes(header: Any) -> int:
     numbers = [_word(header, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
     samples, frames = _word(header, "SamplesPerPixel") or 1, int(header.get("NumberOfFrames") or 1)
     return _bytes_of(math.prod(number or 0 for number in numbers) * samples * frames)
+
+
+def _contradictory_length(length: int | None, size: int, frame_count: int, pixels: str) -> str:
+    """Return how the length of uncompressed pixels contradicts their size."""
+    if length is None:
+        return "the pixels have no length, as compressed ones, but the transfer syntax is an uncompressed one"
+    if length < size:
+        return f"the pixels have {length:,} bytes, expected {size:,}: cut short, or a damaged header"
+    if not _holds_more_frames(length, size, frame_count):
+        return ""
+    more = f"{length:,} bytes, {length / size * frame_count:.4g} frames of {pixels} pixels"
+    return f"the pixels have {more}, but NumberOfFrames says {frame_count}: a damaged header"
 
 
 def _holds_more_frames(length: int, size: int, frame_count: int) -> bool:

@@ -25,6 +25,7 @@ FORMAT_KEYWORDS = (
     "LossyImageCompression",
     "LossyImageCompressionRatio",
 )
+_REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _PADDING_TAGS = tuple(tag_for_keyword(keyword) for keyword in FORMAT_KEYWORDS[:2])
 
 # PS3.5 A.4: these lose information. (JPEG 2000 and HTJ2K may be lossless all the same; then only the attribute tells.)
@@ -64,6 +65,7 @@ class PixelFormat:
         has_lut: whether a Modality LUT turns stored values into others.
         is_lossy: whether they were compressed with loss at any time (PS3.3 C.7.6.1.1.5); None if that may be.
         lossy_ratios: LossyImageCompressionRatio, one for each step.
+        lacking: keywords of elements that say how pixels are to be read, and are not there.
     """
 
     element: int | None
@@ -76,6 +78,7 @@ class PixelFormat:
     has_lut: bool
     is_lossy: bool | None
     lossy_ratios: tuple[float, ...]
+    lacking: tuple[str, ...]
 
 
 def pixel_format_of(header: Any, transfer_syntax: str, element: PixelElement | None) -> PixelFormat:
@@ -97,7 +100,6 @@ def pixel_format_of(header: Any, transfer_syntax: str, element: PixelElement | N
     allocated = int(header.get("BitsAllocated") or 0)
     stored = int(header.get("BitsStored") or allocated)
     high, is_signed = header.get("HighBit"), header.get("PixelRepresentation") == 1
-    ratios = _texts(header, "LossyImageCompressionRatio")
     return _shared(
         element.tag if element else None,
         transfer_syntax,
@@ -107,8 +109,9 @@ def pixel_format_of(header: Any, transfer_syntax: str, element: PixelElement | N
         is_signed,
         _padding(header, allocated, is_signed) if _PADDING_TAGS[0] in header else None,
         bool(header.get("ModalityLUTSequence")),
-        _is_lossy(_texts(header, "LossyImageCompression")[:1], transfer_syntax),
-        tuple(float(ratio) for ratio in ratios if _RATIO.fullmatch(ratio)),
+        _is_lossy(_texts(header, "LossyImageCompression"), transfer_syntax),
+        tuple(float(ratio) for ratio in _texts(header, "LossyImageCompressionRatio") if _RATIO.fullmatch(ratio)),
+        tuple(keyword for keyword in _REQUIRED if keyword not in header or header.get(keyword) in (None, "")),
     )
 
 
@@ -116,9 +119,9 @@ _shared = lru_cache(maxsize=256)(PixelFormat)  # one object for all files of a s
 
 
 def _is_lossy(stated: list[str], transfer_syntax: str) -> bool | None:
-    if stated == ["01"] or transfer_syntax in _ALWAYS_LOSSY:
+    if "01" in stated or transfer_syntax in _ALWAYS_LOSSY:
         return True
-    return None if transfer_syntax in _MAYBE_LOSSY and stated != ["00"] else False
+    return None if transfer_syntax in _MAYBE_LOSSY and "00" not in stated else False
 
 
 def _padding(header: Any, allocated: int, is_signed: bool) -> tuple[int, int] | None:

@@ -52,7 +52,7 @@ class StoredPixels:
         layout: None if a general decoder has to look at the file.
         is_plain: False if the layout could not be told from the header as it was read.
         element: that holds the pixels; None without one.
-        format: how they are coded; None for what is no image.
+        format: how they are coded; None if nothing is known about that.
     """
 
     file_bytes: int

@@ -28,7 +28,7 @@ from monai_vggunet.dicom.pixels.stored_words import in_padding, without_unused_b
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.privacy import clean_quotations
 
-__all__ = ["WIDTH_DECODED", "codec_reason", "decode_all", "decode_planes", "unreadable_file"]
+__all__ = ["PLUGINS", "WIDTH_DECODED", "codec_reason", "decode_all", "decode_planes", "unreadable_file"]
 
 # Frames of one file that are decoded in one call: enough that opening it costs little, few enough to hold.
 _FRAMES_PER_CALL = 16
@@ -37,7 +37,7 @@ _PIXELS_PER_CALL = 1 << 24
 # Their decoders return values of the right width; the other syntaxes store whole words, with anything in unused bits.
 WIDTH_DECODED = frozenset({*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEGTransferSyntaxes})
 # GDCM aborts the whole process on some damaged frames; it gets only what no other codec here reads (JPEG).
-_PLUGINS = {
+PLUGINS = {
     **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg"),
     **dict.fromkeys(JPEGLSTransferSyntaxes, "pyjpegls"),
     RLELossless: "pydicom",
@@ -187,7 +187,7 @@ def _stored(dataset: Dataset, frame: FrameRecord) -> np.ndarray:
         dataset,
         index=frame.frame_index,
         raw=True,
-        decoding_plugin=_PLUGINS.get(syntax, ""),
+        decoding_plugin=PLUGINS.get(syntax, ""),
         correct_unused_bits=False,  # pydicom cuts as if HighBit were BitsStored - 1, and silently cuts codecs' values
     )
     if stored.shape != expected:

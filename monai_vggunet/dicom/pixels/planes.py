@@ -15,18 +15,16 @@ from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.pixels.decoding import WIDTH_DECODED, decode_all, unreadable_file
 from monai_vggunet.dicom.pixels.native_pixels import native_layout, read_native
 from monai_vggunet.dicom.pixels.padding import Padding, fill_padding
+from monai_vggunet.dicom.pixels.readable import require_readable
 from monai_vggunet.dicom.pixels.stored_words import rescale_into, values_into
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.memory import lack_of_memory
 from monai_vggunet.names import counted
-from monai_vggunet.privacy import clean_text
 
 __all__ = ["PlaneValues", "read_pixels"]
 
 # Reading and rescaling releases the interpreter's lock; more workers than cores only cost memory.
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
-
-_MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 
 # Blank planes compress without end, whole series do not: a header that claims more pixels than this per byte of its
 # files is damaged. Up to the second figure a claim is harmless.
@@ -77,8 +75,8 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
             memory; the text names the file.
     """
     by_file: dict[Path, _Places] = {}
+    require_readable(frames)
     for index, frame in enumerate(frames):
-        _require_gray(frame)
         by_file.setdefault(frame.path, []).append((index, frame))
     files = list(by_file.values())
     _require_plausible(files)
@@ -88,17 +86,6 @@ def read_pixels(frames: Sequence[FrameRecord], num_workers: int = DEFAULT_WORKER
     padding = fill_padding(volume, frames, counts[:, 0], is_ct)
     # Written plane by plane as (slices, rows, columns); the view returned has the volume's axes without a copy.
     return PlaneValues(volume.transpose(2, 1, 0), padding, counts[:, 1])
-
-
-def _require_gray(frame: FrameRecord) -> None:
-    if frame.samples_per_pixel != 1 or frame.photometric not in _MONOCHROME:
-        raise DicomPixelError(
-            f"{frame.name} has {counted(frame.samples_per_pixel, 'sample')} per pixel, "
-            f"{clean_text(frame.photometric) or 'no PhotometricInterpretation'}; expected one sample of MONOCHROME1 or "
-            "MONOCHROME2: color images are not a volume of measured values",
-            FindingKind.COLOR,
-            [frame.sop_instance_uid],
-        )
 
 
 def _require_plausible(files: list[_Places]) -> None:

@@ -95,10 +95,12 @@ def _fits(padding: tuple[int, int], is_signed: bool, bits_stored: int) -> bool:
 
 def _count_beyond(words: np.ndarray, high_bit: int, padded: np.ndarray | None) -> int:
     """Count words with bits above the highest one of the value, other than its sign."""
-    above = words.dtype.itemsize * 8 - 1 - high_bit
-    if above <= 0:
+    if high_bit >= words.dtype.itemsize * 8 - 1:
         return 0
-    beyond = words > (1 << (high_bit + 1)) - 1 if words.dtype.kind == "u" else (words << above) >> above != words
+    low, high = (-1 << high_bit, (1 << high_bit) - 1) if words.dtype.kind == "i" else (0, (2 << high_bit) - 1)
+    if words.max() <= high and (low == 0 or words.min() >= low):  # nearly always, and without another array
+        return 0
+    beyond = (words < low) | (words > high)
     if padded is not None:
         beyond &= ~padded
     return int(np.count_nonzero(beyond))
