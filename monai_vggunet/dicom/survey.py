@@ -12,11 +12,12 @@ from monai_vggunet.dicom.geometry import volume_geometry
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.index import DicomIndex
+from monai_vggunet.dicom.pixels.frame_count import require_frame_count
 from monai_vggunet.dicom.pixels.readable import require_readable
 from monai_vggunet.dicom.places import case_folders, scan_path
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.selection import Selection
-from monai_vggunet.dicom.value_findings import value_findings
+from monai_vggunet.dicom.value_findings import findings_of_sample, value_findings
 from monai_vggunet.dicom.volume import unique_planes
 from monai_vggunet.errors import DicomGeometryError, DicomPixelError, DicomReadError, SeriesSelectionError
 from monai_vggunet.names import counted, readable
@@ -92,8 +93,8 @@ def survey(
 ) -> list[CaseSurvey]:
     """Look at a folder, an archive of folders, a DICOMDIR or a file, by headers.
 
-    Pixels are read only where planes of different instances share a position, because only they tell whether these are
-    copies.
+    Pixels are read where planes of different instances share a position, because only they tell whether these are
+    copies; and those of a few planes where words have bits to spare, in which values may not fit into BitsStored.
 
     Args:
         path: what to look at.
@@ -177,6 +178,7 @@ def _stack(number: int, stack: Stack, modality: str) -> StackSurvey:
     about_values = value_findings(modality, stack.frames)
     try:
         require_readable(stack.frames)
+        require_frame_count(stack.frames)
         groups = group_by_position(stack.frames)
         unlike = [frame for group in groups for frame in group if not _is_copy(frame, group[0])]
         if unlike:
@@ -185,7 +187,7 @@ def _stack(number: int, stack: Stack, modality: str) -> StackSurvey:
     except (DicomGeometryError, DicomPixelError) as error:
         return StackSurvey(number, stack.label, size, None, 0.0, about_values, _refusal_of(error))
     copies = len(stack.frames) - len(groups)
-    findings, problem = (*geometry.findings, *about_values), None
+    findings, problem = (*geometry.findings, *about_values, *findings_of_sample(geometry.frames)), None
     if cut := [frame for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
         name, many = readable(cut[0].path.name), counted(len(cut), "truncated file")
         text = f"pixels of {name} end early ({many}): restore or remove them"

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.hounsfield import hounsfield_findings
-from monai_vggunet.dicom.pixels.planes import PlaneValues
+from monai_vggunet.dicom.pixels.planes import PlaneValues, read_pixels
+from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.names import counted
 
-__all__ = ["findings_of_pixels", "value_findings"]
+__all__ = ["findings_of_pixels", "findings_of_sample", "value_findings"]
+
+_SAMPLED_PLANES = 5  # of a series, which takes little longer than reading as many headers
 
 
 def value_findings(modality: str, frames: Sequence[FrameRecord]) -> tuple[Finding, ...]:
@@ -56,6 +62,22 @@ def findings_of_pixels(planes: PlaneValues, frames: Sequence[FrameRecord]) -> tu
         instances = [frames[index].sop_instance_uid for index in odd]
         findings.append(warning(FindingKind.BITS_BEYOND, text, instances, pixels))
     return tuple(findings)
+
+
+def findings_of_sample(frames: Sequence[FrameRecord]) -> tuple[Finding, ...]:
+    """Return whether a few planes hold more than BitsStored says, without reading the others.
+
+    Args:
+        frames: planes of a volume. Compressed ones are not looked at: what does not fit is refused when it is decoded.
+    """
+    places = sorted(set(np.linspace(0, len(frames) - 1, _SAMPLED_PLANES).astype(int).tolist()))
+    sample = [frames[place] for place in places if frames[place].has_unused_bits]
+    try:
+        found = findings_of_pixels(read_pixels(sample, 1), sample) if sample else ()
+    except DicomPixelError:  # a truncated file, which is told elsewhere
+        return ()
+    looked_at = f" (seen in {len(sample)} of {counted(len(frames), 'plane')})"
+    return tuple(replace(one, text=one.text + looked_at) for one in found if one.kind is FindingKind.BITS_BEYOND)
 
 
 def _of_loss(lossy: Sequence[FrameRecord], count: int) -> Finding:

@@ -12,6 +12,7 @@ from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy, VolumeGeometry, volume_geometry
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.pixels import planes as pixels
+from monai_vggunet.dicom.pixels.frame_count import require_frame_count
 from monai_vggunet.dicom.pixels.padding import Padding
 from monai_vggunet.dicom.pixels.readable import require_readable
 from monai_vggunet.dicom.positions import group_by_position
@@ -75,6 +76,7 @@ def read_volume(
     modality, uid = clean_text(series.modality), short_uid(series.series_uid)
     logger.log(told, "chosen: %s series %s, %s", modality, uid, selection.stack.label)
     require_readable(selection.stack.frames)
+    require_frame_count(selection.stack.frames)
     frames, duplicates = unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
     planes = pixels.read_pixels(geometry.frames, num_workers, is_ct=series.modality == "CT")

@@ -11,8 +11,15 @@ import pydicom
 import pytest
 from dicom_cases import CASES, make_case, needs_cases
 from dicom_phantoms import rewritten, write_enhanced, write_series
-from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
 
 from monai_vggunet.dicom import FindingKind, read_volume
 from monai_vggunet.dicom.places import scan_path
@@ -187,3 +194,22 @@ def test_other_pixels_at_the_same_places_are_told(tmp_path: Path) -> None:
         write_series(tmp_path / str(number), values, series_uid="1.2.3", prefix=f"{number}_")
     assert_true(tmp_path)
     assert kind_read(tmp_path) == FindingKind.SEVERAL_VOLUMES_IN_ONE
+
+
+@pytest.mark.parametrize("has_table", [True, False], ids=["table of offsets", "none"])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_more_compressed_frames_than_the_header_says_are_told(tmp_path: Path, syntax: str, has_table: bool) -> None:
+    stored = np.random.default_rng(0).integers(0, 500, (5, 64, 64)).astype(np.uint16)
+    files = write_series(tmp_path, stored, transfer_syntax=syntax)
+    frames = [next(generate_frames(pydicom.dcmread(path).PixelData, number_of_frames=1)) for path in files]
+    for path in files[1:]:
+        path.unlink()
+    dataset = pydicom.dcmread(files[0])
+    dataset.PixelData = encapsulate(frames, has_bot=has_table)
+    dataset.save_as(files[0])
+    assert_true(tmp_path)
+    assert kind_read(tmp_path) == FindingKind.DAMAGED_HEADER
+    dataset.PixelData = encapsulate(frames[:1], fragments_per_frame=1 if syntax == RLELossless else 3)
+    dataset.save_as(files[0])
+    assert_true(tmp_path)
+    assert kind_read(tmp_path) == ""

@@ -202,6 +202,8 @@ def test_values_beyond_bits_stored_are_counted(tmp_path: Path, how: str, dtype: 
     assert finding.count == 4
     assert finding.instances == (pydicom.dcmread(files[1]).SOPInstanceUID,)
     assert "4 pixels of 1 plane" in finding.text
+    told = [one.kind for one in survey(tmp_path)[0].series[0].stacks[0].findings]
+    assert told == ([FindingKind.BITS_BEYOND] if how == "native" else [])  # only uncompressed little endian is sampled
     assert "BitsStored 12 and HighBit 11" in finding.text
 
 

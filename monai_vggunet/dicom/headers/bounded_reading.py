@@ -118,7 +118,7 @@ def _next_element(stream: _BoundedFile | _Inflated, order: str) -> PixelElement 
 
     Whether it is explicit is seen from its own bytes: an implicit length that reads as these would be odd.
     """
-    head = stream.read(_LONG_HEAD_BYTES)
+    start, head = stream.tell(), stream.read(_LONG_HEAD_BYTES)
     if len(head) < _LONG_HEAD_BYTES:
         return None
     group, element = unpack_from(order + "2H", head)
@@ -127,7 +127,9 @@ def _next_element(stream: _BoundedFile | _Inflated, order: str) -> PixelElement 
     tag = group << 16 | element
     if not _at_pixel_data(BaseTag(tag), None, length):
         return None
-    return PixelElement(tag, None if length == _UNDEFINED_LENGTH else length)
+    offset = start + (_LONG_HEAD_BYTES if explicit else _HEAD_BYTES)
+    in_file = not isinstance(stream, _Inflated)
+    return PixelElement(tag, None if length == _UNDEFINED_LENGTH else length, offset if in_file else None)
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
 
 
 def _plain_pixels(plain: PlainHeader) -> tuple[Any, PixelElement | None]:
-    element = None if plain.pixel_offset is None else PixelElement(_PIXEL_DATA, plain.pixel_length)
+    element = None if plain.pixel_offset is None else PixelElement(_PIXEL_DATA, plain.pixel_length, plain.pixel_offset)
     return plain.elements, element
 
 

@@ -44,10 +44,12 @@ class PixelElement(NamedTuple):
     Attributes:
         tag: of PixelData, FloatPixelData or DoubleFloatPixelData.
         length: of its value in bytes as written; None if it is undefined, as of encapsulated frames.
+        offset: where its value begins in the file; None if that is unknown, as in a deflated file.
     """
 
     tag: int
     length: int | None
+    offset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class PixelFormat:
     Attributes:
         element: tag of the element that holds them; None if the file has none.
         transfer_syntax: UID; empty if the file names none.
+        frame_count: NumberOfFrames; 1 where it is absent.
         bits_allocated: of a stored word.
         bits_stored: how many of them are the value's.
         high_bit: the highest of those.
@@ -70,6 +73,7 @@ class PixelFormat:
 
     element: int | None
     transfer_syntax: str
+    frame_count: int
     bits_allocated: int
     bits_stored: int
     high_bit: int
@@ -103,6 +107,7 @@ def pixel_format_of(header: Any, transfer_syntax: str, element: PixelElement | N
     return _shared(
         element.tag if element else None,
         transfer_syntax,
+        _frame_count(header),
         allocated,
         stored,
         stored - 1 if high is None or high == "" else int(high),
@@ -116,6 +121,11 @@ def pixel_format_of(header: Any, transfer_syntax: str, element: PixelElement | N
 
 
 _shared = lru_cache(maxsize=256)(PixelFormat)  # one object for all files of a series: helpers then send it once
+
+
+def _frame_count(header: Any) -> int:
+    text = str(header.get("NumberOfFrames") or 1)
+    return int(text) or 1 if text.isascii() and text.isdecimal() else 1
 
 
 def _is_lossy(stated: list[str], transfer_syntax: str) -> bool | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import numpy as np
+
 from monai_vggunet.dicom.findings import DAMAGE, Finding, FindingKind
 from monai_vggunet.dicom.headers.pixel_format import PixelFormat
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
@@ -93,6 +95,12 @@ class FrameRecord:
     def has_lut(self) -> bool:
         """Whether a Modality LUT takes the place of the rescale."""
         return self.format is not None and self.format.has_lut
+
+    @property
+    def has_unused_bits(self) -> bool:
+        """Whether its words, which lie uncompressed in the file, are known to have bits above those of the value."""
+        layout = self.stored.layout if self.stored else None
+        return layout is not None and layout.high_bit < 8 * np.dtype(layout.dtype).itemsize - 1
 
     @property
     def is_derived(self) -> bool:

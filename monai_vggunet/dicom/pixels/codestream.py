@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from struct import Struct
 
-__all__ = ["codestream_components", "codestream_size", "rle_length"]
+__all__ = ["codestream_components", "codestream_size", "rle_length", "starts_codestream"]
 
 # JPEG 2000 (ISO 15444-1 A.5.1): start of codestream, then the image and tile size marker.
 _J2K_START = b"\xff\x4f\xff\x51"
@@ -57,6 +57,19 @@ def codestream_components(frame: bytes) -> int | None:
     """
     declared = _declared(frame)
     return None if declared is None else declared[2]
+
+
+def starts_codestream(fragment: bytes) -> bool:
+    """Whether a fragment begins a JPEG, JPEG-LS or JPEG 2000 codestream, and so a frame.
+
+    Args:
+        fragment: its first bytes, at least 12.
+
+    Example:
+        >>> starts_codestream(bytes.fromhex("ff4f ff51 0029 0000 0000 0200"))
+        True
+    """
+    return fragment.startswith((_JPEG_START, _J2K_START, _JP2_START))
 
 
 def rle_length(frame: bytes, limit: int) -> int:
