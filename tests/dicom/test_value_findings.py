@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from monai_vggunet.cli.main import app
 from monai_vggunet.dicom import DicomVolume, Finding, FindingKind, read_volume, scan_folder
-from monai_vggunet.dicom.headers.pixel_format import PixelElement, pixel_format_of
+from monai_vggunet.dicom.headers.pixel_format import pixel_format_of
+from monai_vggunet.dicom.headers.stored_pixels import PixelElement
 from monai_vggunet.dicom.survey import survey
 from monai_vggunet.errors import SeriesSelectionError
 

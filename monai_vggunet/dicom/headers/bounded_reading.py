@@ -22,7 +22,7 @@ from pydicom.tag import BaseTag, Tag
 
 from monai_vggunet.dicom.headers.element_budget import ElementBudget, TooLargeError
 from monai_vggunet.dicom.headers.pixel_description import LONGEST_TAIL, promised_pixel_bytes
-from monai_vggunet.dicom.headers.pixel_format import PixelElement
+from monai_vggunet.dicom.headers.stored_pixels import PixelElement
 from monai_vggunet.dicom.headers.unparsed_sequence import ITEM_TAGS, UnparsedSequence, is_unparsed_sequence
 from monai_vggunet.memory import lack_of_memory
 from monai_vggunet.regular_files import open_regular

@@ -18,10 +18,10 @@ from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_before_pixels
 from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
 from monai_vggunet.dicom.headers.frames import frames_of, legible
-from monai_vggunet.dicom.headers.pixel_format import FORMAT_KEYWORDS, PixelElement, pixel_format_of
+from monai_vggunet.dicom.headers.pixel_format import FORMAT_KEYWORDS, pixel_format_of
 from monai_vggunet.dicom.headers.plain_header import PlainHeader, read_plain_header, wanted_tags
 from monai_vggunet.dicom.headers.records import InstanceRecord, SkippedFile
-from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
+from monai_vggunet.dicom.headers.stored_pixels import PixelElement, StoredPixels
 from monai_vggunet.dicom.pixels.native_pixels import PIXEL_KEYWORDS, layout_in
 from monai_vggunet.regular_files import IRREGULAR
 
@@ -122,7 +122,7 @@ def read_header(path: Path) -> InstanceRecord | SkippedFile:
     try:
         layout = layout_in(plain) if plain else None
         syntax = plain.transfer_syntax if plain else _text(header.file_meta, "TransferSyntaxUID")
-        pixels = pixel_format_of(header, syntax, element)
+        pixels = pixel_format_of(header, syntax, element, layout)
         stored = StoredPixels(status.st_size, layout, plain is not None, element, pixels)
         return _record_of(path, header, stored)
     except Exception as error:  # as above; its text is left out because it may quote an identifier

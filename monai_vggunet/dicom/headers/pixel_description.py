@@ -12,7 +12,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from monai_vggunet.dicom.headers.pixel_format import PixelElement
+from monai_vggunet.dicom.headers.stored_pixels import PixelElement
 from monai_vggunet.names import counted
 
 __all__ = ["LONGEST_START", "LONGEST_TAIL", "contradiction_in_pixels", "promised_pixel_bytes"]

@@ -1,11 +1,10 @@
-"""How a file's header says that its pixels are coded, and which stored values stand for nothing (padding)."""
+"""A file's header -> how its pixels are coded, and which stored values stand for nothing (padding)."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import (
@@ -17,7 +16,9 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-__all__ = ["FORMAT_KEYWORDS", "PixelElement", "PixelFormat", "pixel_format_of"]
+from monai_vggunet.dicom.headers.stored_pixels import NativeLayout, PixelElement, PixelFormat
+
+__all__ = ["FORMAT_KEYWORDS", "pixel_format_of"]
 
 FORMAT_KEYWORDS = (
     "PixelPaddingValue",
@@ -25,7 +26,9 @@ FORMAT_KEYWORDS = (
     "LossyImageCompression",
     "LossyImageCompressionRatio",
 )
-_REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
+_PHOTOMETRIC = "PhotometricInterpretation"
+_NUMBERS = ("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
+_PHOTOMETRIC_TAG = tag_for_keyword(_PHOTOMETRIC)
 _PADDING_TAGS = tuple(tag_for_keyword(keyword) for keyword in FORMAT_KEYWORDS[:2])
 
 # PS3.5 A.4: these lose information. (JPEG 2000 and HTJ2K may be lossless all the same; then only the attribute tells.)
@@ -38,60 +41,16 @@ _TEXT_VRS = frozenset({"IS", "DS", "LO", "SH", "CS", "ST", "LT"})
 _WORD_BITS, _BITS_OF = 16, {"UL": 32, "SL": 32}
 
 
-class PixelElement(NamedTuple):
-    """The element that holds a file's pixels.
-
-    Attributes:
-        tag: of PixelData, FloatPixelData or DoubleFloatPixelData.
-        length: of its value in bytes as written; None if it is undefined, as of encapsulated frames.
-        offset: where its value begins in the file; None if that is unknown, as in a deflated file.
-    """
-
-    tag: int
-    length: int | None
-    offset: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How the pixels of a file are coded; files of one series share it.
-
-    Attributes:
-        element: tag of the element that holds them; None if the file has none.
-        transfer_syntax: UID; empty if the file names none.
-        frame_count: NumberOfFrames; 1 where it is absent.
-        bits_allocated: of a stored word.
-        bits_stored: how many of them are the value's.
-        high_bit: the highest of those.
-        is_signed: PixelRepresentation.
-        padding: lowest and highest stored value that is padding (PS3.3 C.7.5.1.1.2); None without PixelPaddingValue.
-        has_lut: whether a Modality LUT turns stored values into others.
-        is_lossy: whether they were compressed with loss at any time (PS3.3 C.7.6.1.1.5); None if that may be.
-        lossy_ratios: LossyImageCompressionRatio, one for each step.
-        lacking: keywords of elements that say how pixels are to be read, and are not there.
-    """
-
-    element: int | None
-    transfer_syntax: str
-    frame_count: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    is_signed: bool
-    padding: tuple[int, int] | None
-    has_lut: bool
-    is_lossy: bool | None
-    lossy_ratios: tuple[float, ...]
-    lacking: tuple[str, ...]
-
-
-def pixel_format_of(header: Any, transfer_syntax: str, element: PixelElement | None) -> PixelFormat:
+def pixel_format_of(
+    header: Any, transfer_syntax: str, element: PixelElement | None, layout: NativeLayout | None = None
+) -> PixelFormat:
     """Return the format that a header describes.
 
     Args:
         header: data set, or an object that behaves like one, with at least `FORMAT_KEYWORDS` as far as they are there.
         transfer_syntax: UID; empty if the file names none.
         element: that holds the pixels; None if there is none.
+        layout: of uncompressed pixels, if it is known already.
 
     Example:
         >>> import pydicom
@@ -101,26 +60,37 @@ def pixel_format_of(header: Any, transfer_syntax: str, element: PixelElement | N
         >>> pixel_format_of(header, "", None).padding
         (-2000, -2000)
     """
-    allocated = int(header.get("BitsAllocated") or 0)
-    stored = int(header.get("BitsStored") or allocated)
-    high, is_signed = header.get("HighBit"), header.get("PixelRepresentation") == 1
+    coded = _coded_as(header) if layout is None else _laid_out_as(layout)
+    lacking = [] if layout else [keyword for keyword in _NUMBERS if header.get(keyword) in (None, "")]
+    if _PHOTOMETRIC_TAG not in header or not header.get_item(_PHOTOMETRIC_TAG).value:  # raw, which is fast
+        lacking.append(_PHOTOMETRIC)
     return _shared(
         element.tag if element else None,
         transfer_syntax,
-        _frame_count(header),
-        allocated,
-        stored,
-        stored - 1 if high is None or high == "" else int(high),
-        is_signed,
-        _padding(header, allocated, is_signed) if _PADDING_TAGS[0] in header else None,
-        bool(header.get("ModalityLUTSequence")),
+        *coded,
+        _padding(header, coded[1], coded[4]) if _PADDING_TAGS[0] in header else None,
+        layout is None and bool(header.get("ModalityLUTSequence")),
         _is_lossy(_texts(header, "LossyImageCompression"), transfer_syntax),
         tuple(float(ratio) for ratio in _texts(header, "LossyImageCompressionRatio") if _RATIO.fullmatch(ratio)),
-        tuple(keyword for keyword in _REQUIRED if keyword not in header or header.get(keyword) in (None, "")),
+        tuple(lacking),
     )
 
 
 _shared = lru_cache(maxsize=256)(PixelFormat)  # one object for all files of a series: helpers then send it once
+
+
+def _coded_as(header: Any) -> tuple[int, int, int, int, bool]:
+    """Return frame count, BitsAllocated, BitsStored, HighBit and sign as a header states them, 0 for absent bits."""
+    allocated, stored = (int(header.get(keyword) or 0) for keyword in ("BitsAllocated", "BitsStored"))
+    high = header.get("HighBit")
+    high = stored - 1 if high is None or high == "" else int(high)
+    return _frame_count(header), allocated, stored, high, header.get("PixelRepresentation") == 1
+
+
+def _laid_out_as(layout: NativeLayout) -> tuple[int, int, int, int, bool]:
+    """Return the same of a layout, which was made of a header that states all of it."""
+    sign, size = layout.dtype[1], layout.dtype[2:]
+    return layout.frames, 8 * int(size), layout.bits_stored, layout.high_bit, sign == "i"
 
 
 def _frame_count(header: Any) -> int:

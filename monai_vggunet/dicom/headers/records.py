@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_vggunet.dicom.findings import DAMAGE, Finding, FindingKind
-from monai_vggunet.dicom.headers.pixel_format import PixelFormat
-from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
+from monai_vggunet.dicom.headers.stored_pixels import PixelFormat, StoredPixels
 from monai_vggunet.names import readable
 from monai_vggunet.short_uid import short_uid
 

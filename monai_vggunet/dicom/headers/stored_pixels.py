@@ -1,14 +1,13 @@
-"""Where a file's uncompressed pixels lie and how they are coded, as far as its header alone tells."""
+"""Where a file's pixels lie and how they are coded, as far as its header alone tells."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from monai_vggunet.dicom.headers.pixel_format import PixelElement, PixelFormat
-
-__all__ = ["NativeLayout", "StoredPixels"]
+__all__ = ["NativeLayout", "PixelElement", "PixelFormat", "StoredPixels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,53 @@ class NativeLayout:
         """Length of PixelData as the file must have it: even, PS3.5 8.1.1."""
         length = self.frames * self.frame_bytes
         return length + length % 2
+
+
+class PixelElement(NamedTuple):
+    """The element that holds a file's pixels.
+
+    Attributes:
+        tag: of PixelData, FloatPixelData or DoubleFloatPixelData.
+        length: of its value in bytes as written; None if it is undefined, as of encapsulated frames.
+        offset: where its value begins in the file; None if that is unknown, as in a deflated file.
+    """
+
+    tag: int
+    length: int | None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How the pixels of a file are coded; files of one series share it.
+
+    Attributes:
+        element: tag of the element that holds them; None if the file has none.
+        transfer_syntax: UID; empty if the file names none.
+        frame_count: NumberOfFrames; 1 where it is absent.
+        bits_allocated: of a stored word.
+        bits_stored: how many of them are the value's.
+        high_bit: the highest of those.
+        is_signed: PixelRepresentation.
+        padding: lowest and highest stored value that is padding (PS3.3 C.7.5.1.1.2); None without PixelPaddingValue.
+        has_lut: whether a Modality LUT turns stored values into others.
+        is_lossy: whether they were compressed with loss at any time (PS3.3 C.7.6.1.1.5); None if that may be.
+        lossy_ratios: LossyImageCompressionRatio, one for each step.
+        lacking: keywords of elements that say how pixels are to be read, and are not there.
+    """
+
+    element: int | None
+    transfer_syntax: str
+    frame_count: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    padding: tuple[int, int] | None
+    has_lut: bool
+    is_lossy: bool | None
+    lossy_ratios: tuple[float, ...]
+    lacking: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

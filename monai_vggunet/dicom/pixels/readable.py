@@ -10,8 +10,8 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from monai_vggunet.dicom.findings import FindingKind
-from monai_vggunet.dicom.headers.pixel_format import PixelFormat
 from monai_vggunet.dicom.headers.records import FrameRecord
+from monai_vggunet.dicom.headers.stored_pixels import PixelFormat
 from monai_vggunet.dicom.pixels.decoding import PLUGINS
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.names import counted

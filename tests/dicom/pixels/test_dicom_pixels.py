@@ -144,7 +144,7 @@ def test_file_without_pixel_data_is_refused(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(files[1])
     del dataset.PixelData
     dataset.save_as(files[1])
-    with pytest.raises(DicomPixelError, match="IM_98 .*holds no pixel data"):
+    with pytest.raises(DicomPixelError, match=r"IM_98 .*holds no pixel data"):
         read(tmp_path)
 
 
