@@ -48,7 +48,10 @@ def findings_of_pixels(planes: PlaneValues, frames: Sequence[FrameRecord]) -> tu
         padding = planes.padding
         many = counted(padding.voxels, "padded pixel")
         text = f"{many} ({padding.share:.2%} of all): background, {padding.background:g}"
-        findings.append(note(FindingKind.PADDING, text, count=padding.voxels))
+        if padding.is_among_values:
+            text += "; the padding value lies among the measured ones, so pixels that were measured may be lost"
+        severe = warning if padding.is_among_values else note
+        findings.append(severe(FindingKind.PADDING, text, count=padding.voxels))
     odd = [index for index, count in enumerate(planes.beyond) if count]
     if odd:
         pixels, first = int(planes.beyond.sum()), frames[odd[0]]

@@ -97,6 +97,26 @@ def test_another_modality_is_refused(model: Path, tmp_path: Path) -> None:
     assert "is of modality MR, the model was trained on CT" in result.error
 
 
+def test_what_values_are_stands_in_the_record(model: Path, tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 1500, (4, 6, 5)).astype(np.uint16)
+    stored[:, :, 0] = 63536
+    odd = {"PixelPaddingValue": 63536, "LossyImageCompression": "01", "LossyImageCompressionRatio": "15"}
+    write_series(tmp_path / "ct", stored, RescaleSlope=None, RescaleIntercept=None, **odd)
+    segment([tmp_path / "ct"], tmp_path / "out", Segmenter(model), show_progress=False)
+    (record,) = (read_record(folder) for folder in (tmp_path / "out").iterdir() if folder.is_dir())
+    found = {finding["kind"]: finding["count"] for finding in record["source"]["findings"]}
+    assert found == {"not-rescaled": 4, "lossy": 4, "padding": 24}
+
+
+def test_a_map_of_another_quantity_is_segmented_only_if_it_is_asked_for(model: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", RescaleType="Z_EFF", SeriesNumber="7")
+    (result,) = segment([tmp_path / "ct"], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert "Z_EFF by their RescaleType, expected HU" in result.error
+    asked = Segmenter(model, reader_options={"series_uid": "7"})
+    (result,) = segment([tmp_path / "ct"], tmp_path / "out", asked, show_progress=False)
+    assert not result.error
+
+
 def read_record(folder: Path) -> dict:
     return json.loads((folder / "record.json").read_text())
 

@@ -25,11 +25,13 @@ class Padding:
         voxels: how many there are.
         share: of all voxels, 0 to 1.
         background: their value, and the highest one where planes differ: voxels up to it are padding, or as low as it.
+        is_among_values: whether the padding value lies between others, so that measured pixels may have it too.
     """
 
     voxels: int
     share: float
     background: float
+    is_among_values: bool = False
 
 
 def fill_padding(volume: np.ndarray, frames: Sequence[FrameRecord], counts: np.ndarray, is_ct: bool) -> Padding | None:
@@ -48,7 +50,8 @@ def fill_padding(volume: np.ndarray, frames: Sequence[FrameRecord], counts: np.n
     total = int(counts.sum())
     if not total:
         return None
-    lowest = min(_lowest(plane, bool(count)) for plane, count in zip(volume, counts))
+    limits = [_limits(plane, bool(count)) for plane, count in zip(volume, counts)]
+    lowest, highest = min(low for low, _ in limits), max(high for _, high in limits)
     padded = np.flatnonzero(counts).tolist()
     ends = [_rescaled_ends(frames[index]) for index in padded]
     # Without any real value, what was stored is as good as anything.
@@ -56,13 +59,16 @@ def fill_padding(volume: np.ndarray, frames: Sequence[FrameRecord], counts: np.n
     values = [low if stay else lowest for low, _ in ends]
     for index, value in zip(padded, values):
         np.nan_to_num(volume[index], copy=False, nan=value)
-    return Padding(total, total / volume.size, float(np.float32(max(values))))
+    among = not stay and any(lowest < low and high < highest for low, high in ends)
+    return Padding(total, total / volume.size, float(np.float32(max(values))), among)
 
 
-def _lowest(plane: np.ndarray, is_padded: bool) -> float:
-    """Return the lowest real value of a plane, infinity if all of it is padded."""
-    lowest = float(np.fmin.reduce(plane, axis=None) if is_padded else plane.min())
-    return math.inf if math.isnan(lowest) else lowest
+def _limits(plane: np.ndarray, is_padded: bool) -> tuple[float, float]:
+    """Return the lowest and highest real value of a plane; infinity and minus infinity if all of it is padded."""
+    if not is_padded:
+        return float(plane.min()), float(plane.max())
+    low, high = float(np.fmin.reduce(plane, axis=None)), float(np.fmax.reduce(plane, axis=None))
+    return (math.inf, -math.inf) if math.isnan(low) else (low, high)
 
 
 def _rescaled_ends(frame: FrameRecord) -> tuple[float, float]:

@@ -192,6 +192,17 @@ def test_planes_without_a_padded_pixel_tell_the_lowest_value_too(tmp_path: Path)
     assert_background(read(tmp_path), stored, mask, LOWEST, 0)
 
 
+@pytest.mark.parametrize(("value", "severity"), [(63536, "note"), (0, "note"), (1500, "warning")])
+def test_a_padding_value_among_the_measured_ones_is_a_warning(tmp_path: Path, value: int, severity: str) -> None:
+    values = real_values()
+    values[values == value] += 1
+    stored, mask = padded(values, value)
+    add_padding(write_series(tmp_path, stored, Modality="MR"), "US", value)
+    volume = read(tmp_path)
+    assert_background(volume, stored, mask, LOWEST, 0)
+    assert [one.severity for one in volume.findings if one.kind is FindingKind.PADDING] == [severity]
+
+
 def test_a_padding_value_that_no_pixel_has_changes_nothing(tmp_path: Path) -> None:
     add_padding(write_series(tmp_path, real_values()), "US", 63536)
     volume = read(tmp_path)
