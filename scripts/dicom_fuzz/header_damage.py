@@ -216,6 +216,18 @@ def _lookup_table(files: Files, rng: Rng) -> str:
     return f"ModalityLUTSequence in {names}"
 
 
+def _padding(files: Files, rng: Rng) -> str:
+    values = [int(value) for value in rng.choice([0, 1, 100, 1490, 4095, 32768, 63536, 64936, 65535], 2)]
+    count, vr = int(rng.choice([1, 1, 2])), bytes(rng.choice([b"US", b"SS"]))
+    names = list(files) if rng.random() < 0.5 else some_files(files, rng)
+    for name in names:
+        file = RawFile.from_bytes(files[name] or b"")
+        for keyword, value in list(zip(("PixelPaddingValue", "PixelPaddingRangeLimit"), values))[:count]:
+            file = file.with_element(keyword, vr, struct.pack(f"{file.order}H", value))
+        files[name] = file.to_bytes()
+    return f"padding from {values[:count]} in {names}"
+
+
 HEADER_DAMAGE: dict[str, Callable[[Files, Rng], str]] = {
     "element removed": _removed,
     "another VR": _other_vr,
@@ -230,4 +242,5 @@ HEADER_DAMAGE: dict[str, Callable[[Files, Rng], str]] = {
     "uid": _uid,
     "text": _text,
     "lookup table": _lookup_table,
+    "padding": _padding,
 }

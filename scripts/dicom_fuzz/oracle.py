@@ -60,6 +60,7 @@ class Plane:
         name: the file.
         corners_mm: (4, 3), LPS: of the first column and row, the last column, the last row, and both last.
         values: (rows, columns), rescaled; None when nothing is known of them.
+        padded: (rows, columns), where the stored value is padding.
         problem: why there is no right value, whatever a decoder gives; empty otherwise.
     """
 
@@ -68,6 +69,7 @@ class Plane:
     shape: tuple[int, int]
     values: np.ndarray | None
     problem: str = ""
+    padded: np.ndarray | None = None
 
 
 def complaints(
@@ -93,39 +95,48 @@ def complaints(
     planes = [plane for name, data in files.items() if data for plane in planes_of(name, data, originals.get(name))]
     affine_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     found, used = [], set()
+    padded = np.zeros(array.shape, dtype=bool)
     for k in range(array.shape[2]):
-        problem, name = _judge_slice(array[:, :, k].T, affine_lps, k, planes)
-        used.add(name)
+        problem, plane = _judge_slice(array[:, :, k].T, affine_lps, k, planes)
+        used.add(plane.name if plane else "")
         found += [f"slice {k}: {problem}"] if problem else []
+        if plane is not None and plane.padded is not None:
+            padded[:, :, k] = plane.padded.T
+    if padded.any() and not padded.all() and array[padded].max() > array[~padded].min():
+        found.append(f"padding reads as {array[padded].max()}, other values begin at {array[~padded].min()}")
     unused = sorted(set(files) - used)
     if unused and not any(findings):
         found.append(f"{unused} left out silently")
     return found
 
 
-def _judge_slice(values: np.ndarray, affine_lps: np.ndarray, k: int, planes: list[Plane]) -> tuple[str, str]:
-    """Return what is wrong with one slice (rows, columns), and the file that it comes from."""
+def _judge_slice(values: np.ndarray, affine_lps: np.ndarray, k: int, planes: list[Plane]) -> tuple[str, Plane | None]:
+    """Return what is wrong with one slice (rows, columns), and the plane that it comes from."""
     rows, columns = values.shape
     voxels = np.array([(0, 0), (columns - 1, 0), (0, rows - 1), (columns - 1, rows - 1)])
     corners = np.c_[voxels, np.full(4, k), np.ones(4)] @ affine_lps[:3].T
     near = [p for p in planes if p.shape == values.shape and _apart_mm(p.corners_mm, corners) < POSITION_TOLERANCE_MM]
     if not near:
         off = min((_apart_mm(plane.corners_mm, corners) for plane in planes), default=np.inf)
-        return f"no file has a plane there, the nearest is {off:.3g} mm away", ""
+        return f"no file has a plane there, the nearest is {off:.3g} mm away", None
     for plane in near:
-        if plane.values is not None and _equal(values, plane.values):
-            return "", plane.name
+        if plane.values is not None and _equal(values, plane.values, plane.padded):
+            return "", plane
     unknown = [plane for plane in near if plane.values is None and not plane.problem]
     if unknown:  # the file tells where the plane is, but pydicom does not say what its values are
-        return "", unknown[0].name
-    return near[0].problem or f"values differ from those of {near[0].name}", near[0].name
+        return "", unknown[0]
+    return near[0].problem or f"values differ from those of {near[0].name}", near[0]
 
 
 def _apart_mm(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one - other, axis=1).max())
 
 
-def _equal(got: np.ndarray, expected: np.ndarray) -> bool:
+def _equal(got: np.ndarray, expected: np.ndarray, padded: np.ndarray | None) -> bool:
+    if padded is not None:
+        got, expected = got[~padded], expected[~padded]
+    if not expected.size:
+        return True
     scale = max(float(np.abs(expected).max()), 1e-30)
     return bool((np.abs(got - expected) <= VALUE_TOLERANCE * np.maximum(np.abs(expected), scale * 1e-3)).all())
 
@@ -197,12 +208,14 @@ def _plane(name: str, dataset: Dataset, sources: list[Dataset], index: int) -> P
         return Plane(name, corners, (rows, columns), None, str(error))
     except Exception:  # a codec's refusal, of whatever kind
         return Plane(name, corners, (rows, columns), None)
+    padded = _padded(dataset, stored)
     if dataset.get("ModalityLUTSequence"):
         try:
-            return Plane(name, corners, (rows, columns), np.asarray(apply_modality_lut(stored, dataset), float))
+            values = np.asarray(apply_modality_lut(stored, dataset), float)
+            return Plane(name, corners, (rows, columns), values, padded=padded)
         except Exception:  # a table that makes no sense
             return Plane(name, corners, (rows, columns), None, "Modality LUT that cannot be applied")
-    return Plane(name, corners, (rows, columns), stored * slope + intercept)
+    return Plane(name, corners, (rows, columns), stored * slope + intercept, padded=padded)
 
 
 class _NoPixelsError(ValueError):
@@ -233,6 +246,20 @@ def _stored(dataset: Dataset, index: int, rows: int, columns: int) -> np.ndarray
         return np.asarray(pixel_array(dataset, index=index, raw=True)).astype(np.int64)
     wide = (stored.astype(np.int64) >> (high + 1 - used)) & ((1 << used) - 1)
     return np.where(wide >> (used - 1), wide - (1 << used), wide) if signed else wide
+
+
+def _padded(dataset: Dataset, stored: np.ndarray) -> np.ndarray | None:
+    """Return where stored values are padding (PS3.3 C.7.5.1.1.2), which is signed as the pixels are."""
+    ends = []
+    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        element = dataset.get_item(Tag(keyword))
+        if element is None or len(element.value or b"") != 2:
+            break
+        word = int.from_bytes(element.value, "little" if element.is_little_endian else "big")
+        word &= (1 << int(dataset.BitsAllocated)) - 1
+        top = 1 << (min(16, int(dataset.BitsAllocated)) - 1)
+        ends.append(word - 2 * top if int(dataset.PixelRepresentation) and word & top else word)
+    return (stored >= min(ends)) & (stored <= max(ends)) if ends else None
 
 
 def _element(sources: list[Dataset], keyword: str) -> tuple[str, bytes | object]:

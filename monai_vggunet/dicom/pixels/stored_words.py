@@ -31,8 +31,9 @@ def values_into(
         How many pixels are padded, and how many others hold bits above the highest one that are not its sign.
     """
     padding = frame.padding
-    # A padding value may lie outside what BitsStored allows (63536 in 12 bits): then the whole word is compared.
-    by_word = padding is not None and not _fits(padding, words.dtype.kind == "i", bits_stored)
+    # A padding value may lie outside what BitsStored allows (63536 in 12 bits): then the whole word is compared. (Of a
+    # range, words with an overlay in their other bits might lie within.)
+    by_word = padding is not None and padding[0] == padding[1] and not _fits(padding[0], words, bits_stored)
     padded = in_padding(words, padding) if padding and by_word else None
     beyond = _count_beyond(words, high_bit, padded)
     values = without_unused_bits(words, bits_stored, high_bit)
@@ -88,16 +89,21 @@ def without_unused_bits(stored: np.ndarray, bits_stored: int, high_bit: int) -> 
     return (stored << (bits - 1 - high_bit)) >> (bits - bits_stored)
 
 
-def _fits(padding: tuple[int, int], is_signed: bool, bits_stored: int) -> bool:
-    low, high = (-(1 << (bits_stored - 1)), (1 << (bits_stored - 1)) - 1) if is_signed else (0, (1 << bits_stored) - 1)
-    return low <= padding[0] and padding[1] <= high
+def _fits(value: int, words: np.ndarray, bits_stored: int) -> bool:
+    low, high = _range_of(words, bits_stored)
+    return low <= value <= high
+
+
+def _range_of(words: np.ndarray, bits: int) -> tuple[int, int]:
+    """Return the lowest and the highest value of so many bits, signed as the words are."""
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if words.dtype.kind == "i" else (0, (1 << bits) - 1)
 
 
 def _count_beyond(words: np.ndarray, high_bit: int, padded: np.ndarray | None) -> int:
     """Count words with bits above the highest one of the value, other than its sign."""
     if high_bit >= words.dtype.itemsize * 8 - 1:
         return 0
-    low, high = (-1 << high_bit, (1 << high_bit) - 1) if words.dtype.kind == "i" else (0, (2 << high_bit) - 1)
+    low, high = _range_of(words, high_bit + 1)
     if words.max() <= high and (low == 0 or words.min() >= low):  # nearly always, and without another array
         return 0
     beyond = (words < low) | (words > high)
