@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from dicom_cases import CASES, make_case, needs_cases
 from dicom_phantoms import rewritten, write_enhanced, write_series
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     ExplicitVRBigEndian,
@@ -80,26 +81,26 @@ def test_it_tells_what_the_reader_does_with_inputs_that_people_met(tmp_path: Pat
 # Siblings
 
 
-def _compressed(dataset: pydicom.Dataset, syntax: str) -> None:
+def _compressed(dataset: Dataset, syntax: str) -> None:
     dataset.PixelData = encapsulate([dataset.PixelData])
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = syntax
 
 
-def _floating(dataset: pydicom.Dataset, keyword: str, kind: str) -> None:
+def _floating(dataset: Dataset, keyword: str, kind: str) -> None:
     shape = (dataset.Rows, dataset.Columns)
     del dataset.PixelData
     setattr(dataset, keyword, np.ones(shape, kind).tobytes())
     dataset.BitsAllocated = np.dtype(kind).itemsize * 8
 
 
-def _allocated(dataset: pydicom.Dataset, bits: int) -> None:
+def _allocated(dataset: Dataset, bits: int) -> None:
     dataset.BitsAllocated = dataset.BitsStored = bits
     dataset.HighBit = bits - 1
     dataset.PixelData = b"\1" * (dataset.Rows * dataset.Columns * bits // 8)
 
 
-CHANGES: dict[str, tuple[Callable[[pydicom.Dataset], Any], FindingKind | None]] = {
+CHANGES: dict[str, tuple[Callable[[Dataset], Any], FindingKind | None]] = {
     "three colors": (lambda d: setattr(d, "SamplesPerPixel", 3), FindingKind.COLOR),
     "palette": (lambda d: setattr(d, "PhotometricInterpretation", "PALETTE COLOR"), FindingKind.COLOR),
     "one sample of YBR": (lambda d: setattr(d, "PhotometricInterpretation", "YBR_FULL"), FindingKind.COLOR),
@@ -155,6 +156,54 @@ def test_pixels_without_a_length_are_no_uncompressed_pixels(tmp_path: Path) -> N
         path.write_bytes(content[: at + 8] + b"\xff\xff\xff\xff" + items + b"\xfe\xff\xdd\xe0\0\0\0\0")
     assert_true(tmp_path)
     assert kind_read(tmp_path) == FindingKind.NO_IMAGE
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, "1.2.840.10008.1.2.4.201"])
+def test_uncompressed_pixels_under_a_compressed_syntax_are_told(tmp_path: Path, syntax: str) -> None:
+    for path in write_series(tmp_path, np.full((3, 24, 20), 40, dtype=np.uint16)):
+        meta, data_set = path.read_bytes().split(b"1.2.840.10008.1.2.1\0", 1)
+        value = syntax.encode() + b"\0" * (len(syntax) % 2)
+        meta = meta[:-2] + len(value).to_bytes(2, "little")
+        path.write_bytes(meta + value + data_set)
+    assert_true(tmp_path)
+    assert kind_read(tmp_path) == FindingKind.UNREADABLE_PIXELS
+
+
+def test_compressed_pixels_that_state_their_length_are_read(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 500, (3, 64, 64)).astype(np.uint16)
+    for path in write_series(tmp_path, stored, transfer_syntax=RLELossless):
+        content = path.read_bytes()
+        at = content.index(b"\xe0\x7f\x10\x00OB") + 8
+        value = content[at + 4 : -8]  # without the delimiter of the sequence
+        path.write_bytes(content[:at] + len(value).to_bytes(4, "little") + value)
+    assert_true(tmp_path)
+    assert kind_read(tmp_path) == ""
+
+
+@pytest.mark.parametrize("syntax", ["explicit", ExplicitVRBigEndian])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_files_cut_short_are_told(tmp_path: Path, syntax: str, frames: int) -> None:
+    if frames > 1:
+        positions = [[0.0, 0.0, 3.0 * k] for k in range(frames)]
+        write_enhanced(tmp_path / "a", np.zeros((frames, 24, 20), np.int16), positions)
+    else:
+        write_series(tmp_path, np.full((3, 24, 20), 40, dtype=np.uint16))
+    for path in sorted(tmp_path.iterdir()):
+        if syntax != "explicit":
+            rewritten(path, syntax)
+    path.write_bytes(path.read_bytes()[:-300])
+    assert_true(tmp_path)
+    assert kind_read(tmp_path) == FindingKind.TRUNCATED_PIXELS
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0", b"\0" * 8000])
+def test_a_modality_lut_that_cannot_be_applied_is_told(tmp_path: Path, data: bytes) -> None:
+    lut = Dataset()
+    lut.LUTDescriptor, lut.ModalityLUTType, lut.LUTData = [4000, 0, 16], "US", data
+    lut["LUTDescriptor"].VR, lut["LUTData"].VR = "US", "OW"
+    write_series(tmp_path, np.full((3, 24, 20), 40, dtype=np.uint16), ModalityLUTSequence=[lut])
+    assert_true(tmp_path)
+    assert (kind_read(tmp_path) == FindingKind.PIXELS_NOT_DESCRIBED) == (len(data) != 8000)
 
 
 def test_the_refusal_counts_the_planes(tmp_path: Path) -> None:

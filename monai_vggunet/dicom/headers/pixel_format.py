@@ -6,7 +6,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from pydicom.datadict import tag_for_keyword
+from pydicom.pixels import apply_modality_lut
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -64,12 +66,15 @@ def pixel_format_of(
     lacking = [] if layout else [keyword for keyword in _NUMBERS if header.get(keyword) in (None, "")]
     if _PHOTOMETRIC_TAG not in header or not header.get_item(_PHOTOMETRIC_TAG).value:  # raw, which is fast
         lacking.append(_PHOTOMETRIC)
+    has_lut = layout is None and bool(header.get("ModalityLUTSequence"))
+    if has_lut and not _is_applicable(header):
+        lacking.append("a ModalityLUTSequence that can be applied")
     return _shared(
         element.tag if element else None,
         transfer_syntax,
         *coded,
         _padding(header, coded[1], coded[4]) if _PADDING_TAGS[0] in header else None,
-        layout is None and bool(header.get("ModalityLUTSequence")),
+        has_lut,
         _is_lossy(_texts(header, "LossyImageCompression"), transfer_syntax),
         tuple(float(ratio) for ratio in _texts(header, "LossyImageCompressionRatio") if _RATIO.fullmatch(ratio)),
         tuple(lacking),
@@ -77,6 +82,14 @@ def pixel_format_of(
 
 
 _shared = lru_cache(maxsize=256)(PixelFormat)  # one object for all files of a series: helpers then send it once
+
+
+def _is_applicable(header: Any) -> bool:
+    """Whether a Modality LUT makes a value of the lowest stored one, and so of any."""
+    try:
+        return bool(np.isfinite(apply_modality_lut(np.zeros(1, np.int32), header)).all())
+    except Exception:  # pydicom raises all kinds where a table is damaged
+        return False
 
 
 def _coded_as(header: Any) -> tuple[int, int, int, int, bool]:

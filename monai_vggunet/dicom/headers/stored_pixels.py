@@ -110,5 +110,9 @@ class StoredPixels:
     @property
     def is_cut_short(self) -> bool:
         """Whether the file is known to end before its pixels do."""
-        layout = self.layout
-        return layout is not None and self.file_bytes < layout.offset + layout.frames * layout.frame_bytes
+        layout, element = self.layout, self.element
+        if layout is not None:
+            return self.file_bytes < layout.offset + layout.frames * layout.frame_bytes
+        if element is None or element.offset is None or element.length is None:
+            return False
+        return self.file_bytes < element.offset + element.length - 1  # the last byte may be padding

@@ -144,7 +144,7 @@ def _open_pixels(path: Path, size: int, time_ns: int) -> Dataset:
         raise DicomPixelError(
             f"{path.name} holds floating-point pixels, expected integers in PixelData", FindingKind.FLOATING_POINT
         )
-    if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: take the encoding that was found
+    if not dataset.file_meta.get("TransferSyntaxUID"):  # a file without preamble: take the encoding that was found
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return dataset

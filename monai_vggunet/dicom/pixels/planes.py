@@ -185,4 +185,7 @@ def _decode_general(general: list[_Places], volume: np.ndarray, counts: np.ndarr
         else:
             rescale_into(volume[index], plane, frame.rescale_slope, frame.rescale_intercept)
 
+    for _, frame in (place for places in general for place in places):
+        if frame.stored and frame.stored.is_cut_short:
+            raise _truncated(frame)
     decode_all([[frame for _, frame in places] for places in general], put, num_workers)
