@@ -21,15 +21,16 @@ __all__ = ["require_frame_count"]
 _ITEM = Struct("<2HL")
 _ITEM_TAG = (0xFFFE, 0xE000)
 _COMPRESSED = ("1.2.840.10008.1.2.4.", RLELossless)  # JPEG, JPEG-LS, JPEG 2000 and HTJ2K; RLE
+# A file may be made of fragments without end; so many belong to no frame that is worth counting.
+_MOST_FRAGMENTS = 1 << 16
 _START_BYTES = 12  # of a fragment, in which a codestream is recognized
 
 
 def require_frame_count(frames: Sequence[FrameRecord]) -> None:
     """Refuse files that hold more compressed frames than their headers say, or none where they should begin.
 
-    Uncompressed pixels are judged by their length, see `contradiction_in_pixels`.
-
-    Only the beginning of each fragment is read.
+    Only the beginning of each fragment is read. Uncompressed pixels are judged by their length, see
+    `contradiction_in_pixels`.
 
     Args:
         frames: planes; those of one file count once.
@@ -65,7 +66,7 @@ def require_frame_count(frames: Sequence[FrameRecord]) -> None:
             )
 
 
-def _frames_in(stream: io.RawIOBase | io.FileIO, offset: int, each_fragment: bool, expected: int) -> int | None:
+def _frames_in(stream: io.RawIOBase | io.BytesIO, offset: int, each_fragment: bool, expected: int) -> int | None:
     """Count frames from the table of offsets on, up to one more than expected; None where there is no item.
 
     A frame may take several fragments. The first begins a codestream; of RLE, each fragment is a frame (PS3.5 A.4.2).
@@ -75,13 +76,15 @@ def _frames_in(stream: io.RawIOBase | io.FileIO, offset: int, each_fragment: boo
     if length is None:
         return None
     count, place = 0, offset + _ITEM.size + length
-    while count <= expected:
+    for _ in range(expected + _MOST_FRAGMENTS):
         stream.seek(place)
         head = stream.read(_ITEM.size + _START_BYTES) or b""
         length = _item_length(head)
         if length is None:
             break
         count += each_fragment or starts_codestream(head[_ITEM.size :])
+        if count > expected:
+            break
         place += _ITEM.size + length
     return count
 
