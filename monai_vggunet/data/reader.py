@@ -173,16 +173,17 @@ class _DicomSource:
 
 
 def _meta_of(volume: DicomVolume) -> dict[str, Any]:
-    series, geometry = volume.selection.series, volume.geometry
+    series, origin, geometry = volume.selection.series, volume.selection.stack.origin, volume.geometry
     slices = tuple(ReferencedSlice(frame.sop_instance_uid, frame.frame_index + 1) for frame in geometry.frames)
     source = ReferencedSeries(
         slices or (None,) * volume.array.shape[2],  # slices of a resampled volume are not instances
         tuple(dict.fromkeys(frame.path.absolute() for frame in geometry.frames)),
-        modality=series.modality,
+        modality=origin.modality,
         series_description=series.description,
-        study_uid=series.study_uid,
+        study_uid=origin.study_uid,
         series_uid=series.series_uid,
-        frame_of_reference_uid=series.frame_of_reference_uid,
+        frame_of_reference_uid=origin.frame_of_reference_uid,
+        patient_hash=origin.patient_hash,
     )
     return {
         MetaKeys.AFFINE: geometry.affine_ras,

@@ -43,6 +43,7 @@ class FindingKind(StrEnum):
     FILES_LEFT_OUT = "files-left-out"
     DAMAGED_FILES = "damaged-files"
     SEVERAL_PATIENTS = "several-patients"
+    SEVERAL_STUDIES = "several-studies"
     SEVERAL_VOLUMES = "several-volumes"
     NOTHING_FITS = "nothing-fits"
     NO_IMAGE = "no-image"
@@ -68,6 +69,7 @@ class FindingKind(StrEnum):
     DEPTH_ASSUMED = "depth-assumed"
     DERIVED_IMAGES = "derived-images"
     MIXED_IMAGE_TYPES = "mixed-image-types"
+    MIXED_SETTINGS = "mixed-settings"
     RESCALE_MISSING = "rescale-missing"
     LOW_VALUES_BRIGHT = "low-values-bright"
 

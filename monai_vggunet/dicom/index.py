@@ -167,18 +167,18 @@ def _unpacked(path: Path, packed: _Packed) -> InstanceRecord | SkippedFile:
 
 
 def _series_of(instances: Sequence[InstanceRecord]) -> Series:
+    stacks = split_into_stacks(instances)
     first = instances[0]
-    frames = [frame for instance in instances for frame in instance.frames]
+    if stacks and stacks[0].origin != first.origin:
+        first = next(instance for instance in instances if instance.frames and instance.origin == stacks[0].origin)
     return Series(
         series_uid=first.series_uid,
         study_uid=first.study_uid,
         modality=first.modality,
         description=first.description,
         series_number=first.series_number,
-        frame_of_reference_uid=first.frame_of_reference_uid,
-        patient_hash=first.patient_hash,
         instances=tuple(instances),
-        stacks=split_into_stacks(frames),
+        stacks=stacks,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, refused
@@ -36,6 +36,7 @@ class StackSurvey:
         gantry_tilt_deg: see `VolumeGeometry`.
         findings: what a user should know about its geometry.
         problem: why it cannot be read as a volume; None if it can.
+        modality: of its own images; a damaged series may hold several.
     """
 
     number: int
@@ -45,6 +46,7 @@ class StackSurvey:
     gantry_tilt_deg: float
     findings: tuple[Finding, ...]
     problem: Finding | None
+    modality: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], 
 
 
 def _series(series: Series, selection: Selection | None, refusal: Finding | None, show_phi: bool) -> SeriesSurvey:
-    stacks = tuple(_stack(number, stack) for number, stack in enumerate(series.stacks))
+    stacks = tuple(
+        replace(_stack(number, stack), modality=stack.origin.modality) for number, stack in enumerate(series.stacks)
+    )
     chosen = None
     if selection is not None and selection.series is series:
         chosen = series.stacks.index(selection.stack)

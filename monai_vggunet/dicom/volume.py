@@ -15,6 +15,7 @@ from monai_vggunet.dicom.pixels import planes as pixels
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
+from monai_vggunet.dicom.telling_apart import varying_attributes
 from monai_vggunet.errors import DicomGeometryError
 from monai_vggunet.names import counted, listed
 from monai_vggunet.privacy import clean_text
@@ -67,7 +68,7 @@ def read_volume(
     """
     series = selection.series
     told = logging.INFO if selection.findings else logging.DEBUG  # one series leaves no choice to report
-    modality, uid = clean_text(series.modality), short_uid(series.series_uid)
+    modality, uid = clean_text(selection.stack.origin.modality), short_uid(series.series_uid)
     logger.log(told, "chosen: %s series %s, %s", modality, uid, selection.stack.label)
     frames, duplicates = _unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
@@ -132,9 +133,8 @@ def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], co
         if whole
         else f"{len(group)} planes at one position with different pixels"
     )
-    values = [dict(frame.discriminators) for frame in group]
-    differing = [keyword for keyword in values[0] if len({value[keyword] for value in values}) > 1]
-    hint = f"their {', '.join(differing)} differ" if differing else "no header attribute tells them apart"
+    differing = ", ".join(varying_attributes(group))
+    hint = f"their {differing} differ" if differing else "none of the attributes that usually do tells them apart"
     return DicomGeometryError(
         f"{what}, such as {group[0].name} and {group[1].name}; expected one plane per position; {hint}: give the files "
         "of one volume only, or remove the wrong plane",

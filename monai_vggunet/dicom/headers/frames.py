@@ -17,6 +17,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from monai_vggunet.dicom.headers.discriminators import discriminators_of
 from monai_vggunet.dicom.headers.pixel_description import LONGEST_START, contradiction_in_pixels
 from monai_vggunet.dicom.headers.plain_elements import PlainElements
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind
@@ -47,6 +48,13 @@ _GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "TemporalPositionIdentifier": (("FrameContentSequence", "TemporalPositionIndex"),),
     "DiffusionBValue": (("MRDiffusionSequence", "DiffusionBValue"),),
     "TriggerTime": (("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),),
+    "NominalPercentageOfCardiacPhase": (("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase"),),
+    "NominalPercentageOfRespiratoryPhase": (
+        ("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase"),
+    ),
+    "ConvolutionKernel": (("CTReconstructionSequence", "ConvolutionKernel"),),
+    "ReconstructionDiameter": (("CTReconstructionSequence", "ReconstructionDiameter"),),
+    "KVP": (("CTXRayDetailsSequence", "KVP"),),
     "AcquisitionNumber": (("FrameContentSequence", "FrameAcquisitionNumber"),),
     "AcquisitionTime": (("FrameContentSequence", "FrameAcquisitionDateTime"),),
     "ComplexImageComponent": (("MRImageFrameTypeSequence", "ComplexImageComponent"),),
@@ -54,23 +62,6 @@ _GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "StackID": (("FrameContentSequence", "StackID"),),
     "MetaboliteMapDescription": (("MRMetaboliteMapSequence", "MetaboliteMapDescription"),),
 }
-
-# What may tell apart two planes at one position, in the order in which it is tried.
-_DISCRIMINATORS = [
-    "EchoNumbers",
-    "EchoTime",
-    "TemporalPositionIdentifier",
-    "DiffusionBValue",
-    "ImageType",
-    "ComplexImageComponent",
-    "InversionTime",
-    "FlipAngle",
-    "TriggerTime",
-    "StackID",
-    "MetaboliteMapDescription",
-    "AcquisitionNumber",
-    "AcquisitionTime",
-]
 
 
 def frames_of(
@@ -171,7 +162,7 @@ def _frame(
         samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
         image_type=image_type,
         instance_number=number if _INTEGER.fullmatch(number := _raw_text(header, "InstanceNumber")) else "",
-        discriminators=tuple((keyword, legible(_find(sources, keyword))) for keyword in _DISCRIMINATORS),
+        discriminators=discriminators_of(header, sources, _find_legible),
         has_rescale=not (slope is None and intercept is None),
         stored=stored,
     )
@@ -258,6 +249,10 @@ def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
     return ""
 
 
+def _find_legible(sources: tuple[Dataset, ...], keyword: str) -> str:
+    return legible(_find(sources, keyword))
+
+
 def _raw_text(source: Dataset, keyword: str) -> str:
     """Return an element's text as it stands in the file.
 
@@ -268,9 +263,10 @@ def _raw_text(source: Dataset, keyword: str) -> str:
     if tag not in source:
         return ""
     element = source.get_item(tag)
-    is_raw = isinstance(element, RawDataElement) and isinstance(element.value, bytes)
-    if is_raw and (element.VR or dictionary_VR(tag)) in _TEXT_VRS:
-        return element.value.decode("latin-1").strip("\0 ")
+    if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+        vr = element.VR or dictionary_VR(tag)
+        if vr in _TEXT_VRS or (vr in _NAMING_VRS and element.value.isascii()):
+            return element.value.decode("latin-1").strip("\0 ")
     value = source[tag].value
     if value is None:
         return ""
@@ -284,7 +280,9 @@ def _raw_text(source: Dataset, keyword: str) -> str:
 _tag_of = cache(Tag)  # pydicom looks a keyword up anew each time, which took most of a header's time
 
 # Value representations whose bytes are the text itself.
-_TEXT_VRS = frozenset({"DS", "IS", "CS", "UI", "TM", "DT"})
+_TEXT_VRS = frozenset({"DS", "IS", "CS", "UI", "TM", "DT", "DA"})
+# The same as long as they are ASCII, whatever the character set.
+_NAMING_VRS = frozenset({"LO", "SH"})
 # PS3.5 6.2: digits with sign, point and exponent.
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")

@@ -17,6 +17,8 @@ from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_dicom
 from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
+from monai_vggunet.dicom.headers.discriminators import KEYWORDS as DISCRIMINATING
+from monai_vggunet.dicom.headers.discriminators import PRIVATE_TAGS
 from monai_vggunet.dicom.headers.frames import frames_of, legible
 from monai_vggunet.dicom.headers.plain_header import read_plain_header, wanted_tags
 from monai_vggunet.dicom.headers.records import InstanceRecord, SkippedFile
@@ -27,32 +29,19 @@ from monai_vggunet.regular_files import IRREGULAR
 __all__ = ["hash_identifier", "keep_values_out_of_warnings", "read_header"]
 
 _KEYWORDS = [
-    "ImageType",
     "SOPClassUID",
     "SOPInstanceUID",
     "Modality",
-    "SeriesDescription",
-    "SeriesNumber",
     "PatientID",
     "IssuerOfPatientID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
-    "AcquisitionNumber",
-    "AcquisitionTime",
     "InstanceNumber",
-    "TemporalPositionIdentifier",
-    "TriggerTime",
-    "EchoTime",
-    "EchoNumbers",
-    "DiffusionBValue",
-    "ComplexImageComponent",
-    "InversionTime",
-    "FlipAngle",
+    *DISCRIMINATING,
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
-    "SliceThickness",
     "SpacingBetweenSlices",
     "RescaleSlope",
     "RescaleIntercept",
@@ -61,8 +50,8 @@ _KEYWORDS = [
     "DirectoryRecordSequence",
     *PIXEL_KEYWORDS,
 ]
-_TAGS: list[Any] = list(_KEYWORDS)
-_PLAIN_TAGS = wanted_tags(_KEYWORDS)
+_TAGS: list[Any] = [*_KEYWORDS, *PRIVATE_TAGS]
+_PLAIN_TAGS = wanted_tags(_KEYWORDS, PRIVATE_TAGS)
 _TAG_OF = {keyword: Tag(keyword) for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID")}
 
 # PS3.4 B.5: storage classes that hold no image volume (or one that is not the scanner's: SEG, RT dose, parametric map).
