@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.case_path import case_path_of
 from monai_vggunet.case_record import is_record
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.json_files import read_json
@@ -45,6 +49,7 @@ __all__ = [
     "TRAINING",
     "TRAIN_CONFIG",
     "called_as_results",
+    "files_of",
     "holds_results_alone",
     "place_within",
     "require_output_apart",
@@ -95,6 +100,8 @@ _RESULTS = ("mask*.nii.gz", SIDECAR, DISAGREEMENT, SEG, RTSTRUCT, RECORD, REPORT
 _PAGE_ENDINGS = (".html", ".png")
 _OnError = Callable[[OSError], object] | None
 _Place = tuple[Path, list[str], list[str]]
+# Device and number of a folder, and of those that hold it.
+_Ancestors = tuple[tuple[int, int], Any]
 
 
 def spec_beside(model: str | os.PathLike[str]) -> Path:
@@ -110,10 +117,28 @@ def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iter
         yield folder, folders, [name for name in names if name not in results] if results else names
 
 
+def files_of(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield the files of an input without our results among them: a file, those below a folder, those of a case.
+
+    A folder that cannot be listed has none. Beside the files of a case (`CasePath`) some of other studies may lie.
+    """
+    case = case_path_of(path)
+    if case is None and os.path.isfile(path):
+        yield Path(path)
+    elif case is None:
+        for folder, _, names in walk_inputs(path):
+            yield from (folder / name for name in names)
+    else:
+        for part in case.folders:
+            for folder, _, names in islice(walk_inputs(part), 1):
+                yield from (folder / name for name in names)
+
+
 def walk(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
     """Walk a folder as `os.walk` does, in sorted order, and without recursion, however deep its folders lie.
 
-    Links to folders are listed, but not followed.
+    Links to folders are followed after all else, and no folder is entered twice. A link to a folder that holds it is a
+    loop, and counts as a folder that cannot be listed.
 
     Args:
         root: the folder.
@@ -122,25 +147,50 @@ def walk(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_P
     Yields:
         A folder, the names of its folders (remove a name to skip that folder), and the names of its other entries.
     """
-    waiting = [Path(root)]
-    while waiting:
-        folder = waiting.pop()
-        folders: list[str] = []
-        names: list[str] = []
+    waiting: list[tuple[Path, _Ancestors | None]] = [(Path(root), None)]
+    linked: deque[tuple[Path, _Ancestors | None]] = deque()
+    entered: set[tuple[int, int]] = set()
+    while waiting or linked:
+        folder, ancestors = waiting.pop() if waiting else linked.popleft()
         links: set[str] = set()
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    (folders if _is_folder(entry) else names).append(entry.name)
-                    if entry.is_symlink():
-                        links.add(entry.name)
+            status = os.stat(folder)
+            key = (status.st_dev, status.st_ino)
+            if key in entered:
+                if _is_among(key, ancestors):
+                    raise OSError(errno.ELOOP, "a link to a folder that holds it", str(folder))
+                continue
+            folders, names = _listed(folder, links)
         except OSError as error:
             if on_error is not None:
                 on_error(error)
             continue
-        folders.sort()
-        yield folder, folders, sorted(names)
-        waiting += [folder / name for name in reversed(folders) if name not in links]
+        if status.st_ino:  # some file systems number nothing
+            entered.add(key)
+        yield folder, folders, names
+        here = (key, ancestors)
+        waiting += [(folder / name, here) for name in reversed(folders) if name not in links]
+        linked += [(folder / name, here) for name in folders if name in links]
+
+
+def _is_among(key: tuple[int, int], ancestors: _Ancestors | None) -> bool:
+    while ancestors is not None:
+        if ancestors[0] == key:
+            return True
+        ancestors = ancestors[1]
+    return False
+
+
+def _listed(folder: Path, links: set[str]) -> tuple[list[str], list[str]]:
+    """Return the names of a folder's folders and of its other entries, sorted; add those that are links to `links`."""
+    folders: list[str] = []
+    names: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            (folders if _is_folder(entry) else names).append(entry.name)
+            if entry.is_symlink():
+                links.add(entry.name)
+    return sorted(folders), sorted(names)
 
 
 def results_among(folder: Path, names: Collection[str], folders: Iterable[str] = ()) -> set[str]:
@@ -236,12 +286,13 @@ def require_sources_kept(images: Mapping[str, str | os.PathLike[str]], output_di
     """
     results = {_real(Path(output_dir) / name): name for name in images}
     for image in map(Path, images.values()):
-        place = _real(image if image.is_dir() else image.parent)
-        if place in results:
-            raise ConfigurationError(
-                f"the results of {results[place]} would be written to {readable(place)}, where an input lies: choose "
-                "another output"
-            )
+        case = case_path_of(image)
+        for place in map(_real, case.folders if case else [image if image.is_dir() else image.parent]):
+            if place in results:
+                raise ConfigurationError(
+                    f"the results of {results[place]} would be written to {readable(place)}, where an input lies: "
+                    "choose another output"
+                )
 
 
 def _real(path: str | os.PathLike[str]) -> Path:

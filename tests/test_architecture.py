@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).parents[1] / "monai_vggunet"
 NAME = "monai_vggunet"
 # every stage may import these; they import nothing but each other
 GROUND = {
+    "case_path",
     "_version",
     "errors",
     "atomic_files",

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monai_vggunet.errors import DatasetError
@@ -18,6 +18,7 @@ __all__ = [
     "case_stem",
     "distinct_cases",
     "label_stem",
+    "named_by_folders",
     "relative_case_name",
     "require_unique_names",
 ]
@@ -46,6 +47,32 @@ def relative_case_name(path: Path, folder: Path) -> str:
     """Return the name of a case below a folder: its folders and its own name, joined by underscores."""
     parts = path.relative_to(folder).parts
     return folder_name("_".join([*parts[:-1], case_stem(path)]) if parts else folder.name)
+
+
+def named_by_folders(cases: Iterable[Case], places: Mapping[str, str]) -> list[Case]:
+    """Put the names of the folders in which they lie before the names of cases that share one, as many as it takes.
+
+    Args:
+        cases: with their names.
+        places: image -> the folder or file after which its case is called.
+    """
+    named = list(cases)
+    for depth in range(1, 1 + max((len(Path(place).parents) for place in places.values()), default=0)):
+        times = Counter(same_on_some_disk(case["case"]) for case in named)
+        shared = [times[same_on_some_disk(case["case"])] > 1 for case in named]
+        if not any(shared):
+            break
+        named = [
+            case | {"case": _with_folder(case["case"], Path(places[case["image"]]), depth)} if twice else case
+            for case, twice in zip(named, shared)
+        ]
+    return named
+
+
+def _with_folder(name: str, place: Path, depth: int) -> str:
+    parents = place.parents
+    parent = parents[depth - 1].name if depth <= len(parents) else ""
+    return folder_name(f"{parent}_{name}") if parent and not name.startswith(f"{parent}_") else name
 
 
 def distinct_cases(cases: Iterable[Case]) -> list[Case]:

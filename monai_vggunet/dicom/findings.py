@@ -41,6 +41,7 @@ class FindingKind(StrEnum):
     OBJECTS_LEFT_OUT = "objects-left-out"
     SERIES_LEFT_OUT = "series-left-out"
     FILES_LEFT_OUT = "files-left-out"
+    FILES_BESIDE_STUDIES = "files-beside-studies"
     DAMAGED_FILES = "damaged-files"
     SEVERAL_PATIENTS = "several-patients"
     SEVERAL_STUDIES = "several-studies"

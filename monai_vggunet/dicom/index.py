@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.case_path import case_path_of
 from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.header import hash_identifier, read_header
 from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord, Series, SkippedFile
@@ -16,7 +17,7 @@ from monai_vggunet.dicom.parallel.spread import spread
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
-from monai_vggunet.layout import walk_inputs
+from monai_vggunet.layout import files_of, walk_inputs
 
 __all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
 
@@ -86,12 +87,20 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
     return DicomIndex(index.series, (*index.skipped, *unreadable))
 
 
-def scan_files(paths: Iterable[str | os.PathLike[str]], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
-    """Index the given files as `scan_folder` does for all files of a folder."""
+def scan_files(
+    paths: Iterable[str | os.PathLike[str]], num_workers: int = DEFAULT_WORKERS, study_uid: str = ""
+) -> DicomIndex:
+    """Index the given files as `scan_folder` does for all files of a folder.
+
+    Args:
+        paths: the files.
+        num_workers: as in `scan_folder`.
+        study_uid: pass over instances of other studies; empty for none.
+    """
     found = _read_headers([Path(path) for path in paths], num_workers)
     by_series: dict[str, list[InstanceRecord]] = {}
     for record in found:
-        if isinstance(record, InstanceRecord):
+        if isinstance(record, InstanceRecord) and study_uid in ("", record.study_uid):
             by_series.setdefault(record.series_uid, []).append(record)
     series = sorted((_series_of(instances) for instances in by_series.values()), key=_listing_order)
     return DicomIndex(tuple(series), tuple(record for record in found if isinstance(record, SkippedFile)))
@@ -105,7 +114,7 @@ def patient_key(path: str | os.PathLike[str]) -> str:
     its own. It does not show the identifier, but whoever guesses an identifier can check it: do not publish it.
 
     Args:
-        path: a DICOM file or a folder of them.
+        path: a DICOM file, a folder of them, or a `CasePath`.
 
     Returns:
         16 hexadecimal digits.
@@ -114,7 +123,11 @@ def patient_key(path: str | os.PathLike[str]) -> str:
         DicomReadError: if nothing there is DICOM.
         SeriesSelectionError: if the files belong to several patients.
     """
-    index = scan_files([path]) if Path(path).is_file() else scan_folder(path)
+    case = case_path_of(path)
+    if case is not None:
+        index = scan_files(files_of(path), study_uid=case.study_uid)
+    else:
+        index = scan_files([path]) if Path(path).is_file() else scan_folder(path)
     instances = [instance for series in index.series for instance in series.instances]
     keys = {instance.patient_hash for instance in instances} - {""}
     keys = keys or {instance.study_hash for instance in instances} - {""}

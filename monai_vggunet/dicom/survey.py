@@ -12,9 +12,10 @@ from monai_vggunet.dicom.geometry import volume_geometry
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers.records import ImageKind, Series, SkippedFile, Stack
 from monai_vggunet.dicom.index import DicomIndex
-from monai_vggunet.dicom.places import case_folders, scan_path
+from monai_vggunet.dicom.places import case_places, scan_path
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.selection import Selection
+from monai_vggunet.dicom.series_cases import DicomCases
 from monai_vggunet.errors import DicomGeometryError, DicomReadError, SeriesSelectionError
 from monai_vggunet.names import counted, readable
 from monai_vggunet.privacy import clean_text, know_tree
@@ -71,10 +72,10 @@ class SeriesSurvey:
 
 @dataclass(frozen=True)
 class CaseSurvey:
-    """One folder that `segment` takes as one case.
+    """What `segment` takes as one case.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies: a folder, or a `CasePath`.
         series: all series, in the order of their numbers.
         findings: what the choice of the series left out; if nothing is chosen, why.
         skipped: files left out of the index.
@@ -104,8 +105,15 @@ def survey(
     """
     root = Path(path)
     know_tree(root)
-    folders = case_folders(root) if root.is_dir() else []
-    return [_case(folder, scan_path(folder), dict(choice or {}), show_phi) for folder in folders or [root]]
+    found = case_places(root) if root.is_dir() else DicomCases((), frozenset(), ())
+    paths = [case.path for case in found.cases] or [str(root)]
+    cases = [_case(Path(path), scan_path(path), dict(choice or {}), show_phi) for path in paths]
+    if found.strays:
+        text = (
+            f"{counted(len(found.strays), 'file')} beside the folders of several studies left out: no images of theirs"
+        )
+        cases[0] = replace(cases[0], findings=(*cases[0].findings, note(FindingKind.FILES_BESIDE_STUDIES, text)))
+    return cases
 
 
 def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], show_phi: bool) -> CaseSurvey:

@@ -23,7 +23,7 @@ from monai_vggunet.dicom.headers.plain_elements import PlainElements
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 
-__all__ = ["frames_of", "legible"]
+__all__ = ["frames_of", "kind_of", "legible"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What scanners write into ImageType of images that are not slices of a volume.
@@ -148,7 +148,7 @@ def _frame(
         path=path,
         sop_instance_uid=_sop_instance_uid(header),
         frame_index=index,
-        kind=_kind(image_type, sop_class_uid),
+        kind=kind_of(image_type, sop_class_uid),
         rows=int(header.Rows),
         columns=int(header.Columns),
         position_lps_mm=None if position is None else (position[0], position[1], position[2]),
@@ -190,7 +190,8 @@ def legible(text: str) -> str:
     return text[:end].strip()
 
 
-def _kind(image_type: tuple[str, ...], sop_class_uid: str) -> ImageKind:
+def kind_of(image_type: tuple[str, ...], sop_class_uid: str) -> ImageKind:
+    """Return what a plane is for, by the values of its ImageType and its storage class."""
     if sop_class_uid == _SECONDARY_CAPTURE or sop_class_uid.startswith(_SECONDARY_CAPTURE + "."):
         return ImageKind.SECONDARY_CAPTURE
     if _SCREENS.intersection(image_type):  # dose reports and screen copies are often stored as CT or MR images

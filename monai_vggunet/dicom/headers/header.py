@@ -26,7 +26,7 @@ from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 from monai_vggunet.dicom.pixels.native_pixels import PIXEL_KEYWORDS, layout_in
 from monai_vggunet.regular_files import IRREGULAR
 
-__all__ = ["hash_identifier", "keep_values_out_of_warnings", "read_header"]
+__all__ = ["hash_identifier", "is_object", "keep_values_out_of_warnings", "read_header"]
 
 _KEYWORDS = [
     "SOPClassUID",
@@ -117,11 +117,11 @@ def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | 
         return SkippedFile(path, FindingKind.DICOMDIR, "DICOMDIR: a directory of other files")
     series_uid, modality = _text(header, "SeriesInstanceUID"), _text(header, "Modality")
     # De-identified images may have lost their SeriesInstanceUID; together they are one series without a name.
-    is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
-    if not is_object and not (header.get("Rows") and header.get("Columns")):
+    without_image = is_object(sop_class, modality)
+    if not without_image and not (header.get("Rows") and header.get("Columns")):
         reason = "no Rows and Columns: cut short, or not an image"
         return SkippedFile(path, FindingKind.NO_ROWS_AND_COLUMNS, reason, series_uid)
-    frames = () if is_object else frames_of(path, header, sop_class, file_bytes, stored)
+    frames = () if without_image else frames_of(path, header, sop_class, file_bytes, stored)
     if isinstance(frames, str):
         return SkippedFile(path, FindingKind.DAMAGED_HEADER, frames, series_uid)
     return InstanceRecord(
@@ -138,6 +138,11 @@ def _record_of(path: Path, header: Any, file_bytes: int, stored: StoredPixels | 
         study_hash=hash_identifier(_text(header, "StudyInstanceUID")),
         frames=frames,
     )
+
+
+def is_object(sop_class_uid: str, modality: str) -> bool:
+    """Whether a file is no image of a volume (but SEG, RTSTRUCT, SR, ...), by its storage class or Modality."""
+    return sop_class_uid.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
 
 
 def hash_identifier(identifier: str, issuer: str = "") -> str:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
+from monai_vggunet.case_path import is_folder_or_case
 from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers.header import read_header
 from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord, tell_nothing
 from monai_vggunet.dicom.referenced_series import ReferencedSeries
 from monai_vggunet.errors import DicomReadError, GridMismatchError
-from monai_vggunet.layout import walk_inputs
+from monai_vggunet.layout import files_of
 from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
 from monai_vggunet.short_uid import short_uid
 
@@ -153,9 +154,8 @@ def _candidates(files: Iterable[Path], meta: Mapping[str, Any]) -> Iterator[Path
     """Yield the files that were read, then all others below the folder, since files may have been renamed meanwhile."""
     yield from files
     root = str(meta.get("filename_or_obj", "") or "")
-    if root and Path(root).is_dir():
-        for folder, _, names in walk_inputs(root):
-            yield from (folder / name for name in names)
+    if root and is_folder_or_case(root):
+        yield from files_of(root)
 
 
 def _instances_by_uid(paths: Iterable[Path], uids: set[str]) -> dict[str, InstanceRecord]:
