@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from monai_vggunet.case_path import case_path_of
 from monai_vggunet.case_record import is_record
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.folder_walk import OnError, Place, walk
 from monai_vggunet.json_files import read_json
 from monai_vggunet.names import readable
 
@@ -56,7 +55,6 @@ __all__ = [
     "require_sources_kept",
     "results_among",
     "spec_beside",
-    "walk",
     "walk_inputs",
 ]
 
@@ -98,10 +96,6 @@ MAKER = "monai-vggunet"  # our name in the sidecar of a mask
 _NAMES_ON_THE_WAY = ".names-*.json"  # what `atomic_path` calls it until it is complete
 _RESULTS = ("mask*.nii.gz", SIDECAR, DISAGREEMENT, SEG, RTSTRUCT, RECORD, REPORT, SHEET, f"*{EARLIER}.*")
 _PAGE_ENDINGS = (".html", ".png")
-_OnError = Callable[[OSError], object] | None
-_Place = tuple[Path, list[str], list[str]]
-# Device and number of a folder, and of those that hold it.
-_Ancestors = tuple[tuple[int, int], Any]
 
 
 def spec_beside(model: str | os.PathLike[str]) -> Path:
@@ -109,7 +103,7 @@ def spec_beside(model: str | os.PathLike[str]) -> Path:
     return Path(model).with_suffix(".json")
 
 
-def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
+def walk_inputs(root: str | os.PathLike[str], on_error: OnError = None) -> Iterator[Place]:
     """Walk a folder of studies as `walk` does, and skip the files that runs of ours left in it."""
     for folder, folders, names in walk(root, on_error):
         results = results_among(folder, names, folders)
@@ -132,65 +126,6 @@ def files_of(path: str | os.PathLike[str]) -> Iterator[Path]:
         for part in case.folders:
             for folder, _, names in islice(walk_inputs(part), 1):
                 yield from (folder / name for name in names)
-
-
-def walk(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
-    """Walk a folder as `os.walk` does, in sorted order, and without recursion, however deep its folders lie.
-
-    Links to folders are followed after all else, and no folder is entered twice. A link to a folder that holds it is a
-    loop, and counts as a folder that cannot be listed.
-
-    Args:
-        root: the folder.
-        on_error: called with the `OSError` of a folder that cannot be listed.
-
-    Yields:
-        A folder, the names of its folders (remove a name to skip that folder), and the names of its other entries.
-    """
-    waiting: list[tuple[Path, _Ancestors | None]] = [(Path(root), None)]
-    linked: deque[tuple[Path, _Ancestors | None]] = deque()
-    entered: set[tuple[int, int]] = set()
-    while waiting or linked:
-        folder, ancestors = waiting.pop() if waiting else linked.popleft()
-        links: set[str] = set()
-        try:
-            status = os.stat(folder)
-            key = (status.st_dev, status.st_ino)
-            if key in entered:
-                if _is_among(key, ancestors):
-                    raise OSError(errno.ELOOP, "a link to a folder that holds it", str(folder))
-                continue
-            folders, names = _listed(folder, links)
-        except OSError as error:
-            if on_error is not None:
-                on_error(error)
-            continue
-        if status.st_ino:  # some file systems number nothing
-            entered.add(key)
-        yield folder, folders, names
-        here = (key, ancestors)
-        waiting += [(folder / name, here) for name in reversed(folders) if name not in links]
-        linked += [(folder / name, here) for name in folders if name in links]
-
-
-def _is_among(key: tuple[int, int], ancestors: _Ancestors | None) -> bool:
-    while ancestors is not None:
-        if ancestors[0] == key:
-            return True
-        ancestors = ancestors[1]
-    return False
-
-
-def _listed(folder: Path, links: set[str]) -> tuple[list[str], list[str]]:
-    """Return the names of a folder's folders and of its other entries, sorted; add those that are links to `links`."""
-    folders: list[str] = []
-    names: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            (folders if _is_folder(entry) else names).append(entry.name)
-            if entry.is_symlink():
-                links.add(entry.name)
-    return sorted(folders), sorted(names)
 
 
 def results_among(folder: Path, names: Collection[str], folders: Iterable[str] = ()) -> set[str]:
@@ -297,13 +232,6 @@ def require_sources_kept(images: Mapping[str, str | os.PathLike[str]], output_di
 
 def _real(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))  # unlike `Path.resolve`, it tolerates loops of links
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links
-        return False
 
 
 def _content(file: Path) -> Any:

@@ -29,6 +29,7 @@ GROUND = {
     "atomic_files",
     "case_record",
     "file_kinds",
+    "folder_walk",
     "ip_addresses",
     "json_files",
     "json_rules",

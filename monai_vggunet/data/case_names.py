@@ -49,30 +49,24 @@ def relative_case_name(path: Path, folder: Path) -> str:
     return folder_name("_".join([*parts[:-1], case_stem(path)]) if parts else folder.name)
 
 
-def named_by_folders(cases: Iterable[Case], places: Mapping[str, str]) -> list[Case]:
-    """Put the names of the folders in which they lie before the names of cases that share one, as many as it takes.
+def named_by_folders(cases: Iterable[Case], within: Mapping[str, Path]) -> list[Case]:
+    """Put the names of folders before the names that cases of several inputs share, as many as it takes.
 
     Args:
-        cases: with their names.
-        places: image -> the folder or file after which its case is called.
+        cases: with names that say where they lie within their inputs.
+        within: image -> the folder to which its name is relative.
     """
     named = list(cases)
-    for depth in range(1, 1 + max((len(Path(place).parents) for place in places.values()), default=0)):
-        times = Counter(same_on_some_disk(case["case"]) for case in named)
-        shared = [times[same_on_some_disk(case["case"])] > 1 for case in named]
-        if not any(shared):
-            break
-        named = [
-            case | {"case": _with_folder(case["case"], Path(places[case["image"]]), depth)} if twice else case
-            for case, twice in zip(named, shared)
-        ]
+    above = {image: [one.name for one in (folder, *folder.parents) if one.name] for image, folder in within.items()}
+    for depth in range(max(map(len, above.values()), default=0)):
+        folders: dict[str, set[Path]] = {}
+        for case in named:
+            folders.setdefault(same_on_some_disk(case["case"]), set()).add(within[case["image"]])
+        for index, case in enumerate(named):
+            names = above[case["image"]]
+            if len(folders[same_on_some_disk(case["case"])]) > 1 and depth < len(names):
+                named[index] = case | {"case": folder_name("_".join([names[depth], case["case"]]))}
     return named
-
-
-def _with_folder(name: str, place: Path, depth: int) -> str:
-    parents = place.parents
-    parent = parents[depth - 1].name if depth <= len(parents) else ""
-    return folder_name(f"{parent}_{name}") if parent and not name.startswith(f"{parent}_") else name
 
 
 def distinct_cases(cases: Iterable[Case]) -> list[Case]:

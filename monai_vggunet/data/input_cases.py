@@ -60,14 +60,15 @@ def input_cases(inputs: Iterable[PathLike], output_dir: PathLike | None = None) 
         {folder: files for one in found for folder, files in one.dicom.items()}, [one.folder for one in found]
     )
     _tell(found, dicom)
-    covered, named, places = frozenset(dicom.covered), dict[str, Case](), dict[str, str]()
+    named: dict[str, Case] = {}
+    within: dict[str, Path] = {}
     for one in found:
-        within = {str(path): path for path in one.images if not _lies_below(path.parent, covered)}
-        within |= {case.path: case.first for case in dicom.cases if case.first.is_relative_to(one.folder)}
-        for image, place in sorted(within.items()):
+        places = {str(path): path for path in one.images if not _lies_below(path.parent, dicom.covered)}
+        places |= {case.path: case.first for case in dicom.cases if case.first.is_relative_to(one.folder)}
+        for image, place in sorted(places.items()):
             named.setdefault(image, {"image": image, "case": _name(place, one.folder)})
-            places[image] = str(place)
-    cases = distinct_cases(named_by_folders(named.values(), places))
+            within.setdefault(image, one.folder.parent if place == one.folder else one.folder)
+    cases = distinct_cases(named_by_folders(named.values(), within))
     know_cases(case["case"] for case in cases)
     if output_dir is not None:
         require_sources_kept({case["case"]: case["image"] for case in cases}, output_dir)

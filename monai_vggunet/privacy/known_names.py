@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 from monai_vggunet.case_path import case_path_of
 from monai_vggunet.errors import OutputWriteError
-from monai_vggunet.layout import walk
+from monai_vggunet.folder_walk import walk
 from monai_vggunet.names import readable
 from monai_vggunet.privacy.free_text import is_harmless, is_uid, split_ending
 from monai_vggunet.privacy.name_book import CASE, FILE, FOLDER, TEXT, book

@@ -206,6 +206,13 @@ def test_files_of_one_name_are_called_after_their_folders(tmp_path: Path) -> Non
     files = [write_volume(tmp_path / place / "ct.nii.gz") for place in ("a/p1", "a/p2", "b/p1", "c")]
     assert names(input_cases(files)) == ["a_p1_ct", "p2_ct", "b_p1_ct", "c_ct"]
     assert names(input_cases(files[1:2])) == ["ct"]
+    for patient in ("p1", "p2"):
+        write_series(tmp_path / "dicom" / patient / "ct")
+    assert names(input_cases([tmp_path / "dicom" / "p1" / "ct", tmp_path / "dicom" / "p2" / "ct"])) == [
+        "p1_ct",
+        "p2_ct",
+    ]
+    shutil.rmtree(tmp_path / "dicom")
     assert names(input_cases([tmp_path / "a" / "p1", tmp_path / "a" / "p2"])) == ["p1_ct", "p2_ct"]
     assert names(image_cases(tmp_path)) == ["a_p1_ct", "a_p2_ct", "b_p1_ct", "c_ct"]
 
