@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import Struct, error
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydicom.tag import BaseTag, Tag
 
 from monai_vggunet.dicom.headers.plain_elements import PlainElements
 
-__all__ = ["DATES", "DISCRIMINATORS", "KEYWORDS", "PRIVATE_TAGS", "TEXTS", "discriminators_of"]
+__all__ = ["DATES", "DISCRIMINATORS", "KEYWORDS", "PRIVATE_TAGS", "TEXTS", "discriminators_at_top", "in_order"]
 
 # In the order in which they are tried.
 DISCRIMINATORS = (
@@ -68,39 +68,53 @@ DATES = frozenset({"AcquisitionDate", "StudyDate"})
 
 # Elements in which vendors keep what the standard's element often lacks (their DICOM conformance statements): keyword,
 # creator of the block, its tag, the element's tag, and its binary form where it is not text.
-_PRIVATE: tuple[tuple[str, str, BaseTag, BaseTag, Struct | None], ...] = (
-    ("DiffusionBValue", "GEMS_PARM_01", Tag(0x0043, 0x0010), Tag(0x0043, 0x1039), None),
-    ("DiffusionBValue", "SIEMENS MR HEADER", Tag(0x0019, 0x0010), Tag(0x0019, 0x100C), None),
-    ("DiffusionBValue", "Philips Imaging DD 001", Tag(0x2001, 0x0010), Tag(0x2001, 0x1003), Struct("<f")),
-    ("DiffusionBValue", "Image Private Header", Tag(0x0065, 0x0010), Tag(0x0065, 0x1009), Struct("<d")),
-    (_GE_FLAG, "GEMS_PARM_01", Tag(0x0043, 0x0010), Tag(0x0043, 0x1030), Struct("<h")),
+_PRIVATE: tuple[tuple[str, bytes, BaseTag, BaseTag, Struct | None], ...] = (
+    ("DiffusionBValue", b"GEMS_PARM_01", Tag(0x0043, 0x0010), Tag(0x0043, 0x1039), None),
+    ("DiffusionBValue", b"SIEMENS MR HEADER", Tag(0x0019, 0x0010), Tag(0x0019, 0x100C), None),
+    ("DiffusionBValue", b"Philips Imaging DD 001", Tag(0x2001, 0x0010), Tag(0x2001, 0x1003), Struct("<f")),
+    ("DiffusionBValue", b"Image Private Header", Tag(0x0065, 0x0010), Tag(0x0065, 0x1009), Struct("<d")),
+    (_GE_FLAG, b"GEMS_PARM_01", Tag(0x0043, 0x0010), Tag(0x0043, 0x1030), Struct("<h")),
 )
 PRIVATE_TAGS = tuple({tag: None for _, _, creator, element, _ in _PRIVATE for tag in (creator, element)})
 # GE adds this to b-values that it computed.
 _GE_OFFSET = 1_000_000_000
 
-_TAGS = {keyword: Tag(keyword) for keyword in KEYWORDS}
+_TAGS = {keyword: int(Tag(keyword)) for keyword in KEYWORDS}
+_TEXT_VRS = frozenset({"CS", "DA", "DS", "IS", "LO", "SH", "TM"})
 
 
-def discriminators_of(
-    header: Any, sources: tuple[Any, ...], find: Callable[[tuple[Any, ...], str], str]
-) -> tuple[tuple[str, str], ...]:
-    """Return keyword and value of every attribute that a plane has, in the order of `DISCRIMINATORS`.
+def discriminators_at_top(header: Any, find: Callable[[tuple[Any, ...], str], str]) -> dict[str, str]:
+    """Return keyword and value of every attribute that stands at a header's top level, private ones too.
 
     Args:
         header: the file's elements.
-        sources: where the plane's values stand, the nearest first.
-        find: returns the text of a keyword from the sources, empty where they lack it.
+        find: returns the text of a keyword from some sources, empty where they lack it.
     """
-    if isinstance(header, PlainElements):  # only what is there is looked for: most attributes are absent
-        keywords = [keyword for keyword, tag in _TAGS.items() if tag in header.raw]
-    else:
-        keywords = list(_STANDARD)
-    values = {keyword: text for keyword in keywords if (text := find(sources, keyword))}
+    values: dict[str, str] = {}
+    raw = header.raw if isinstance(header, PlainElements) else None
+    for keyword, tag in _TAGS.items():
+        if raw is None or tag in raw:
+            text = (_plain_text(raw[tag]) if raw is not None else None) or find((header,), keyword)
+            if text:
+                values[keyword] = text
     for keyword, creator, creator_tag, tag, form in _PRIVATE:
-        if keyword not in values and tag in header and _bytes_of(header, creator_tag).strip(b"\0 ") == creator.encode():
+        if tag in header and keyword not in values and _bytes_of(header, creator_tag).strip(b"\0 ") == creator:
             values[keyword] = _number_of(_bytes_of(header, tag), form)
+    return values
+
+
+def in_order(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return keywords and values as a plane's record holds them: in the order of `DISCRIMINATORS`."""
     return tuple((keyword, values[keyword]) for keyword in DISCRIMINATORS if values.get(keyword))
+
+
+def _plain_text(element: Any) -> str | None:
+    """Return the text of an element that holds nothing but plain text; None of any other, which `find` reads."""
+    value = element.value
+    if element.VR not in _TEXT_VRS or not isinstance(value, bytes) or not value.isascii():
+        return None
+    text = value.decode("ascii").strip("\0 ")
+    return text if text.isprintable() else None
 
 
 def _bytes_of(header: Any, tag: BaseTag) -> bytes:

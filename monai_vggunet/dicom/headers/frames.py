@@ -17,7 +17,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from monai_vggunet.dicom.headers.discriminators import discriminators_of
+from monai_vggunet.dicom.headers.discriminators import DISCRIMINATORS, discriminators_at_top, in_order
+from monai_vggunet.dicom.headers.functional_groups import GROUPS
 from monai_vggunet.dicom.headers.pixel_description import LONGEST_START, contradiction_in_pixels
 from monai_vggunet.dicom.headers.plain_elements import PlainElements
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind
@@ -30,38 +31,7 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCREENS = frozenset({"SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "DOSE_INFO", "DOSE INFO", "DOSE REPORT"})
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 
-# Where a functional group hides what a classic header has at its top level: sequence, keyword inside it.
-_GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
-    "ImagePositionPatient": (("PlanePositionSequence", "ImagePositionPatient"),),
-    "ImageOrientationPatient": (("PlaneOrientationSequence", "ImageOrientationPatient"),),
-    "PixelSpacing": (("PixelMeasuresSequence", "PixelSpacing"),),
-    "SliceThickness": (("PixelMeasuresSequence", "SliceThickness"),),
-    "SpacingBetweenSlices": (("PixelMeasuresSequence", "SpacingBetweenSlices"),),
-    "RescaleSlope": (("PixelValueTransformationSequence", "RescaleSlope"),),
-    "RescaleIntercept": (("PixelValueTransformationSequence", "RescaleIntercept"),),
-    "ImageType": (
-        ("MRImageFrameTypeSequence", "FrameType"),
-        ("CTImageFrameTypeSequence", "FrameType"),
-        ("PETFrameTypeSequence", "FrameType"),
-    ),
-    "EchoTime": (("MREchoSequence", "EffectiveEchoTime"),),
-    "TemporalPositionIdentifier": (("FrameContentSequence", "TemporalPositionIndex"),),
-    "DiffusionBValue": (("MRDiffusionSequence", "DiffusionBValue"),),
-    "TriggerTime": (("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),),
-    "NominalPercentageOfCardiacPhase": (("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase"),),
-    "NominalPercentageOfRespiratoryPhase": (
-        ("RespiratorySynchronizationSequence", "NominalPercentageOfRespiratoryPhase"),
-    ),
-    "ConvolutionKernel": (("CTReconstructionSequence", "ConvolutionKernel"),),
-    "ReconstructionDiameter": (("CTReconstructionSequence", "ReconstructionDiameter"),),
-    "KVP": (("CTXRayDetailsSequence", "KVP"),),
-    "AcquisitionNumber": (("FrameContentSequence", "FrameAcquisitionNumber"),),
-    "AcquisitionTime": (("FrameContentSequence", "FrameAcquisitionDateTime"),),
-    "ComplexImageComponent": (("MRImageFrameTypeSequence", "ComplexImageComponent"),),
-    "FlipAngle": (("MRTimingAndRelatedParametersSequence", "FlipAngle"),),
-    "StackID": (("FrameContentSequence", "StackID"),),
-    "MetaboliteMapDescription": (("MRMetaboliteMapSequence", "MetaboliteMapDescription"),),
-}
+_GROUPED = tuple(keyword for keyword in DISCRIMINATORS if keyword in GROUPS)
 
 
 def frames_of(
@@ -106,16 +76,17 @@ def _all_frames(
     contradiction = contradiction_in_pixels(header, count, syntax, file_bytes, start)
     if contradiction:
         raise _UnusableHeader(contradiction)
+    told_apart = discriminators_at_top(header, _find_legible)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups is None:
         # Frames of an object without functional groups (ultrasound, nuclear medicine, ...) share no known geometry.
-        first = _frame(path, header, (header,), 0, sop_class_uid, count == 1, stored)
+        first = _frame(path, header, (header,), 0, sop_class_uid, count == 1, told_apart, stored)
         return (first, *(replace(first, frame_index=index) for index in range(1, count)))
     if len(groups) != count:
         raise _UnusableHeader(f"NumberOfFrames is {count}, but {len(groups)} frames are described: a damaged header")
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
     return tuple(
-        _frame(path, header, (group, shared[0], header), index, sop_class_uid, True)
+        _frame(path, header, (group, shared[0], header), index, sop_class_uid, True, told_apart)
         for index, group in enumerate(groups)
     )
 
@@ -135,9 +106,13 @@ def _frame(
     index: int,
     sop_class_uid: str,
     placed: bool,
+    told_apart: dict[str, str],
     stored: StoredPixels | None = None,
 ) -> FrameRecord:
-    """Describe one plane from the given sources, the nearest first; `placed` is False if its position is unknown."""
+    """Describe one plane from the given sources, the nearest first; `placed` is False if its position is unknown.
+
+    `told_apart` are the discriminators at the file's top level.
+    """
     types = legible(_find(sources, "ImageType")).split("\\")
     image_type = tuple(part.strip().upper() for part in types if part.strip())
     spacing = _numbers(sources, "PixelSpacing", 2)
@@ -162,7 +137,7 @@ def _frame(
         samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
         image_type=image_type,
         instance_number=number if _INTEGER.fullmatch(number := _raw_text(header, "InstanceNumber")) else "",
-        discriminators=discriminators_of(header, sources, _find_legible),
+        discriminators=in_order(told_apart | _in_groups(sources)),
         has_rescale=not (slope is None and intercept is None),
         stored=stored,
     )
@@ -239,7 +214,7 @@ def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
     """Return an element's text from the first source that has it, multiple values separated by a backslash."""
     for source in sources:
         # A plain header holds none of these sequences, and looking for them takes time.
-        for sequence, inner in () if isinstance(source, PlainElements) else _GROUPS.get(keyword, ()):
+        for sequence, inner in () if isinstance(source, PlainElements) else GROUPS.get(keyword, ()):
             group = source.get(sequence)
             text = _raw_text(group[0], inner) if group else ""
             if text:
@@ -248,6 +223,13 @@ def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
         if text:
             return text
     return ""
+
+
+def _in_groups(sources: tuple[Dataset, ...]) -> dict[str, str]:
+    """Return the discriminators that stand in functional groups, which a plain header has none of."""
+    if len(sources) == 1:
+        return {}
+    return {keyword: text for keyword in _GROUPED if (text := _find_legible(sources, keyword))}
 
 
 def _find_legible(sources: tuple[Dataset, ...], keyword: str) -> str:
