@@ -19,7 +19,7 @@ from monai_vggunet.dicom.stacks import split_into_stacks
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 from monai_vggunet.layout import files_of, walk_inputs
 
-__all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
+__all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder", "unlisted"]
 
 # Helper processes that read headers; having more of them than cores hides the latency of disks and network shares.
 DEFAULT_WORKERS = min(8, 2 * (os.cpu_count() or 1))
@@ -81,7 +81,7 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
         raise DicomReadError(f"{root} is not a folder; expected a folder that holds DICOM files")
     unreadable: list[SkippedFile] = []
     files: list[Path] = []
-    for folder, _, names in walk_inputs(root, lambda error: unreadable.append(_unlisted(error))):
+    for folder, _, names in walk_inputs(root, lambda error: unreadable.append(unlisted(error))):
         files += [folder / name for name in names]
     index = scan_files(files, num_workers)
     return DicomIndex(index.series, (*index.skipped, *unreadable))
@@ -201,6 +201,7 @@ def _listing_order(series: Series) -> tuple[int, str]:
     return (int(number) if whole else 0, series.series_uid)
 
 
-def _unlisted(error: OSError) -> SkippedFile:
+def unlisted(error: OSError) -> SkippedFile:
+    """Return what the index says of a folder that cannot be listed."""
     reason = f"folder cannot be listed: {error.strerror}"
     return SkippedFile(Path(error.filename or "."), FindingKind.FOLDER_NOT_LISTED, reason)

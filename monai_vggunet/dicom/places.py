@@ -14,7 +14,7 @@ from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom, read_file_meta
 from monai_vggunet.dicom.headers.dicom_files import opens_as_dicom
 from monai_vggunet.dicom.headers.records import SkippedFile
-from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
+from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder, unlisted
 from monai_vggunet.dicom.series_cases import DicomCases, dicom_cases
 from monai_vggunet.errors import DicomReadError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, PICTURE_ENDINGS, ends_with, is_archive, is_companion
@@ -110,18 +110,28 @@ def is_case_folder(folder: Path, names: Iterable[str]) -> bool:
     return any(opens_as_dicom(file) and not is_dicomdir(file) for file in files)
 
 
-def case_places(root: str | os.PathLike[str]) -> DicomCases:
+def case_places(root: str | os.PathLike[str]) -> tuple[DicomCases, list[SkippedFile]]:
     """Return the DICOM cases below a folder, see `dicom_cases`; `monai-vggunet segment` takes the same.
 
     Args:
         root: a folder, which is returned alone when it holds DICOM files of one study.
+
+    Returns:
+        The cases; and, from outside of their folders, archives to be unpacked and folders that cannot be listed.
     """
     found: dict[Path, list[Path]] = {}
-    for parent, folders, names in walk_inputs(root):
+    skipped: list[SkippedFile] = []
+    errors: list[OSError] = []
+    for parent, folders, names in walk_inputs(root, errors.append):
         if is_case_folder(parent, names):
             found[parent] = [parent / name for name in names]
+        else:
+            archives = (parent / name for name in names if is_archive(name))
+            skipped += [SkippedFile(file, FindingKind.ARCHIVE, "an archive: unpack it") for file in archives]
         folders[:] = [name for name in folders if not name.startswith(".")]
-    return dicom_cases(found, [Path(root)])
+    cases = dicom_cases(found, [Path(root)])
+    tops = {Path(case.path) for case in cases.cases}
+    return cases, [file for file in (*map(unlisted, errors), *skipped) if tops.isdisjoint(file.path.parents)]
 
 
 def _file_id(record: Dataset) -> tuple[str, ...]:

@@ -105,9 +105,11 @@ def survey(
     """
     root = Path(path)
     know_tree(root)
-    found = case_places(root) if root.is_dir() else DicomCases((), frozenset(), ())
+    found, skipped = case_places(root) if root.is_dir() else (DicomCases((), frozenset(), ()), [])
     paths = [case.path for case in found.cases] or [str(root)]
     cases = [_case(Path(path), scan_path(path), dict(choice or {}), show_phi) for path in paths]
+    if found.cases:
+        cases[0] = replace(cases[0], skipped=(*cases[0].skipped, *skipped))
     if found.strays:
         text = (
             f"{counted(len(found.strays), 'file')} beside the folders of several studies left out: no images of theirs"

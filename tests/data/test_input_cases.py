@@ -171,6 +171,7 @@ def test_loops_of_links_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         assert sizes(tmp_path) == [4]
     assert "left out, cannot be listed: 1 folder" in caplog.text
     assert "a link to a folder that holds it" in caplog.text
+    assert [file.kind for file in survey(tmp_path)[0].skipped] == [FindingKind.FOLDER_NOT_LISTED]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "bztar", "xztar"])
@@ -185,7 +186,8 @@ def test_archives_are_named_with_the_remedy(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         assert len(image_cases(tmp_path / "in")) == 1
     assert "left out, to be unpacked: 1 archive" in caplog.text
-    assert any("unpack it" in file.reason for file in survey(packed)[0].skipped)
+    for place in (packed, tmp_path / "in"):
+        assert any("unpack it" in file.reason for file in survey(place)[0].skipped)
 
 
 def test_a_tar_archive_without_its_ending_is_known(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def medium(tmp_path: Path) -> Path:
 
 
 def folders_of_cases(root: Path) -> list[Path]:
-    return [Path(case.path) for case in case_places(root).cases]
+    return [Path(case.path) for case in case_places(root)[0].cases]
 
 
 def listed(medium: Path) -> list[Path]:
