@@ -53,7 +53,8 @@ class DicomIndex:
             stack: which stack of the series, 0-based in the order that `inspect` and the error list them.
 
         Raises:
-            SeriesSelectionError: if none or several fit; the text lists what is there.
+            SeriesSelectionError: if none or several fit; the text lists what is there. If a series that fits holds
+                instances of several patients.
             DicomReadError: if there is no image at all, or the chosen series has a damaged file.
         """
         return select(self.series, self.skipped, series_uid, description, modality, stack)

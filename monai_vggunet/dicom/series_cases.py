@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 
 from monai_vggunet.case_path import CasePath
@@ -90,7 +92,8 @@ class _Grouping:
     def __init__(self, folders: Mapping[Path, Sequence[Path]], roots: tuple[Path, ...]) -> None:
         self.roots = roots
         found = _one_study_per_file(_identities([file for files in folders.values() for file in files]))
-        self.folders = dict(sorted(folders.items()))
+        self.folders = folders
+        self.sorted_folders = sorted(folders)
         self.identities = {
             folder: {file: found[file] for file in files if file in found} for folder, files in folders.items()
         }
@@ -98,25 +101,26 @@ class _Grouping:
         self.strays: list[Path] = []
 
     def cases(self) -> DicomCases:
-        self._divide(list(self.folders))
+        self._divide(self.sorted_folders)
         cases = [case for units in self._connected() for case in self._cases_of(units)]
         covered = frozenset(unit.top for unit in self.units if unit.top is not None)
         return DicomCases(tuple(sorted(cases, key=lambda case: (case.first, case.path))), covered, tuple(self.strays))
 
-    def _divide(self, folders: list[Path]) -> None:
-        """Make units of folders, which are sorted, so that a folder stands before those below it."""
-        while folders:
-            top = folders[0]
-            below = [folder for folder in folders if folder.is_relative_to(top)]
-            folders = [folder for folder in folders if not folder.is_relative_to(top)]
+    def _divide(self, folders: Sequence[Path]) -> None:
+        """Make units of folders, which are sorted, so that those below a folder follow it at once."""
+        start = 0
+        while start < len(folders):
+            below = _below(folders, start)
+            start += len(below)
             if len(below) == 1 or len(self._studies(below)) <= 1:
-                self.units.append(_Unit(below, top))
-                continue
-            self._divide(below[1:])
-            self._place_files_of(top)
+                self.units.append(_Unit(below, below[0]))
+            else:
+                self._divide(below[1:])
+                self._place_files_of(below[0])
 
     def _place_files_of(self, folder: Path) -> None:
         """Make units of the files beside folders of several studies; files that are no images join their study."""
+        self.strays += [file for file in self.folders[folder] if file not in self.identities[folder]]
         for study in sorted({one.study_uid for one in self.identities[folder].values()}):
             files = [file for file, one in self.identities[folder].items() if one.study_uid == study]
             if study in self._studies([folder]):
@@ -155,7 +159,7 @@ class _Grouping:
             return [DicomCase(str(units[0].top), units[0].top)]
         folders = sorted({folder for unit in units for folder in unit.folders})
         common = Path(os.path.commonpath(folders))
-        alone = all(folder in folders for folder in self.folders if folder.is_relative_to(common))
+        alone = _below(self.sorted_folders, bisect_left(self.sorted_folders, common), common) == folders
         studies = sorted(frozenset().union(*(self._of(unit) for unit in units)))
         if alone and len(studies) <= 1 and any(common.is_relative_to(root) for root in self.roots):
             return [DicomCase(str(common), common)]
@@ -180,6 +184,12 @@ class _Grouping:
 
     def _holds(self, folder: Path, study: str) -> bool:
         return any(one.study_uid == study for one in self.identities[folder].values())
+
+
+def _below(folders: Sequence[Path], start: int, top: Path | None = None) -> list[Path]:
+    """Return the folders from an index on that lie below one, or are it; by default below the first of them."""
+    top = top or folders[start]
+    return list(takewhile(lambda folder: folder.is_relative_to(top), islice(folders, start, None)))
 
 
 def _identities(files: list[Path]) -> dict[Path, Identity]:
