@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 __all__ = [
+    "ARCHIVE_ENDINGS",
     "COMPANION_ENDINGS",
     "DICOM_ENDINGS",
     "NIFTI_ENDINGS",
@@ -14,7 +15,9 @@ __all__ = [
     "PICTURE_ENDINGS",
     "SLICER_ENDING",
     "ends_with",
+    "is_archive",
     "is_companion",
+    "is_image_file",
     "split_ending",
 ]
 
@@ -24,7 +27,9 @@ SLICER_ENDING = ".seg.nrrd"  # NRRD, as 3D Slicer calls its segmentations, which
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")  # many DICOM files have none
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # Files that lie beside images without being one. DICOM often has no ending: any other file is judged by its content.
-COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".zip")
+COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log")
+# Files that hold others. A NIfTI file may be compressed, too.
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _DIRECTORY = "DICOMDIR"  # PS3.10 8.6
 
 
@@ -36,6 +41,21 @@ def ends_with(path: str | os.PathLike[str], endings: str | tuple[str, ...]) -> b
         True
     """
     return os.fspath(path).lower().endswith(endings)
+
+
+def is_image_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name says that it is NIfTI or a picture."""
+    return ends_with(path, NIFTI_ENDINGS + PICTURE_ENDINGS)
+
+
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name says that it holds other files, which must be unpacked.
+
+    Example:
+        >>> is_archive("study.ZIP"), is_archive("ct.nii.gz")
+        (True, False)
+    """
+    return ends_with(path, ARCHIVE_ENDINGS) and not is_image_file(path)
 
 
 def split_ending(name: str, endings: Iterable[str]) -> tuple[str, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.case_path import case_path_of
 from monai_vggunet.case_record import is_record
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.folder_walk import OnError, Place, walk
 from monai_vggunet.json_files import read_json
 from monai_vggunet.names import readable
 
@@ -45,13 +48,13 @@ __all__ = [
     "TRAINING",
     "TRAIN_CONFIG",
     "called_as_results",
+    "files_of",
     "holds_results_alone",
     "place_within",
     "require_output_apart",
     "require_sources_kept",
     "results_among",
     "spec_beside",
-    "walk",
     "walk_inputs",
 ]
 
@@ -93,8 +96,6 @@ MAKER = "monai-vggunet"  # our name in the sidecar of a mask
 _NAMES_ON_THE_WAY = ".names-*.json"  # what `atomic_path` calls it until it is complete
 _RESULTS = ("mask*.nii.gz", SIDECAR, DISAGREEMENT, SEG, RTSTRUCT, RECORD, REPORT, SHEET, f"*{EARLIER}.*")
 _PAGE_ENDINGS = (".html", ".png")
-_OnError = Callable[[OSError], object] | None
-_Place = tuple[Path, list[str], list[str]]
 
 
 def spec_beside(model: str | os.PathLike[str]) -> Path:
@@ -102,7 +103,7 @@ def spec_beside(model: str | os.PathLike[str]) -> Path:
     return Path(model).with_suffix(".json")
 
 
-def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
+def walk_inputs(root: str | os.PathLike[str], on_error: OnError = None) -> Iterator[Place]:
     """Walk a folder of studies as `walk` does, and skip the files that runs of ours left in it."""
     for folder, folders, names in walk(root, on_error):
         results = results_among(folder, names, folders)
@@ -110,37 +111,21 @@ def walk_inputs(root: str | os.PathLike[str], on_error: _OnError = None) -> Iter
         yield folder, folders, [name for name in names if name not in results] if results else names
 
 
-def walk(root: str | os.PathLike[str], on_error: _OnError = None) -> Iterator[_Place]:
-    """Walk a folder as `os.walk` does, in sorted order, and without recursion, however deep its folders lie.
+def files_of(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield the files of an input without our results among them: a file, those below a folder, those of a case.
 
-    Links to folders are listed, but not followed.
-
-    Args:
-        root: the folder.
-        on_error: called with the `OSError` of a folder that cannot be listed.
-
-    Yields:
-        A folder, the names of its folders (remove a name to skip that folder), and the names of its other entries.
+    A folder that cannot be listed has none. Beside the files of a case (`CasePath`) some of other studies may lie.
     """
-    waiting = [Path(root)]
-    while waiting:
-        folder = waiting.pop()
-        folders: list[str] = []
-        names: list[str] = []
-        links: set[str] = set()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    (folders if _is_folder(entry) else names).append(entry.name)
-                    if entry.is_symlink():
-                        links.add(entry.name)
-        except OSError as error:
-            if on_error is not None:
-                on_error(error)
-            continue
-        folders.sort()
-        yield folder, folders, sorted(names)
-        waiting += [folder / name for name in reversed(folders) if name not in links]
+    case = case_path_of(path)
+    if case is None and os.path.isfile(path):
+        yield Path(path)
+    elif case is None:
+        for folder, _, names in walk_inputs(path):
+            yield from (folder / name for name in names)
+    else:
+        for part in case.folders:
+            for folder, _, names in islice(walk_inputs(part), 1):
+                yield from (folder / name for name in names)
 
 
 def results_among(folder: Path, names: Collection[str], folders: Iterable[str] = ()) -> set[str]:
@@ -236,23 +221,17 @@ def require_sources_kept(images: Mapping[str, str | os.PathLike[str]], output_di
     """
     results = {_real(Path(output_dir) / name): name for name in images}
     for image in map(Path, images.values()):
-        place = _real(image if image.is_dir() else image.parent)
-        if place in results:
-            raise ConfigurationError(
-                f"the results of {results[place]} would be written to {readable(place)}, where an input lies: choose "
-                "another output"
-            )
+        case = case_path_of(image)
+        for place in map(_real, case.folders if case else [image if image.is_dir() else image.parent]):
+            if place in results:
+                raise ConfigurationError(
+                    f"the results of {results[place]} would be written to {readable(place)}, where an input lies: "
+                    "choose another output"
+                )
 
 
 def _real(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))  # unlike `Path.resolve`, it tolerates loops of links
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links
-        return False
 
 
 def _content(file: Path) -> Any:

@@ -42,14 +42,14 @@ def series(folder: Path, stored: np.ndarray | None = None, **options: Any) -> li
 def grid_of(folder: Path) -> ImageGrid:
     """Return the grid on which the package reads a series."""
     selection = scan_folder(folder).choose_series()
-    volume, chosen = read_volume(selection), selection.series
+    volume, origin = read_volume(selection), selection.stack.origin
     return ImageGrid(
         volume.geometry.affine_lps,
         volume.array.shape,  # type: ignore[arg-type]
         "the series",
-        chosen.frame_of_reference_uid,
-        chosen.study_uid,
-        chosen.series_uid,
+        origin.frame_of_reference_uid,
+        origin.study_uid,
+        selection.series.series_uid,
     )
 
 

@@ -23,11 +23,13 @@ PACKAGE = Path(__file__).parents[1] / "monai_vggunet"
 NAME = "monai_vggunet"
 # every stage may import these; they import nothing but each other
 GROUND = {
+    "case_path",
     "_version",
     "errors",
     "atomic_files",
     "case_record",
     "file_kinds",
+    "folder_walk",
     "ip_addresses",
     "json_files",
     "json_rules",

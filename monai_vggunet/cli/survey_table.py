@@ -132,7 +132,7 @@ def _cells(series: SeriesSurvey, stack: StackSurvey | None) -> list[str]:
     )
     spacing = "×".join(f"{edge:.3g}" for edge in stack.spacing_mm) + " mm" if stack.spacing_mm else ""
     size = "×".join(map(str, stack.size))
-    return ["→" if chosen else "", number, clean_text(series.modality), what, size, spacing, state]
+    return ["→" if chosen else "", number, clean_text(stack.modality), what, size, spacing, state]
 
 
 def _notes(series: SeriesSurvey, stack: StackSurvey | None, of_case: Collection[Finding]) -> list[str]:
@@ -180,6 +180,7 @@ def _series_as_json(series: SeriesSurvey, case: str) -> dict[str, Any]:
             {
                 "stack": stack.number,
                 "label": stack.label,
+                "modality": clean_text(stack.modality),
                 "size": list(stack.size),
                 "spacing_mm": None if stack.spacing_mm is None else [round(edge, 6) for edge in stack.spacing_mm],
                 "gantry_tilt_deg": round(stack.gantry_tilt_deg, 3),

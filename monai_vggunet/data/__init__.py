@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from monai_vggunet.data.cases import annotated_cases, image_cases
+from monai_vggunet.data.cases import annotated_cases
 from monai_vggunet.data.datalist import Datalist, evaluation_datalist, load_datalist
 from monai_vggunet.data.fingerprint import Fingerprint, class_weights, compute_fingerprint
+from monai_vggunet.data.input_cases import image_cases, input_cases
 from monai_vggunet.data.model_spec import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.plan import cases_per_step, plan_batch_size, plan_model
@@ -26,6 +27,7 @@ __all__ = [
     "compute_fingerprint",
     "evaluation_datalist",
     "image_cases",
+    "input_cases",
     "is_on",
     "load_datalist",
     "load_model_spec",

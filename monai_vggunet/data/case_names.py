@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monai_vggunet.errors import DatasetError
@@ -18,6 +18,7 @@ __all__ = [
     "case_stem",
     "distinct_cases",
     "label_stem",
+    "named_by_folders",
     "relative_case_name",
     "require_unique_names",
 ]
@@ -46,6 +47,26 @@ def relative_case_name(path: Path, folder: Path) -> str:
     """Return the name of a case below a folder: its folders and its own name, joined by underscores."""
     parts = path.relative_to(folder).parts
     return folder_name("_".join([*parts[:-1], case_stem(path)]) if parts else folder.name)
+
+
+def named_by_folders(cases: Iterable[Case], within: Mapping[str, Path]) -> list[Case]:
+    """Put the names of folders before the names that cases of several inputs share, as many as it takes.
+
+    Args:
+        cases: with names that say where they lie within their inputs.
+        within: image -> the folder to which its name is relative.
+    """
+    named = list(cases)
+    above = {image: [one.name for one in (folder, *folder.parents) if one.name] for image, folder in within.items()}
+    for depth in range(max(map(len, above.values()), default=0)):
+        folders: dict[str, set[Path]] = {}
+        for case in named:
+            folders.setdefault(same_on_some_disk(case["case"]), set()).add(within[case["image"]])
+        for index, case in enumerate(named):
+            names = above[case["image"]]
+            if len(folders[same_on_some_disk(case["case"])]) > 1 and depth < len(names):
+                named[index] = case | {"case": folder_name("_".join([names[depth], case["case"]]))}
+    return named
 
 
 def distinct_cases(cases: Iterable[Case]) -> list[Case]:

@@ -13,6 +13,7 @@ import torch
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
+from monai_vggunet.case_path import is_folder_or_case
 from monai_vggunet.data.padded_voxels import padding_meta
 from monai_vggunet.dicom.findings import pack_findings, unpack_findings
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
@@ -100,7 +101,7 @@ class DicomSeriesReader(ImageReader):
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether all paths are folders or DICOM files, whatever the files are called."""
-        return all(is_meant_as_dicom(path) for path in _paths(filename))
+        return all(_is_dicom(path) for path in _paths(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> _DicomSource:
         """Note what to read; the work, and any refusal of DICOM input, comes in `get_data`.
@@ -116,7 +117,7 @@ class DicomSeriesReader(ImageReader):
             DicomReadError: if a path is neither a folder nor a DICOM file.
         """
         paths = _paths(data)
-        other = [path for path in paths if not is_meant_as_dicom(path)]
+        other = [path for path in paths if not _is_dicom(path)]
         if not paths:
             raise DicomReadError("got an empty list of paths, expected a DICOM folder or files")
         if other:
@@ -141,7 +142,7 @@ class DicomSeriesReader(ImageReader):
             DicomPixelError: if pixels cannot be decoded.
         """
         paths: tuple[Path, ...] = img.paths
-        missing = [path for path in paths if not path.exists()]
+        missing = [path for path in paths if not (path.exists() or is_folder_or_case(path))]
         if missing:
             raise DicomReadError(f"{missing[0]} does not exist; expected a DICOM folder or file")
         if len(paths) > 1 and any(path.is_dir() for path in paths):
@@ -175,16 +176,17 @@ class _DicomSource:
 
 
 def _meta_of(volume: DicomVolume) -> dict[str, Any]:
-    series, geometry = volume.selection.series, volume.geometry
+    series, origin, geometry = volume.selection.series, volume.selection.stack.origin, volume.geometry
     slices = tuple(ReferencedSlice(frame.sop_instance_uid, frame.frame_index + 1) for frame in geometry.frames)
     source = ReferencedSeries(
         slices or (None,) * volume.array.shape[2],  # slices of a resampled volume are not instances
         tuple(dict.fromkeys(frame.path.absolute() for frame in geometry.frames)),
-        modality=series.modality,
+        modality=origin.modality,
         series_description=series.description,
-        study_uid=series.study_uid,
+        study_uid=origin.study_uid,
         series_uid=series.series_uid,
-        frame_of_reference_uid=series.frame_of_reference_uid,
+        frame_of_reference_uid=origin.frame_of_reference_uid,
+        patient_hash=origin.patient_hash,
     )
     return {
         MetaKeys.AFFINE: geometry.affine_ras,
@@ -199,6 +201,10 @@ def _meta_of(volume: DicomVolume) -> dict[str, Any]:
         **padding_meta(volume.padding),
         "findings": pack_findings(volume.findings),
     }
+
+
+def _is_dicom(path: Path) -> bool:
+    return is_folder_or_case(path) or is_meant_as_dicom(path)
 
 
 def _paths(data: Sequence[PathLike] | PathLike) -> tuple[Path, ...]:

@@ -14,14 +14,10 @@ from typing import Literal
 import numpy as np
 
 from monai_vggunet.dicom.affine import doubt_in_scale, edges_mm, lps_to_ras
+from monai_vggunet.dicom.along_normal import DISPLACEMENT_TOLERANCE_MM, DISPLACEMENT_TOLERANCE_OF_SPACING
 from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.dicom.headers.records import FrameRecord, Vector3
-from monai_vggunet.dicom.positions import (
-    DISPLACEMENT_TOLERANCE_MM,
-    group_by_position,
-    in_plane_axes,
-    positions_of,
-)
+from monai_vggunet.dicom.positions import group_by_position, in_plane_axes, positions_of
 from monai_vggunet.errors import DicomGeometryError
 from monai_vggunet.names import counted
 
@@ -30,8 +26,6 @@ __all__ = ["GapPolicy", "TiltPolicy", "VolumeGeometry", "volume_geometry"]
 GapPolicy = Literal["error", "keep", "resample"]
 TiltPolicy = Literal["error", "keep", "resample"]
 
-# In thin-sliced volumes a voxel may be displaced by no more than a tenth of the slice spacing.
-DISPLACEMENT_TOLERANCE_OF_SPACING = 0.1
 # Smaller angles between the slice normal and the step from slice to slice come from rounded positions.
 TILT_TOLERANCE_DEG = 0.1
 # A step this near to a whole multiple of the expected one, in units of it, is called missing slices.

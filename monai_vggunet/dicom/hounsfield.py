@@ -65,7 +65,7 @@ def hounsfield_findings(frames: Sequence[FrameRecord]) -> list[Finding]:
 
 
 def _is_map(series: Series) -> bool:
-    return bool(series.stacks) and all(other_unit(series.modality, stack.frames) for stack in series.stacks)
+    return bool(series.stacks) and all(other_unit(stack.origin.modality, stack.frames) for stack in series.stacks)
 
 
 def _shown(unit: str) -> str:

@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from monai_vggunet.case_path import case_path_of
 from monai_vggunet.dicom.findings import FindingKind, note
 from monai_vggunet.dicom.headers.header import hash_identifier, read_header
 from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord, Series, SkippedFile
@@ -17,11 +18,11 @@ from monai_vggunet.dicom.parallel.spread import spread
 from monai_vggunet.dicom.selection import Selection, select
 from monai_vggunet.dicom.stacks import split_into_stacks
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
-from monai_vggunet.layout import walk_inputs
+from monai_vggunet.layout import files_of, walk_inputs
 from monai_vggunet.names import counted
 from monai_vggunet.short_uid import short_uid
 
-__all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder"]
+__all__ = ["DicomIndex", "patient_key", "scan_files", "scan_folder", "unlisted"]
 
 # Helper processes that read headers; having more of them than cores hides the latency of disks and network shares.
 DEFAULT_WORKERS = min(8, 2 * (os.cpu_count() or 1))
@@ -57,12 +58,14 @@ class DicomIndex:
 
         Raises:
             SeriesSelectionError: if none or several fit; the text lists what is there. If the only CT is not in HU.
+            SeriesSelectionError: if none or several fit; the text lists what is there. If a series that fits holds
+                instances of several patients.
             DicomReadError: if there is no image at all, or the chosen series has a damaged file.
         """
         is_asked_for = not (series_uid is None and description is None and stack is None)
         series = self.series if is_asked_for else without_maps(self.series, modality)
         selection = select(series, self.skipped, series_uid, description, modality, stack)
-        unit = other_unit(selection.series.modality, selection.stack.frames)
+        unit = other_unit(selection.stack.origin.modality, selection.stack.frames)
         if unit and not is_asked_for:
             raise SeriesSelectionError(
                 f"the values of CT series {short_uid(selection.series.series_uid)} are {unit} by their RescaleType, "
@@ -98,18 +101,26 @@ def scan_folder(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS
         raise DicomReadError(f"{root} is not a folder; expected a folder that holds DICOM files")
     unreadable: list[SkippedFile] = []
     files: list[Path] = []
-    for folder, _, names in walk_inputs(root, lambda error: unreadable.append(_unlisted(error))):
+    for folder, _, names in walk_inputs(root, lambda error: unreadable.append(unlisted(error))):
         files += [folder / name for name in names]
     index = scan_files(files, num_workers)
     return DicomIndex(index.series, (*index.skipped, *unreadable))
 
 
-def scan_files(paths: Iterable[str | os.PathLike[str]], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
-    """Index the given files as `scan_folder` does for all files of a folder."""
+def scan_files(
+    paths: Iterable[str | os.PathLike[str]], num_workers: int = DEFAULT_WORKERS, study_uid: str = ""
+) -> DicomIndex:
+    """Index the given files as `scan_folder` does for all files of a folder.
+
+    Args:
+        paths: the files.
+        num_workers: as in `scan_folder`.
+        study_uid: pass over instances of other studies; empty for none.
+    """
     found = _read_headers([Path(path) for path in paths], num_workers)
     by_series: dict[str, list[InstanceRecord]] = {}
     for record in found:
-        if isinstance(record, InstanceRecord):
+        if isinstance(record, InstanceRecord) and study_uid in ("", record.study_uid):
             by_series.setdefault(record.series_uid, []).append(record)
     series = sorted((_series_of(instances) for instances in by_series.values()), key=_listing_order)
     return DicomIndex(tuple(series), tuple(record for record in found if isinstance(record, SkippedFile)))
@@ -123,7 +134,7 @@ def patient_key(path: str | os.PathLike[str]) -> str:
     its own. It does not show the identifier, but whoever guesses an identifier can check it: do not publish it.
 
     Args:
-        path: a DICOM file or a folder of them.
+        path: a DICOM file, a folder of them, or a `CasePath`.
 
     Returns:
         16 hexadecimal digits.
@@ -132,7 +143,11 @@ def patient_key(path: str | os.PathLike[str]) -> str:
         DicomReadError: if nothing there is DICOM.
         SeriesSelectionError: if the files belong to several patients.
     """
-    index = scan_files([path]) if Path(path).is_file() else scan_folder(path)
+    case = case_path_of(path)
+    if case is not None:
+        index = scan_files(files_of(path), study_uid=case.study_uid)
+    else:
+        index = scan_files([path]) if Path(path).is_file() else scan_folder(path)
     instances = [instance for series in index.series for instance in series.instances]
     keys = {instance.patient_hash for instance in instances} - {""}
     keys = keys or {instance.study_hash for instance in instances} - {""}
@@ -185,18 +200,18 @@ def _unpacked(path: Path, packed: _Packed) -> InstanceRecord | SkippedFile:
 
 
 def _series_of(instances: Sequence[InstanceRecord]) -> Series:
+    stacks = split_into_stacks(instances)
     first = instances[0]
-    frames = [frame for instance in instances for frame in instance.frames]
+    if stacks and stacks[0].origin != first.origin:
+        first = next(instance for instance in instances if instance.frames and instance.origin == stacks[0].origin)
     return Series(
         series_uid=first.series_uid,
         study_uid=first.study_uid,
         modality=first.modality,
         description=first.description,
         series_number=first.series_number,
-        frame_of_reference_uid=first.frame_of_reference_uid,
-        patient_hash=first.patient_hash,
         instances=tuple(instances),
-        stacks=split_into_stacks(frames),
+        stacks=stacks,
     )
 
 
@@ -206,6 +221,7 @@ def _listing_order(series: Series) -> tuple[int, str]:
     return (int(number) if whole else 0, series.series_uid)
 
 
-def _unlisted(error: OSError) -> SkippedFile:
+def unlisted(error: OSError) -> SkippedFile:
+    """Return what the index says of a folder that cannot be listed."""
     reason = f"folder cannot be listed: {error.strerror}"
     return SkippedFile(Path(error.filename or "."), FindingKind.FOLDER_NOT_LISTED, reason)

@@ -9,30 +9,35 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from monai_vggunet.case_path import case_path_of, is_folder_or_case
 from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom, read_file_meta
 from monai_vggunet.dicom.headers.dicom_files import opens_as_dicom
 from monai_vggunet.dicom.headers.records import SkippedFile
-from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder
+from monai_vggunet.dicom.index import DEFAULT_WORKERS, DicomIndex, scan_files, scan_folder, unlisted
+from monai_vggunet.dicom.series_cases import DicomCases, dicom_cases
 from monai_vggunet.errors import DicomReadError
-from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, PICTURE_ENDINGS, ends_with, is_companion
-from monai_vggunet.layout import walk_inputs
+from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, PICTURE_ENDINGS, ends_with, is_archive, is_companion
+from monai_vggunet.layout import files_of, walk_inputs
 from monai_vggunet.privacy import know_names
 
-__all__ = ["case_folders", "files_of_dicomdir", "is_case_folder", "is_dicomdir", "scan_path"]
+__all__ = ["case_places", "files_of_dicomdir", "is_case_folder", "is_dicomdir", "scan_path"]
 
 
 def scan_path(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) -> DicomIndex:
-    """Index a folder, the files that a DICOMDIR lists, or one file, by headers alone.
+    """Index a folder, a case (see `CasePath`), the files that a DICOMDIR lists, or one file, by headers alone.
 
     Args:
-        path: folder, DICOMDIR or DICOM file.
+        path: folder, case, DICOMDIR or DICOM file.
         num_workers: as in `scan_folder`.
 
     Raises:
         DicomReadError: if nothing is there, or the DICOMDIR is damaged or lists nothing.
     """
     source = Path(path)
+    case = case_path_of(source)
+    if case is not None and is_folder_or_case(source):
+        return scan_files(files_of(source), num_workers, case.study_uid)
     if source.is_dir():
         return scan_folder(source, num_workers)
     if not source.exists():
@@ -100,26 +105,33 @@ def is_case_folder(folder: Path, names: Iterable[str]) -> bool:
     files = (
         folder / name
         for name in names
-        if not (name.startswith(".") or ends_with(name, called_otherwise) or is_companion(name))
+        if not (name.startswith(".") or ends_with(name, called_otherwise) or is_companion(name) or is_archive(name))
     )
     return any(opens_as_dicom(file) and not is_dicomdir(file) for file in files)
 
 
-def case_folders(root: str | os.PathLike[str]) -> list[Path]:
-    """Return the topmost folders below `root` that are cases (see `is_case_folder`), in sorted order.
-
-    What lies below such a folder belongs to it; `monai-vggunet segment` takes each as one case.
+def case_places(root: str | os.PathLike[str]) -> tuple[DicomCases, list[SkippedFile]]:
+    """Return the DICOM cases below a folder, see `dicom_cases`; `monai-vggunet segment` takes the same.
 
     Args:
-        root: a folder, which is returned alone when it holds DICOM files.
+        root: a folder, which is returned alone when it holds DICOM files of one study.
+
+    Returns:
+        The cases; and, from outside of their folders, archives to be unpacked and folders that cannot be listed.
     """
-    found = []
-    for parent, folders, names in walk_inputs(root):
+    found: dict[Path, list[Path]] = {}
+    skipped: list[SkippedFile] = []
+    errors: list[OSError] = []
+    for parent, folders, names in walk_inputs(root, errors.append):
         if is_case_folder(parent, names):
-            found.append(parent)
-            folders[:] = []
+            found[parent] = [parent / name for name in names]
+        else:
+            archives = (parent / name for name in names if is_archive(name))
+            skipped += [SkippedFile(file, FindingKind.ARCHIVE, "an archive: unpack it") for file in archives]
         folders[:] = [name for name in folders if not name.startswith(".")]
-    return found
+    cases = dicom_cases(found, [Path(root)])
+    tops = {Path(case.path) for case in cases.cases}
+    return cases, [file for file in (*map(unlisted, errors), *skipped) if tops.isdisjoint(file.path.parents)]
 
 
 def _file_id(record: Dataset) -> tuple[str, ...]:

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_vggunet.dicom.affine import MOST_POSITION_MM
+from monai_vggunet.dicom.along_normal import DISPLACEMENT_TOLERANCE_MM, new_places
 from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.records import FrameRecord
-from monai_vggunet.dicom.stacks import SAME_POSITION_MM
 from monai_vggunet.errors import DicomGeometryError
 
-__all__ = ["DISPLACEMENT_TOLERANCE_MM", "group_by_position", "in_plane_axes", "positions_of"]
+__all__ = ["group_by_position", "in_plane_axes", "positions_of"]
 
-# How far a voxel may lie from where it is expected: what rounding of positions to 0.1 mm can do.
-DISPLACEMENT_TOLERANCE_MM = 0.1
 # Direction cosines may miss unit length and right angle by rounding to three decimals, not by more.
 COSINE_TOLERANCE = 2e-3
 
@@ -39,12 +37,10 @@ def group_by_position(frames: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
     along = positions_of(frames) @ normal
     order = sorted(range(len(frames)), key=lambda index: (along[index], str(frames[index].path), index))
     groups: list[list[FrameRecord]] = []
-    last = -np.inf
-    for index in order:
-        if along[index] - last > SAME_POSITION_MM:
+    for index, begins in zip(order, new_places(along[order])):
+        if begins:
             groups.append([])
         groups[-1].append(frames[index])
-        last = along[index]
     for group in groups:
         group.sort(key=_original_first)
         beside_mm = float(np.ptp(positions_of(group), axis=0).max())

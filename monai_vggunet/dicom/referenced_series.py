@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["ReferencedSeries", "ReferencedSlice"]
 
 _INSTANCES = "source_instances"  # key of the slices and files, as JSON
-_TEXTS = ("modality", "series_description", "study_uid", "series_uid", "frame_of_reference_uid")
+_TEXTS = ("modality", "series_description", "study_uid", "series_uid", "frame_of_reference_uid", "patient_hash")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class ReferencedSeries:
         slices: one for each slice of the volume, in its order; None for a slice that was interpolated.
         files: those that were read, each once.
         modality, series_description, study_uid, series_uid, frame_of_reference_uid: of the series.
+        patient_hash: of PatientID and IssuerOfPatientID, to be compared only; it is never written to a file.
     """
 
     slices: tuple[ReferencedSlice | None, ...]
@@ -48,6 +49,7 @@ class ReferencedSeries:
     study_uid: str = ""
     series_uid: str = ""
     frame_of_reference_uid: str = ""
+    patient_hash: str = ""
 
     @property
     def images(self) -> list[ReferencedSlice]:

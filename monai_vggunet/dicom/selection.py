@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_vggunet.dicom.along_normal import distinct_positions, slice_normal
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
 from monai_vggunet.dicom.headers.records import ImageKind, Series, SkippedFile, Stack
-from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE, distinct_positions, slice_normal
+from monai_vggunet.dicom.stacks import ORIENTATION_TOLERANCE
 from monai_vggunet.errors import DicomReadError, SeriesSelectionError
 from monai_vggunet.names import counted, listed, listed_by_reason, readable
 from monai_vggunet.privacy import clean_text, clean_uid
@@ -54,9 +55,10 @@ def select(
         (series, part, number)
         for series in fitting
         for number, part in enumerate(series.stacks)
-        if stack is None or number == stack
+        if stack in (None, number) and _is_of(modality, part)
     ]
     chosen = _only(candidates)
+    _refuse_several_patients([chosen[0]] if chosen else [series for series, _, _ in candidates])
     if chosen is None:
         remedy = (
             "choose by series_uid (--series), description (--description), modality (--modality) or stack (--stack)"
@@ -109,7 +111,7 @@ def _fitting(
         for series in all_series
         if series.stacks
         and (series_uid is None or series_uid in (series.series_uid, series.series_number))
-        and (modality is None or series.modality.upper() == modality.upper())
+        and any(_is_of(modality, stack) for stack in series.stacks)
     ]
     if description is None:
         return fitting
@@ -118,9 +120,17 @@ def _fitting(
     return exact or [series for series in fitting if wanted in series.description.casefold()]
 
 
+def _is_of(modality: str | None, stack: Stack) -> bool:
+    return modality is None or stack.origin.modality.upper() == modality.upper()
+
+
 def _only(candidates: list[tuple[Series, Stack, int]]) -> tuple[Series, Stack, int] | None:
-    """Return the one candidate that matters: a volume beside single images, else one image, else one of any kind."""
+    """Return the one candidate that matters: a volume beside single images, else one image, else one of any kind.
+
+    Color images (maps computed from the volume) matter only where there are no others: they cannot be read.
+    """
     images = [candidate for candidate in candidates if candidate[1].kind == ImageKind.IMAGE]
+    images = [candidate for candidate in images if not candidate[1].frames[0].is_color] or images
     volumes = _original_first([candidate for candidate in images if distinct_positions(candidate[1].frames) > 1])
     if len(volumes) == 1:
         rivals = [other for other in images if other[0] is volumes[0][0] and _belongs(other[1], volumes[0][1])]
@@ -140,13 +150,13 @@ def _original_first(volumes: list[tuple[Series, Stack, int]]) -> list[tuple[Seri
     originals = [volume for volume in volumes if not volume[1].is_derived]
     if len(originals) != 1:
         return volumes
-    series, stack, _ = originals[0]
-    origin, size = (series.study_uid, series.modality), _voxels(stack)
+    _, stack, _ = originals[0]
+    origin, size = (stack.origin.study_uid, stack.origin.modality), _voxels(stack)
     return [
         volume
         for volume in volumes
         if volume is originals[0]
-        or (volume[0].study_uid, volume[0].modality) != origin
+        or (volume[1].origin.study_uid, volume[1].origin.modality) != origin
         or size < _COMPARABLE_SIZE * _voxels(volume[1])
     ]
 
@@ -163,6 +173,17 @@ def _belongs(other: Stack, volume: Stack) -> bool:
     if normals[0] is None or normals[1] is None or other.frames[0].position_lps_mm is None:
         return True
     return bool(np.abs(np.dot(normals[0], normals[1])) > 1 - ORIENTATION_TOLERANCE)
+
+
+def _refuse_several_patients(candidates: Sequence[Series]) -> None:
+    """Refuse a series of several patients, whatever was asked for: its UID was reused, or its files were mixed up."""
+    for series in candidates:
+        if len(series.patients) > 1:
+            raise SeriesSelectionError(
+                f"series {short_uid(series.series_uid)} holds instances of {len(series.patients)} patients (PatientID, "
+                "IssuerOfPatientID); expected one: separate their files and give each patient a series of its own",
+                FindingKind.SEVERAL_PATIENTS,
+            )
 
 
 def _refuse_damaged(series: Series, skipped: Sequence[SkippedFile]) -> None:
@@ -216,7 +237,7 @@ def _left_out(
     if unused:
         text = f"{counted(len(unused), 'file')} skipped: {_reasons(unused)}"
         findings.append(note(FindingKind.FILES_LEFT_OUT, text, count=len(unused)))
-    patients = {other.patient_hash for other in all_series} - {""}
+    patients = frozenset().union(*(other.patients for other in all_series))
     if len(patients) > 1:
         text = f"the folder holds series of {len(patients)} patients"
         findings.append(warning(FindingKind.SEVERAL_PATIENTS, text, count=len(patients)))

@@ -3,78 +3,97 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from pydicom.uid import UID
 
+from monai_vggunet.dicom.along_normal import slice_normal
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
-from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, Stack
+from monai_vggunet.dicom.headers.discriminators import DATES, TEXTS
+from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, InstanceRecord, Origin, Stack, tell_nothing
+from monai_vggunet.dicom.telling_apart import tell_apart, varying_attributes
 from monai_vggunet.names import readable
 from monai_vggunet.privacy import clean_text
+from monai_vggunet.short_uid import short_uid
 
-__all__ = ["distinct_positions", "slice_normal", "split_into_stacks"]
+__all__ = ["split_into_stacks"]
 
 # Direction cosines that differ by more belong to another stack (0.6 degrees); smaller differences are judged in mm by
 # `geometry`, because what they do to a voxel depends on the size of the image.
 ORIENTATION_TOLERANCE = 1e-2
 # Pixel spacings that differ by more, relative to each other, belong to another reconstruction.
 SPACING_RELATIVE_TOLERANCE = 1e-3
-# Two planes nearer than this along the normal lie at one position: far below any slice spacing, above rounding.
-SAME_POSITION_MM = 0.01
-
-# Attributes whose values may alternate between planes of different positions without the planes being one volume.
-_NEVER_MIXED = ("EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue")
-# More attributes than this at once have never been needed (echo and magnitude/phase need two).
-_MOST_ATTRIBUTES = 3
-_DECIMALS = {"EchoTime": 3}
-# Attributes whose values are text, which may be anything; of the others a number may be shown, however long.
-_TEXTS = frozenset({"ImageType", "ComplexImageComponent", "StackID", "MetaboliteMapDescription"})
+# How a volume was made; planes of other settings may lie one behind the other without being interleaved.
+_SETTINGS = frozenset({"ConvolutionKernel", "KVP", "SliceThickness"})
 _NUMBERS = re.compile(r"[-+0-9.eE\\\\]+")
 # ImageType of maximum, minimum and average projections.
 _PROJECTIONS = frozenset({"PROJECTION IMAGE", "MIP", "MINIP", "MIN IP", "AVERAGE", "MAX_IP", "MIN_IP"})
 
 
-def split_into_stacks(frames: Sequence[FrameRecord]) -> tuple[Stack, ...]:
-    """Split a series' planes by kind, matrix size, pixel spacing, orientation, and then by echo, time or b-value.
+def split_into_stacks(instances: Iterable[InstanceRecord]) -> tuple[Stack, ...]:
+    """Split a series' planes by origin, kind, matrix size, pixel spacing and orientation, and then into volumes.
 
-    The second split happens only where planes share a position, and only if each part then has every position once:
-    a partial or unexplained repetition stays together, for `geometry` to refuse or to drop as an identical copy.
+    Whatever else the instances of a series share, planes of two patients, studies, frames of reference, modalities or
+    SOP classes are never one volume (PS3.3 C.7.3.1, C.7.4.1). `tell_apart` says what else are several volumes.
 
     Args:
-        frames: planes of one series, in any order.
+        instances: of one series, in any order.
 
     Returns:
-        Stacks, the largest first.
+        Stacks, images first, and the largest first.
     """
+    images = [instance for instance in instances if instance.frames]
+    odd_studies = tell_nothing([instance.study_uid for instance in images])
+    by_origin: dict[Origin, list[FrameRecord]] = {}
+    for instance in images:
+        origin = instance.origin._replace(study_uid=images[0].study_uid) if odd_studies else instance.origin
+        by_origin.setdefault(origin, []).extend(instance.frames)
+    origins = _names_of_origins(by_origin)
     stacks = []
-    for group in _by_grid(frames):
-        for part, label in _by_discriminators(group):
-            name = ", ".join(filter(None, (_describe(part), label)))
-            stacks.append(Stack(tuple(part), part[0].kind, name, _findings(part)))
+    for origin, frames in by_origin.items():
+        for group in _by_grid(frames):
+            volumes = tell_apart(group)
+            for part, values in volumes:
+                others = [other for _, other in volumes]
+                told = [f"{keyword}={_shown(keyword, value, others)}" for keyword, value in values.items()]
+                own = origins[origin] if part[0].kind == ImageKind.IMAGE else ""
+                label = ", ".join(filter(None, (_describe(part), own, *told)))
+                findings = (*([_own_studies(part)] if odd_studies else []), *_findings(part))
+                stacks.append(Stack(tuple(part), part[0].kind, label, origin, findings))
     return tuple(sorted(stacks, key=lambda stack: (stack.kind != ImageKind.IMAGE, -len(stack.frames), stack.label)))
 
 
-def slice_normal(frame: FrameRecord) -> np.ndarray | None:
-    """Return the plane's unit normal in LPS (column direction x row direction), or None without a usable orientation.
-
-    "Column direction" is the direction in which the column index grows, the first three values of
-    ImageOrientationPatient.
-    """
-    if frame.orientation_lps is None:
-        return None
-    normal = np.cross(frame.orientation_lps[:3], frame.orientation_lps[3:])
-    length = float(np.linalg.norm(normal))
-    return normal / length if np.isfinite(length) and length > 0 else None
+def _own_studies(frames: Sequence[FrameRecord]) -> Finding:
+    text = "every file has a StudyInstanceUID of its own, expected one: taken as one study, that of the first file"
+    return warning(FindingKind.SEVERAL_STUDIES, text, count=len(frames))
 
 
-def distinct_positions(frames: Sequence[FrameRecord]) -> int:
-    """Return how many different places along the slice normal the planes have; 0 if a position is unknown."""
-    normal = slice_normal(frames[0])
-    if normal is None or any(frame.position_lps_mm is None for frame in frames):
-        return 0
-    along = np.sort([float(np.dot(frame.position_lps_mm or (), normal)) for frame in frames])
-    return 1 + int(np.count_nonzero(np.diff(along) > SAME_POSITION_MM))
+def _names_of_origins(by_origin: Mapping[Origin, Sequence[FrameRecord]]) -> dict[Origin, str]:
+    """Return for each origin of the series' images in what it differs from the others; nothing for a single one."""
+    of_images = [
+        origin for origin, frames in by_origin.items() if any(frame.kind == ImageKind.IMAGE for frame in frames)
+    ]
+    patients = list(dict.fromkeys(origin.patient_hash for origin in of_images))
+    shown: tuple[Callable[[Origin], str], ...] = (
+        lambda origin: f"patient {patients.index(origin.patient_hash) + 1} of {len(patients)}",
+        lambda origin: f"StudyInstanceUID={short_uid(origin.study_uid) or 'absent'}",
+        lambda origin: f"FrameOfReferenceUID={short_uid(origin.frame_of_reference_uid) or 'absent'}",
+        lambda origin: f"Modality={clean_text(origin.modality) or 'absent'}",
+        lambda origin: f"SOPClassUID={_class_name(origin)}",
+    )
+    names: dict[Origin, list[str]] = {origin: [] for origin in by_origin}
+    for field, name_of in zip(Origin._fields, shown, strict=True):
+        if len({getattr(origin, field) for origin in of_images}) > 1:
+            for origin in of_images:
+                names[origin].append(name_of(origin))
+    return {origin: ", ".join(parts) for origin, parts in names.items()}
+
+
+def _class_name(origin: Origin) -> str:
+    """Return the name of a storage class of the standard; of another UID the end."""
+    uid = UID(origin.sop_class_uid)
+    return (short_uid(uid) if uid.name == uid else uid.name) or "absent"
 
 
 def _by_grid(frames: Iterable[FrameRecord]) -> list[list[FrameRecord]]:
@@ -109,58 +128,13 @@ def _same_grid(one: FrameRecord, other: FrameRecord) -> bool:
     return True
 
 
-def _by_discriminators(frames: list[FrameRecord]) -> list[tuple[list[FrameRecord], str]]:
-    """Split planes that repeat their positions by the fewest attributes that explain the repetition."""
-    known = [dict(frame.discriminators) for frame in frames]
-    values = {keyword: [_rounded(keyword, texts[keyword]) for texts in known] for keyword in known[0]}
-    varying = [keyword for keyword, found in values.items() if len(set(found)) > 1]
-    positions = distinct_positions(frames)
-    if positions == len(frames):
-        mixed = [keyword for keyword in varying if keyword in _NEVER_MIXED]
-        parts = _partition(frames, values, mixed)
-        whole = len({len(part) for part in parts.values()}) == 1 and min(map(len, parts.values())) > 1
-        return _labeled(parts, mixed) if whole else [(frames, "")]
-    if positions > 1:
-        for count in range(1, _MOST_ATTRIBUTES + 1):
-            for keywords in combinations(varying, count):
-                parts = _partition(frames, values, keywords)
-                if all(len(part) == positions == distinct_positions(part) for part in parts.values()):
-                    return _labeled(parts, keywords)
-    return [(frames, "")]
-
-
-def _partition(
-    frames: list[FrameRecord], values: dict[str, list[str]], keywords: Sequence[str]
-) -> dict[tuple[str, ...], list[FrameRecord]]:
-    parts: dict[tuple[str, ...], list[FrameRecord]] = {}
-    for index, frame in enumerate(frames):
-        parts.setdefault(tuple(values[keyword][index] for keyword in keywords), []).append(frame)
-    return parts
-
-
-def _labeled(
-    parts: dict[tuple[str, ...], list[FrameRecord]], keywords: Sequence[str]
-) -> list[tuple[list[FrameRecord], str]]:
-    return [
-        (part, ", ".join(f"{keyword}={_shown(keyword, value)}" for keyword, value in zip(keywords, key)))
-        for key, part in parts.items()
-    ]
-
-
-def _shown(keyword: str, value: str) -> str:
-    """Return a value as a label may show it: a number as it is, free text without names."""
-    is_number = keyword not in _TEXTS and _NUMBERS.fullmatch(value)
+def _shown(keyword: str, value: str, of_all: Sequence[Mapping[str, str]]) -> str:
+    """Return a value as a label may show it: a number as it is, free text without names, a date by its place."""
+    if keyword in DATES:
+        dates = sorted({values[keyword] for values in of_all})
+        return f"{dates.index(value) + 1} of {len(dates)}"
+    is_number = keyword not in TEXTS and _NUMBERS.fullmatch(value)
     return (value if is_number else clean_text(value)) or "absent"
-
-
-def _rounded(keyword: str, text: str) -> str:
-    """Return a measured attribute rounded, so that its last digits do not tear a volume apart; others as they are."""
-    if keyword in _DECIMALS and text:
-        try:
-            return str(round(float(text), _DECIMALS[keyword]))
-        except ValueError:
-            return text
-    return text
 
 
 def _describe(frames: list[FrameRecord]) -> str:
@@ -186,6 +160,10 @@ def _findings(frames: list[FrameRecord]) -> tuple[Finding, ...]:
     if len(types) > 1:
         text = f"{len(types)} image types in one stack: {', '.join(kind or 'none' for kind in types)}"
         findings.append(note(FindingKind.MIXED_IMAGE_TYPES, text, count=len(types)))
+    mixed = {keyword: values for keyword, values in varying_attributes(frames).items() if keyword in _SETTINGS}
+    if mixed:
+        text = f"planes of several settings in one stack: their {' and '.join(mixed)} differ"
+        findings.append(warning(FindingKind.MIXED_SETTINGS, text, count=max(len(set(v)) for v in mixed.values())))
     without = [frame for frame in frames if not frame.has_rescale]
     if 0 < len(without) < len(frames):
         text = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, refused
@@ -14,9 +14,10 @@ from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, Series, 
 from monai_vggunet.dicom.index import DicomIndex
 from monai_vggunet.dicom.pixels.frame_count import require_frame_count
 from monai_vggunet.dicom.pixels.readable import require_readable
-from monai_vggunet.dicom.places import case_folders, scan_path
+from monai_vggunet.dicom.places import case_places, scan_path
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.selection import Selection
+from monai_vggunet.dicom.series_cases import DicomCases
 from monai_vggunet.dicom.value_findings import findings_of_sample, value_findings
 from monai_vggunet.dicom.volume import unique_planes
 from monai_vggunet.errors import DicomGeometryError, DicomPixelError, DicomReadError, SeriesSelectionError
@@ -40,6 +41,7 @@ class StackSurvey:
         gantry_tilt_deg: see `VolumeGeometry`.
         findings: what a user should know about its geometry and values.
         problem: why it cannot be read as a volume; None if it can.
+        modality: of its own images; a damaged series may hold several.
     """
 
     number: int
@@ -49,6 +51,7 @@ class StackSurvey:
     gantry_tilt_deg: float
     findings: tuple[Finding, ...]
     problem: Finding | None
+    modality: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,10 @@ class SeriesSurvey:
 
 @dataclass(frozen=True)
 class CaseSurvey:
-    """One folder that `segment` takes as one case.
+    """What `segment` takes as one case.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies: a folder, or a `CasePath`.
         series: all series, in the order of their numbers.
         findings: what the choice of the series left out; if nothing is chosen, why.
         skipped: files left out of the index.
@@ -109,8 +112,17 @@ def survey(
     """
     root = Path(path)
     know_tree(root)
-    folders = case_folders(root) if root.is_dir() else []
-    return [_case(folder, scan_path(folder), dict(choice or {}), show_phi) for folder in folders or [root]]
+    found, skipped = case_places(root) if root.is_dir() else (DicomCases((), frozenset(), ()), [])
+    paths = [case.path for case in found.cases] or [str(root)]
+    cases = [_case(Path(path), scan_path(path), dict(choice or {}), show_phi) for path in paths]
+    if found.cases:
+        cases[0] = replace(cases[0], skipped=(*cases[0].skipped, *skipped))
+    if found.strays:
+        text = (
+            f"{counted(len(found.strays), 'file')} beside the folders of several studies left out: no images of theirs"
+        )
+        cases[0] = replace(cases[0], findings=(*cases[0].findings, note(FindingKind.FILES_BESIDE_STUDIES, text)))
+    return cases
 
 
 def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], show_phi: bool) -> CaseSurvey:
@@ -126,7 +138,7 @@ def _case(folder: Path, index: DicomIndex, choice: dict[str, str | int | None], 
 
 
 def _series(series: Series, selection: Selection | None, refusal: Finding | None, show_phi: bool) -> SeriesSurvey:
-    stacks = tuple(_stack(number, stack, series.modality) for number, stack in enumerate(series.stacks))
+    stacks = tuple(_stack(number, stack) for number, stack in enumerate(series.stacks))
     chosen = None
     if selection is not None and selection.series is series:
         chosen = series.stacks.index(selection.stack)
@@ -172,8 +184,8 @@ def _is_copy(frame: FrameRecord, first: FrameRecord) -> bool:
     return frame is first or (same and bool(first.sop_instance_uid))
 
 
-def _stack(number: int, stack: Stack, modality: str) -> StackSurvey:
-    first = stack.frames[0]
+def _stack(number: int, stack: Stack) -> StackSurvey:
+    first, modality = stack.frames[0], stack.origin.modality
     size = (first.columns, first.rows, len(stack.frames))
     about_values = value_findings(modality, stack.frames)
     try:
@@ -185,7 +197,7 @@ def _stack(number: int, stack: Stack, modality: str) -> StackSurvey:
             unique_planes(stack.frames)  # their headers do not tell whether they are copies; their pixels do
         geometry = volume_geometry([group[0] for group in groups])
     except (DicomGeometryError, DicomPixelError) as error:
-        return StackSurvey(number, stack.label, size, None, 0.0, about_values, _refusal_of(error))
+        return StackSurvey(number, stack.label, size, None, 0.0, about_values, _refusal_of(error), modality)
     copies = len(stack.frames) - len(groups)
     findings, problem = (*geometry.findings, *about_values, *findings_of_sample(geometry.frames)), None
     if cut := [frame for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
@@ -197,7 +209,8 @@ def _stack(number: int, stack: Stack, modality: str) -> StackSurvey:
         text = f"{what} a position: copies, which are left out"
         findings = (*findings, note(FindingKind.REPEATED_POSITIONS, text, count=copies))
     size = (size[0], size[1], len(groups))
-    return StackSurvey(number, stack.label, size, geometry.spacing_mm, geometry.gantry_tilt_deg, findings, problem)
+    spacing_mm, tilt_deg = geometry.spacing_mm, geometry.gantry_tilt_deg
+    return StackSurvey(number, stack.label, size, spacing_mm, tilt_deg, findings, problem, modality)
 
 
 def _patient_of(series: Series) -> dict[str, str]:

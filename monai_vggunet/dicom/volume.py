@@ -18,6 +18,7 @@ from monai_vggunet.dicom.pixels.readable import require_readable
 from monai_vggunet.dicom.positions import group_by_position
 from monai_vggunet.dicom.resample import resample_volume
 from monai_vggunet.dicom.selection import Selection
+from monai_vggunet.dicom.telling_apart import varying_attributes
 from monai_vggunet.dicom.value_findings import findings_of_pixels, value_findings
 from monai_vggunet.errors import DicomGeometryError
 from monai_vggunet.names import counted, listed
@@ -73,17 +74,17 @@ def read_volume(
     """
     series = selection.series
     told = logging.INFO if selection.findings else logging.DEBUG  # one series leaves no choice to report
-    modality, uid = clean_text(series.modality), short_uid(series.series_uid)
+    modality, uid = clean_text(selection.stack.origin.modality), short_uid(series.series_uid)
     logger.log(told, "chosen: %s series %s, %s", modality, uid, selection.stack.label)
     require_readable(selection.stack.frames)
     require_frame_count(selection.stack.frames)
     frames, duplicates = unique_planes(selection.stack.frames, on_duplicate, num_workers)
     geometry = volume_geometry(frames, on_gap, on_tilt)
-    planes = pixels.read_pixels(geometry.frames, num_workers, is_ct=series.modality == "CT")
+    planes = pixels.read_pixels(geometry.frames, num_workers, is_ct=selection.stack.origin.modality == "CT")
     array, in_order = planes.array, geometry.frames
     if geometry.to_resample:
         array, geometry = resample_volume(array, geometry)
-    about_image = [*duplicates, *geometry.findings, *value_findings(series.modality, in_order)]
+    about_image = [*duplicates, *geometry.findings, *value_findings(selection.stack.origin.modality, in_order)]
     about_image += findings_of_pixels(planes, in_order)
     for finding in selection.findings:
         logger.log(finding.log_level, "%s", finding.text)
@@ -151,9 +152,8 @@ def _contradiction(group: list[FrameRecord], groups: list[list[FrameRecord]], co
         if whole
         else f"{len(group)} planes at one position with different pixels"
     )
-    values = [dict(frame.discriminators) for frame in group]
-    differing = [keyword for keyword in values[0] if len({value[keyword] for value in values}) > 1]
-    hint = f"their {', '.join(differing)} differ" if differing else "no header attribute tells them apart"
+    differing = ", ".join(varying_attributes(group))
+    hint = f"their {differing} differ" if differing else "none of the attributes that usually do tells them apart"
     return DicomGeometryError(
         f"{what}, such as {group[0].name} and {group[1].name}; expected one plane per position; {hint}: give the files "
         "of one volume only, or remove the wrong plane",

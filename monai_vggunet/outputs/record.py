@@ -16,7 +16,7 @@ from monai_vggunet.atomic_files import sha256_of_file, sha256_of_input
 from monai_vggunet.case_record import DONE, FAILED, CaseRecord, CaseSource, RecordedFinding
 from monai_vggunet.dicom.findings import unpack_findings
 from monai_vggunet.errors import DatasetError, DicomRefusedError
-from monai_vggunet.layout import RECORD, walk_inputs
+from monai_vggunet.layout import RECORD, files_of
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy import TEXT, book, clean_text, clean_uid, redact, shown_case, shows_phi
 
@@ -161,9 +161,7 @@ def content_digest(path: str | os.PathLike[str]) -> str:
     Very long files count as `sha256_of_input` says: a reader may leave a file in a folder out, however long it is.
     Results that this package left in the folder do not count.
     """
-    root = Path(path)
-    files = [root] if root.is_file() else [folder / name for folder, _, names in walk_inputs(root) for name in names]
-    digests = sorted(_digest(file) for file in files if file.is_file())
+    digests = sorted(_digest(file) for file in files_of(path) if file.is_file())
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+from monai_vggunet.case_path import case_path_of
 from monai_vggunet.errors import OutputWriteError
-from monai_vggunet.layout import walk
+from monai_vggunet.folder_walk import walk
 from monai_vggunet.names import readable
 from monai_vggunet.privacy.free_text import is_harmless, is_uid, split_ending
 from monai_vggunet.privacy.name_book import CASE, FILE, FOLDER, TEXT, book
@@ -180,6 +181,9 @@ def know_names(paths: Iterable[str | os.PathLike[str]]) -> None:
         _known.add([folder.name], FOLDER)
     for path in filter(os.path.isdir, listed):
         know_tree(path)
+    for case in filter(None, map(case_path_of, listed)):
+        for folder in case.folders:
+            know_tree(folder)
 
 
 def know_listed(cases: Iterable[Mapping[str, str]]) -> None:

@@ -8,6 +8,7 @@ names are left out even where they are words of radiology (long, white, root, Li
 from __future__ import annotations
 
 from monai_vggunet.file_kinds import (
+    ARCHIVE_ENDINGS,
     COMPANION_ENDINGS,
     DICOM_ENDINGS,
     NIFTI_ENDINGS,
@@ -191,6 +192,7 @@ FILE_ENDINGS = (
     *DICOM_ENDINGS,
     *PICTURE_ENDINGS,
     *COMPANION_ENDINGS,
+    *ARCHIVE_ENDINGS,
     *_OTHER_ENDINGS,
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_vggunet.case_path import is_folder_or_case
 from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.data import image_cases
 from monai_vggunet.data.case_loading import load_case
@@ -107,7 +108,7 @@ class ImageFinder:
         name = reveal(record.case)
         ordered = sorted(self._cases, key=lambda case: case["case"] != name)
         for case in ordered:
-            if uid and Path(case["image"]).is_dir() and uid in self._series_in(case["image"]):
+            if uid and is_folder_or_case(case["image"]) and uid in self._series_in(case["image"]):
                 return case, {key: options[key] for key in options if key in _HOW} | {"series_uid": uid}
         for case in ordered:
             if not uid and digest and self._digest_of(case["image"]) == digest:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from monai_vggunet.case_path import is_folder_or_case
 from monai_vggunet.data import Datalist, ModelSpec, evaluation_datalist
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError, VGGUNetError
@@ -129,7 +130,11 @@ def _known_cases(
     if not (folder / DATALIST).is_file():
         return {}, None
     listed = Datalist.read(folder / DATALIST, "pass --images")
-    cases = {case["case"]: case for case in listed.validation if Path(case["image"]).exists()}
+    cases = {
+        case["case"]: case
+        for case in listed.validation
+        if os.path.exists(case["image"]) or is_folder_or_case(case["image"])
+    }
     return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.segments or None
 
 

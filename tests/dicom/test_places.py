@@ -14,7 +14,7 @@ from monai.transforms import LoadImage
 from pydicom.fileset import FileSet
 
 from monai_vggunet.data import DicomSeriesReader, image_cases
-from monai_vggunet.dicom.places import case_folders, files_of_dicomdir, is_dicomdir, scan_path
+from monai_vggunet.dicom.places import case_places, files_of_dicomdir, is_dicomdir, scan_path
 from monai_vggunet.errors import DicomReadError, refusal_behind
 
 
@@ -30,6 +30,10 @@ def medium(tmp_path: Path) -> Path:
     fileset.write(tmp_path / "cd")
     write_series(tmp_path / "cd" / "other")
     return tmp_path / "cd" / "DICOMDIR"
+
+
+def folders_of_cases(root: Path) -> list[Path]:
+    return [Path(case.path) for case in case_places(root)[0].cases]
 
 
 def listed(medium: Path) -> list[Path]:
@@ -98,8 +102,8 @@ def test_a_case_is_the_topmost_folder_with_images(medium: Path, tmp_path: Path) 
     write_series(tmp_path / "archive" / "a")
     write_series(tmp_path / "archive" / "a" / "below")
     write_series(tmp_path / "archive" / "b" / "deep")
-    assert case_folders(tmp_path / "archive") == [tmp_path / "archive" / "a", tmp_path / "archive" / "b" / "deep"]
-    assert medium.parent not in case_folders(medium.parent)  # a directory alone makes no case
+    assert folders_of_cases(tmp_path / "archive") == [tmp_path / "archive" / "a", tmp_path / "archive" / "b" / "deep"]
+    assert medium.parent not in folders_of_cases(medium.parent)  # a directory alone makes no case
 
 
 def test_what_is_surveyed_as_a_case_is_segmented_as_one(medium: Path, tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_what_is_surveyed_as_a_case_is_segmented_as_one(medium: Path, tmp_path: 
         shutil.copyfile(medium, archive / f"only a {name}" / name)
     (archive / "words").mkdir()
     (archive / "words" / "report").write_text("no finding")
-    assert case_folders(archive) == [archive / "plain"]
+    assert folders_of_cases(archive) == [archive / "plain"]
     images = [Path(case["image"]) for case in image_cases(archive)]
     assert [image for image in images if image.is_dir()] == [archive / "plain"]
     assert [image.name for image in images if not image.is_dir()] == ["mask.nii.gz", "photo.png"]

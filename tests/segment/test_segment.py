@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from monai_vggunet.case_record import CaseRecord
 from monai_vggunet.cli.main import app, main
-from monai_vggunet.errors import DatasetError, ModelMismatchError
+from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.privacy import shown_case
 from monai_vggunet.segment.archive import Segmenter, segment
 
@@ -227,11 +227,11 @@ def test_an_unforeseen_error_in_one_study_does_not_stop_the_others(
     assert not second.error
 
 
-def test_two_inputs_of_one_name_are_refused(model: Path, tmp_path: Path) -> None:
+def test_two_inputs_of_one_name_are_called_after_their_folders(model: Path, tmp_path: Path) -> None:
     for patient in ("a", "b"):
         write_series(tmp_path / patient / "ct")
-    with pytest.raises(DatasetError, match="two inputs are called 'ct'"):
-        segment([tmp_path / "a", tmp_path / "b"], tmp_path / "out", Segmenter(model), show_progress=False)
+    done = segment([tmp_path / "a", tmp_path / "b"], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert [result.case for result in done] == ["a_ct", "b_ct"]
 
 
 def test_a_model_without_its_description_is_refused(model: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from monai_vggunet.errors import (
     SeriesSelectionError,
     VGGUNetError,
 )
-from monai_vggunet.layout import walk
+from monai_vggunet.folder_walk import walk
 from monai_vggunet.names import listed
 from monai_vggunet.privacy import clean_uid
 from monai_vggunet.short_uid import short_uid

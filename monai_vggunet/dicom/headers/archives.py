@@ -16,7 +16,10 @@ _KINDS = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
 }
+# A tar archive says what it is only behind the name and the numbers of its first file (POSIX ustar).
+_TAR_AT, _TAR = 257, b"ustar"
 
 
 def archive_kind(path: Path) -> str:
@@ -29,5 +32,7 @@ def archive_kind(path: Path) -> str:
         OSError: it cannot be opened, or is not a regular file.
     """
     with open_regular(path) as file:
-        start = file.read(max(map(len, _KINDS))) or b""
+        start = file.read(_TAR_AT + len(_TAR)) or b""
+    if start[_TAR_AT:] == _TAR:
+        return "tar"
     return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), "")

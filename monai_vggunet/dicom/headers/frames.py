@@ -17,61 +17,21 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from monai_vggunet.dicom.headers.discriminators import DISCRIMINATORS, discriminators_at_top, in_order
+from monai_vggunet.dicom.headers.functional_groups import GROUPS
 from monai_vggunet.dicom.headers.pixel_description import LONGEST_START, contradiction_in_pixels
 from monai_vggunet.dicom.headers.plain_elements import PlainElements
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind
 from monai_vggunet.dicom.headers.stored_pixels import StoredPixels
 
-__all__ = ["frames_of", "legible"]
+__all__ = ["frames_of", "kind_of", "legible"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What scanners write into ImageType of images that are not slices of a volume.
 _SCREENS = frozenset({"SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "DOSE_INFO", "DOSE INFO", "DOSE REPORT"})
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 
-# Where a functional group hides what a classic header has at its top level: sequence, keyword inside it.
-_GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
-    "ImagePositionPatient": (("PlanePositionSequence", "ImagePositionPatient"),),
-    "ImageOrientationPatient": (("PlaneOrientationSequence", "ImageOrientationPatient"),),
-    "PixelSpacing": (("PixelMeasuresSequence", "PixelSpacing"),),
-    "SliceThickness": (("PixelMeasuresSequence", "SliceThickness"),),
-    "SpacingBetweenSlices": (("PixelMeasuresSequence", "SpacingBetweenSlices"),),
-    "RescaleSlope": (("PixelValueTransformationSequence", "RescaleSlope"),),
-    "RescaleIntercept": (("PixelValueTransformationSequence", "RescaleIntercept"),),
-    "RescaleType": (("PixelValueTransformationSequence", "RescaleType"),),
-    "ImageType": (
-        ("MRImageFrameTypeSequence", "FrameType"),
-        ("CTImageFrameTypeSequence", "FrameType"),
-        ("PETFrameTypeSequence", "FrameType"),
-    ),
-    "EchoTime": (("MREchoSequence", "EffectiveEchoTime"),),
-    "TemporalPositionIdentifier": (("FrameContentSequence", "TemporalPositionIndex"),),
-    "DiffusionBValue": (("MRDiffusionSequence", "DiffusionBValue"),),
-    "TriggerTime": (("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),),
-    "AcquisitionNumber": (("FrameContentSequence", "FrameAcquisitionNumber"),),
-    "AcquisitionTime": (("FrameContentSequence", "FrameAcquisitionDateTime"),),
-    "ComplexImageComponent": (("MRImageFrameTypeSequence", "ComplexImageComponent"),),
-    "FlipAngle": (("MRTimingAndRelatedParametersSequence", "FlipAngle"),),
-    "StackID": (("FrameContentSequence", "StackID"),),
-    "MetaboliteMapDescription": (("MRMetaboliteMapSequence", "MetaboliteMapDescription"),),
-}
-
-# What may tell apart two planes at one position, in the order in which it is tried.
-_DISCRIMINATORS = [
-    "EchoNumbers",
-    "EchoTime",
-    "TemporalPositionIdentifier",
-    "DiffusionBValue",
-    "ImageType",
-    "ComplexImageComponent",
-    "InversionTime",
-    "FlipAngle",
-    "TriggerTime",
-    "StackID",
-    "MetaboliteMapDescription",
-    "AcquisitionNumber",
-    "AcquisitionTime",
-]
+_GROUPED = tuple(keyword for keyword in DISCRIMINATORS if keyword in GROUPS)
 
 
 def frames_of(
@@ -117,16 +77,17 @@ def _all_frames(
     contradiction = contradiction_in_pixels(header, count, syntax, file_bytes, start, element)
     if contradiction:
         raise _UnusableHeader(contradiction)
+    told_apart = discriminators_at_top(header, _find_legible)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups is None:
         # Frames of an object without functional groups (ultrasound, nuclear medicine, ...) share no known geometry.
-        first = _frame(path, header, (header,), 0, sop_class_uid, count == 1, stored)
+        first = _frame(path, header, (header,), 0, sop_class_uid, count == 1, told_apart, stored)
         return (first, *(replace(first, frame_index=index) for index in range(1, count)))
     if len(groups) != count:
         raise _UnusableHeader(f"NumberOfFrames is {count}, but {len(groups)} frames are described: a damaged header")
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
     return tuple(
-        _frame(path, header, (group, shared[0], header), index, sop_class_uid, True, stored)
+        _frame(path, header, (group, shared[0], header), index, sop_class_uid, True, told_apart, stored)
         for index, group in enumerate(groups)
     )
 
@@ -146,9 +107,13 @@ def _frame(
     index: int,
     sop_class_uid: str,
     placed: bool,
+    told_apart: dict[str, str],
     stored: StoredPixels | None = None,
 ) -> FrameRecord:
-    """Describe one plane from the given sources, the nearest first; `placed` is False if its position is unknown."""
+    """Describe one plane from the given sources, the nearest first; `placed` is False if its position is unknown.
+
+    `told_apart` are the discriminators at the file's top level.
+    """
     types = legible(_find(sources, "ImageType")).split("\\")
     image_type = tuple(part.strip().upper() for part in types if part.strip())
     spacing = _numbers(sources, "PixelSpacing", 2)
@@ -159,7 +124,7 @@ def _frame(
         path=path,
         sop_instance_uid=_sop_instance_uid(header),
         frame_index=index,
-        kind=_kind(image_type, sop_class_uid),
+        kind=kind_of(image_type, sop_class_uid),
         rows=int(header.Rows),
         columns=int(header.Columns),
         position_lps_mm=None if position is None else (position[0], position[1], position[2]),
@@ -173,7 +138,7 @@ def _frame(
         samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
         image_type=image_type,
         instance_number=number if _INTEGER.fullmatch(number := _raw_text(header, "InstanceNumber")) else "",
-        discriminators=tuple((keyword, legible(_find(sources, keyword))) for keyword in _DISCRIMINATORS),
+        discriminators=in_order(told_apart | _in_groups(sources)),
         has_rescale=not (slope is None and intercept is None),
         rescale_type=legible(_find(sources, "RescaleType")),
         stored=stored,
@@ -202,7 +167,8 @@ def legible(text: str) -> str:
     return text[:end].strip()
 
 
-def _kind(image_type: tuple[str, ...], sop_class_uid: str) -> ImageKind:
+def kind_of(image_type: tuple[str, ...], sop_class_uid: str) -> ImageKind:
+    """Return what a plane is for, by the values of its ImageType and its storage class."""
     if sop_class_uid == _SECONDARY_CAPTURE or sop_class_uid.startswith(_SECONDARY_CAPTURE + "."):
         return ImageKind.SECONDARY_CAPTURE
     if _SCREENS.intersection(image_type):  # dose reports and screen copies are often stored as CT or MR images
@@ -250,7 +216,7 @@ def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
     """Return an element's text from the first source that has it, multiple values separated by a backslash."""
     for source in sources:
         # A plain header holds none of these sequences, and looking for them takes time.
-        for sequence, inner in () if isinstance(source, PlainElements) else _GROUPS.get(keyword, ()):
+        for sequence, inner in () if isinstance(source, PlainElements) else GROUPS.get(keyword, ()):
             group = source.get(sequence)
             text = _raw_text(group[0], inner) if group else ""
             if text:
@@ -259,6 +225,17 @@ def _find(sources: tuple[Dataset, ...], keyword: str) -> str:
         if text:
             return text
     return ""
+
+
+def _in_groups(sources: tuple[Dataset, ...]) -> dict[str, str]:
+    """Return the discriminators that stand in functional groups, which a plain header has none of."""
+    if len(sources) == 1:
+        return {}
+    return {keyword: text for keyword in _GROUPED if (text := _find_legible(sources, keyword))}
+
+
+def _find_legible(sources: tuple[Dataset, ...], keyword: str) -> str:
+    return legible(_find(sources, keyword))
 
 
 def _raw_text(source: Dataset, keyword: str) -> str:
@@ -271,9 +248,10 @@ def _raw_text(source: Dataset, keyword: str) -> str:
     if tag not in source:
         return ""
     element = source.get_item(tag)
-    is_raw = isinstance(element, RawDataElement) and isinstance(element.value, bytes)
-    if is_raw and (element.VR or dictionary_VR(tag)) in _TEXT_VRS:
-        return element.value.decode("latin-1").strip("\0 ")
+    if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+        vr = element.VR or dictionary_VR(tag)
+        if vr in _TEXT_VRS or (vr in _NAMING_VRS and element.value.isascii()):
+            return element.value.decode("latin-1").strip("\0 ")
     value = source[tag].value
     if value is None:
         return ""
@@ -287,7 +265,9 @@ def _raw_text(source: Dataset, keyword: str) -> str:
 _tag_of = cache(Tag)  # pydicom looks a keyword up anew each time, which took most of a header's time
 
 # Value representations whose bytes are the text itself.
-_TEXT_VRS = frozenset({"DS", "IS", "CS", "UI", "TM", "DT"})
+_TEXT_VRS = frozenset({"DS", "IS", "CS", "UI", "TM", "DT", "DA"})
+# The same as long as they are ASCII, whatever the character set.
+_NAMING_VRS = frozenset({"LO", "SH"})
 # PS3.5 6.2: digits with sign, point and exponent.
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")

@@ -17,6 +17,8 @@ from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.archives import archive_kind
 from monai_vggunet.dicom.headers.bounded_reading import TooLargeError, read_before_pixels
 from monai_vggunet.dicom.headers.dicom_files import is_dicom_file
+from monai_vggunet.dicom.headers.discriminators import KEYWORDS as DISCRIMINATING
+from monai_vggunet.dicom.headers.discriminators import PRIVATE_TAGS
 from monai_vggunet.dicom.headers.frames import frames_of, legible
 from monai_vggunet.dicom.headers.pixel_format import FORMAT_KEYWORDS, pixel_format_of
 from monai_vggunet.dicom.headers.plain_header import PlainHeader, read_plain_header, wanted_tags
@@ -25,35 +27,22 @@ from monai_vggunet.dicom.headers.stored_pixels import PixelElement, StoredPixels
 from monai_vggunet.dicom.pixels.native_pixels import PIXEL_KEYWORDS, layout_in
 from monai_vggunet.regular_files import IRREGULAR
 
-__all__ = ["hash_identifier", "keep_values_out_of_warnings", "read_header"]
+__all__ = ["hash_identifier", "is_object", "keep_values_out_of_warnings", "read_header"]
 
 _KEYWORDS = [
-    "ImageType",
     "SOPClassUID",
     "SOPInstanceUID",
     "Modality",
-    "SeriesDescription",
-    "SeriesNumber",
     "PatientID",
     "IssuerOfPatientID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
-    "AcquisitionNumber",
-    "AcquisitionTime",
     "InstanceNumber",
-    "TemporalPositionIdentifier",
-    "TriggerTime",
-    "EchoTime",
-    "EchoNumbers",
-    "DiffusionBValue",
-    "ComplexImageComponent",
-    "InversionTime",
-    "FlipAngle",
+    *DISCRIMINATING,
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
-    "SliceThickness",
     "SpacingBetweenSlices",
     "RescaleSlope",
     "RescaleIntercept",
@@ -64,8 +53,8 @@ _KEYWORDS = [
     *FORMAT_KEYWORDS,
     *PIXEL_KEYWORDS,
 ]
-_TAGS: list[Any] = list(_KEYWORDS)
-_PLAIN_TAGS = wanted_tags(_KEYWORDS)
+_TAGS: list[Any] = [*_KEYWORDS, *PRIVATE_TAGS]
+_PLAIN_TAGS = wanted_tags(_KEYWORDS, PRIVATE_TAGS)
 _TAG_OF = {
     keyword: Tag(keyword)
     for keyword in (*_KEYWORDS, "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
@@ -143,11 +132,11 @@ def _record_of(path: Path, header: Any, stored: StoredPixels) -> InstanceRecord 
         return SkippedFile(path, FindingKind.DICOMDIR, "DICOMDIR: a directory of other files")
     series_uid, modality = _text(header, "SeriesInstanceUID"), _text(header, "Modality")
     # De-identified images may have lost their SeriesInstanceUID; together they are one series without a name.
-    is_object = sop_class.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
-    if not is_object and not (header.get("Rows") and header.get("Columns")):
+    without_image = is_object(sop_class, modality)
+    if not without_image and not (header.get("Rows") and header.get("Columns")):
         reason = "no Rows and Columns: cut short, or not an image"
         return SkippedFile(path, FindingKind.NO_ROWS_AND_COLUMNS, reason, series_uid)
-    frames = () if is_object else frames_of(path, header, sop_class, stored.file_bytes, stored)
+    frames = () if without_image else frames_of(path, header, sop_class, stored.file_bytes, stored)
     if isinstance(frames, str):
         return SkippedFile(path, FindingKind.DAMAGED_HEADER, frames, series_uid)
     return InstanceRecord(
@@ -164,6 +153,11 @@ def _record_of(path: Path, header: Any, stored: StoredPixels) -> InstanceRecord 
         study_hash=hash_identifier(_text(header, "StudyInstanceUID")),
         frames=frames,
     )
+
+
+def is_object(sop_class_uid: str, modality: str) -> bool:
+    """Whether a file is no image of a volume (but SEG, RTSTRUCT, SR, ...), by its storage class or Modality."""
+    return sop_class_uid.startswith(_OBJECT_CLASSES) or modality in _OBJECT_MODALITIES
 
 
 def hash_identifier(identifier: str, issuer: str = "") -> str:

@@ -7,7 +7,7 @@ found here are pydicom's raw elements.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -102,15 +102,15 @@ def _header_bytes(path: Path, count: int) -> tuple[bytes, bool]:
     return data, len(data) < count
 
 
-def wanted_tags(keywords: Collection[str]) -> dict[int, BaseTag]:
-    """Return the tags of DICOM keywords, and of the character set without which no text can be read.
+def wanted_tags(keywords: Collection[str], private: Iterable[BaseTag] = ()) -> dict[int, BaseTag]:
+    """Return the tags of DICOM keywords, those given, and of the character set without which no text can be read.
 
     Example:
         >>> list(map(hex, wanted_tags(["Rows"])))
         ['0x80005', '0x280010']
     """
     tags = (tag_for_keyword(keyword) for keyword in keywords)
-    return {int(tag): BaseTag(tag) for tag in (CHARACTER_SET, *tags) if tag is not None}
+    return {int(tag): BaseTag(tag) for tag in (CHARACTER_SET, *tags, *private) if tag is not None}
 
 
 def parse_plain_header(data: bytes, tags: Mapping[int, BaseTag], whole: bool = True) -> PlainHeader | None:
@@ -196,7 +196,8 @@ def _walk(
         if offset > end:
             raise _NotPlain
         if tag in tags:
-            if vr in (b"SQ", b"UN") or (vr is None and dictionary_VR(tag) == "SQ"):
+            # Private elements are taken as bytes, whatever they are.
+            if not group & 1 and (vr in (b"SQ", b"UN") or (vr is None and dictionary_VR(tag) == "SQ")):
                 raise _NotPlain
             name = vr and _VR_NAMES[vr]
             value = data[start:offset] if length else empty_value_for_VR(name, raw=True)

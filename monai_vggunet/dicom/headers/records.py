@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +15,18 @@ from monai_vggunet.dicom.headers.stored_pixels import PixelFormat, StoredPixels
 from monai_vggunet.names import readable
 from monai_vggunet.short_uid import short_uid
 
-__all__ = ["FrameRecord", "ImageKind", "InstanceRecord", "Series", "SkippedFile", "Stack", "Vector3", "Vector6"]
+__all__ = [
+    "FrameRecord",
+    "ImageKind",
+    "InstanceRecord",
+    "Origin",
+    "Series",
+    "SkippedFile",
+    "Stack",
+    "Vector3",
+    "Vector6",
+    "tell_nothing",
+]
 
 Vector3 = tuple[float, float, float]
 Vector6 = tuple[float, float, float, float, float, float]
@@ -52,7 +65,8 @@ class FrameRecord:
         samples_per_pixel: 1, or 3 for color.
         image_type: values of ImageType (FrameType in enhanced objects).
         instance_number: InstanceNumber, for messages only; never used to sort.
-        discriminators: keyword and value of what may tell apart two planes at one position (echo, time, b-value, ...).
+        discriminators: keyword and value of what may tell planes of two volumes apart (echo, time, kernel, ...), as far
+            as the header has it.
         has_rescale: whether the header gives RescaleSlope or RescaleIntercept.
         rescale_type: RescaleType, the unit of rescaled values; empty when absent.
         stored: what was found out about its pixels while the header was read; the file itself says so too.
@@ -107,12 +121,35 @@ class FrameRecord:
         return self.image_type[:1] == ("DERIVED",)
 
     @property
+    def is_color(self) -> bool:
+        """Whether its pixels are colors, which are no measured values (PS3.3 C.7.6.3.1.2)."""
+        return self.samples_per_pixel > 1 or self.photometric == "PALETTE COLOR"
+
+    @property
     def name(self) -> str:
         """The plane's name in messages: its file, the frame where there are several, and which instance it is."""
         frame = f" frame {self.frame_index + 1}" if self.frame_index else ""
         uid = short_uid(self.sop_instance_uid) or "without UID"
         instance = f"InstanceNumber {self.instance_number}" if self.instance_number else f"SOP instance {uid}"
         return f"{readable(self.path.name)}{frame} ({instance})"
+
+
+class Origin(NamedTuple):
+    """What all planes of one volume share (PS3.3 C.7.3.1, C.7.4.1): of whom and where it is, and what made it.
+
+    Attributes:
+        patient_hash: of PatientID and IssuerOfPatientID; empty without them.
+        study_uid: StudyInstanceUID.
+        frame_of_reference_uid: FrameOfReferenceUID.
+        modality: Modality.
+        sop_class_uid: SOPClassUID.
+    """
+
+    patient_hash: str
+    study_uid: str
+    frame_of_reference_uid: str
+    modality: str
+    sop_class_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +172,11 @@ class InstanceRecord:
     study_hash: str
     frames: tuple[FrameRecord, ...]
 
+    @property
+    def origin(self) -> Origin:
+        """What it shares with all other instances of its volume."""
+        return Origin(self.patient_hash, self.study_uid, self.frame_of_reference_uid, self.modality, self.sop_class_uid)
+
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
@@ -156,7 +198,7 @@ class SkippedFile:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Planes of one series that may form one volume: one matrix, one orientation, one echo, one time point, ...
+    """Planes of one series that may form one volume: one origin, matrix, orientation, echo, time point, ...
 
     `label` says what sets the stack apart within its series, `findings` what a user should know about its planes;
     `frames` are in no particular order.
@@ -165,6 +207,7 @@ class Stack:
     frames: tuple[FrameRecord, ...]
     kind: ImageKind
     label: str
+    origin: Origin
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -175,17 +218,23 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One SeriesInstanceUID with its stacks; no stacks when it holds objects without images."""
+    """One SeriesInstanceUID with its stacks; no stacks when it holds objects without images.
+
+    `study_uid`, `modality` and `description` are those of its first stack; damaged series may hold others too.
+    """
 
     series_uid: str
     study_uid: str
     modality: str
     description: str
     series_number: str
-    frame_of_reference_uid: str
-    patient_hash: str
     instances: tuple[InstanceRecord, ...]
     stacks: tuple[Stack, ...]
+
+    @property
+    def patients(self) -> frozenset[str]:
+        """The hashes of all its patients: one, or none where no instance has a PatientID, unless it is damaged."""
+        return frozenset(instance.patient_hash for instance in self.instances) - {""}
 
     @property
     def kind(self) -> str:
@@ -194,3 +243,11 @@ class Series:
         if ImageKind.IMAGE in kinds:
             return ImageKind.IMAGE.value
         return kinds[0].value if kinds else "object"
+
+
+def tell_nothing(uids: Sequence[str]) -> bool:
+    """Whether UIDs that instances should share are all different: a program made up a new one for every file.
+
+    Two instances may well be of two studies.
+    """
+    return len(uids) > 2 and len(set(uids)) == len(uids)

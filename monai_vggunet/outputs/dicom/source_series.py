@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
+from monai_vggunet.case_path import is_folder_or_case
 from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.headers.bounded_reading import read_dicom
 from monai_vggunet.dicom.headers.header import read_header
-from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord
+from monai_vggunet.dicom.headers.records import FrameRecord, InstanceRecord, tell_nothing
 from monai_vggunet.dicom.referenced_series import ReferencedSeries
 from monai_vggunet.errors import DicomReadError, GridMismatchError
-from monai_vggunet.layout import walk_inputs
+from monai_vggunet.layout import files_of
 from monai_vggunet.outputs.dicom.patient_study import HEADER_KEYWORDS
 from monai_vggunet.short_uid import short_uid
 
@@ -119,7 +120,8 @@ def find_source_series(
         what: the output, for messages.
 
     Raises:
-        DicomReadError: see `require_source_series`; or files are gone.
+        DicomReadError: see `require_source_series`; or files are gone, or are no longer of the patient, study, series
+            and frame of reference that were read.
         GridMismatchError: the mask has another shape or position than the headers say: it was flipped, moved or not
             brought back onto the source's grid, or the files have changed.
     """
@@ -141,6 +143,7 @@ def find_source_series(
                 f"ends with frame {len(instance.frames)} now: it has changed; restore it and run again"
             )
         planes.append(SourcePlane(instance, instance.frames[one.frame_number - 1]))
+    _require_one_origin(planes, source, what)
     header = read_dicom(planes[0].instance.path, before_pixels=True, tags=HEADER_KEYWORDS)
     series = SourceSeries(tuple(planes), header)
     _require_grid(series, shape, np.asarray(affine, dtype=np.float64), what)
@@ -151,9 +154,8 @@ def _candidates(files: Iterable[Path], meta: Mapping[str, Any]) -> Iterator[Path
     """Yield the files that were read, then all others below the folder, since files may have been renamed meanwhile."""
     yield from files
     root = str(meta.get("filename_or_obj", "") or "")
-    if root and Path(root).is_dir():
-        for folder, _, names in walk_inputs(root):
-            yield from (folder / name for name in names)
+    if root and is_folder_or_case(root):
+        yield from files_of(root)
 
 
 def _instances_by_uid(paths: Iterable[Path], uids: set[str]) -> dict[str, InstanceRecord]:
@@ -165,6 +167,39 @@ def _instances_by_uid(paths: Iterable[Path], uids: set[str]) -> dict[str, Instan
         if isinstance(record, InstanceRecord) and record.frames and record.sop_instance_uid in uids:
             found.setdefault(record.sop_instance_uid, record)
     return found
+
+
+def _require_one_origin(planes: Iterable[SourcePlane], source: ReferencedSeries, what: str) -> None:
+    """Compare the patient and the UIDs of every instance with those that were read: an object refers to one of each.
+
+    Study UIDs that are all different were read as one study, see `tell_nothing`.
+    """
+    planes = list(planes)
+    instances = {plane.instance.path: plane.instance for plane in planes}.values()
+    odd_studies = tell_nothing([instance.study_uid for instance in instances])
+    read = {
+        "PatientID": source.patient_hash,
+        "StudyInstanceUID": source.study_uid,
+        "SeriesInstanceUID": source.series_uid,
+        "FrameOfReferenceUID": source.frame_of_reference_uid,
+        "Modality": source.modality,
+    }
+    for plane in planes:
+        one = plane.instance
+        now = (
+            one.patient_hash,
+            source.study_uid if odd_studies else one.study_uid,
+            one.series_uid,
+            one.frame_of_reference_uid,
+            one.modality,
+        )
+        other = [name for (name, before), after in zip(read.items(), now, strict=True) if before != after]
+        other += ["SOPClassUID"] if one.sop_class_uid != planes[0].instance.sop_class_uid else []
+        if other:
+            raise DicomReadError(
+                f"{plane.frame.name} has another {' and '.join(other)} than the series that was read; {what} refers to "
+                "one patient, study and series: its file has changed; restore it and run again"
+            )
 
 
 def _require_grid(series: SourceSeries, shape: tuple[int, ...], affine_ras: np.ndarray, what: str) -> None:

@@ -83,6 +83,33 @@ def test_a_source_whose_geometry_has_changed_is_refused(series: Path, tmp_path: 
 
 
 @BOTH
+@pytest.mark.parametrize("all_of_them", [False, True])
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientID", "another"),
+        ("IssuerOfPatientID", "another hospital"),
+        ("StudyInstanceUID", "1.2.3.4.99"),
+        ("SeriesInstanceUID", "1.2.3.4.98"),
+        ("FrameOfReferenceUID", "1.2.3.4.97"),
+        ("Modality", "PT"),
+    ],
+)
+def test_a_source_whose_identity_has_changed_is_refused(
+    series: Path, tmp_path: Path, write: Write, keyword: str, value: str, all_of_them: bool
+) -> None:
+    mask = mask_on(series)
+    for file in sorted(series.iterdir())[None if all_of_them else 3 :]:
+        header = pydicom.dcmread(file)
+        setattr(header, keyword, value)
+        header.save_as(file)
+    name = "PatientID" if "Patient" in keyword else keyword
+    with pytest.raises(DicomReadError, match=f"has another {name} than the series that was read"):
+        write(tmp_path / "out.dcm", mask)
+    assert not (tmp_path / "out.dcm").exists()
+
+
+@BOTH
 def test_a_mask_of_another_shape_is_refused(series: Path, tmp_path: Path, write: Write) -> None:
     mask = mask_on(series)
     with pytest.raises(GridMismatchError, match=r"the mask has the shape \(9, 12, 3\), its source \(9, 12, 4\)"):

@@ -34,8 +34,8 @@ def read_back(folder: Path, file: Path) -> np.ndarray:
         volume.geometry.affine_lps,
         volume.array.shape,  # type: ignore[arg-type]
         "the series",
-        chosen.series.frame_of_reference_uid,
-        chosen.series.study_uid,
+        chosen.stack.origin.frame_of_reference_uid,
+        chosen.stack.origin.study_uid,
         chosen.series.series_uid,
     )
     return read_annotation(file, grid, {name: n for n, name in enumerate(NAMES) if n}).array
