@@ -25,7 +25,7 @@ __all__ = [
 _HASH_LENGTH = 8  # hexadecimal digits that tell apart cases of one name
 
 # keys: image, label (absent without annotation; NIfTI, DICOM SEG or RTSTRUCT, or a folder with one of the latter), case
-# (a unique name that is fit for a folder, see `folder_name`), patient (a key, no PHI)
+# (a unique name that is fit for a folder, see `folder_name`), patient (a key, no PHI), label_values (see that module)
 Case = dict[str, str]
 
 _log = logging.getLogger(__name__)

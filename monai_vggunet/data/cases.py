@@ -16,6 +16,8 @@ from monai_vggunet.data.case_names import (
     relative_case_name,
     require_unique_names,
 )
+from monai_vggunet.data.class_names import stated_classes
+from monai_vggunet.data.label_values import LABEL_VALUES, as_text
 from monai_vggunet.dicom import patient_key
 from monai_vggunet.dicom.places import is_case_folder
 from monai_vggunet.errors import DatasetError
@@ -54,7 +56,8 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
     description_file = root / "dataset.json"
     if description_file.is_file():
         description = _read_description(description_file)
-        cases = _listed_cases(root, description)
+        cases = _listed_cases(root, description) if "training" in description else _paired_cases(root)
+        cases = _with_label_values(cases, description)
     else:
         description = {}
         cases = _paired_cases(root)
@@ -143,8 +146,13 @@ def _read_description(path: Path) -> dict[str, Any]:
         content = read_json(path, LONGEST_LIST, errors="surrogateescape")
     except (ValueError, OSError) as error:
         raise DatasetError(f"{path} is no readable JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("training"), list):
-        raise DatasetError(f"{path} has no list named 'training', as the Medical Segmentation Decathlon writes it")
+    folders = all((path.parent / name).is_dir() for name in ("images", "labels"))
+    named_alone = folders and isinstance(content, dict) and not {"training", "validation"} & content.keys()
+    if not named_alone and (not isinstance(content, dict) or not isinstance(content.get("training"), list)):
+        raise DatasetError(
+            f"{path} has no list named 'training', as the Medical Segmentation Decathlon writes it; expected one, or "
+            "the folders images/ and labels/ beside the file"
+        )
     if not isinstance(content.get("validation") or [], list):
         kind = type(content["validation"]).__name__
         raise DatasetError(f"'validation' in {path} is of type {kind}; expected a list, or nothing")
@@ -170,6 +178,12 @@ def _listed_cases(root: Path, description: dict[str, Any]) -> list[Case]:
         if times[case["case"]] > 1:
             case["case"] = folder_name(f"{Path(case['image']).parent.name}_{case['case']}")
     return cases
+
+
+def _with_label_values(cases: list[Case], description: dict[str, Any]) -> list[Case]:
+    """Note in each case which value of its label is which class, where `dataset.json` names the classes."""
+    values = list(stated_classes(description))
+    return [case | {LABEL_VALUES: as_text(values)} for case in cases] if values else cases
 
 
 def _listed_path(root: Path, name: str, split: str, number: int) -> Path:

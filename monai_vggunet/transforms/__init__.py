@@ -12,6 +12,7 @@ from monai_vggunet.transforms.intensity import (
     SliceChannels,
     denormalize_imagenet,
 )
+from monai_vggunet.transforms.label_checks import CheckLabeld
 from monai_vggunet.transforms.labels import LoadLabeld
 from monai_vggunet.transforms.loading import loading
 from monai_vggunet.transforms.pictures import AsColord
@@ -25,7 +26,6 @@ from monai_vggunet.transforms.pipelines import (
 from monai_vggunet.transforms.volume_checks import (
     AsVolume,
     AsVolumed,
-    CheckLabeld,
     CheckModalityd,
     CheckPlaned,
     CheckVolume,

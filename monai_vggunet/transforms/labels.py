@@ -14,6 +14,7 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 from monai.utils import MetaKeys, SpaceKeys
 
+from monai_vggunet.data.label_values import CLASS_NUMBERS
 from monai_vggunet.data.nifti_file import promised_voxels
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.nrrd_header import nrrd_header, nrrd_promise
@@ -90,6 +91,7 @@ class LoadLabeld(LoadImaged):
             MetaKeys.SPACE: SpaceKeys.RAS,
             MetaKeys.ORIGINAL_CHANNEL_DIM: "no_channel",
             "filename_or_obj": str(annotation.path),
+            CLASS_NUMBERS: True,
         }
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(annotation.array[None])), meta=meta)
 

@@ -203,7 +203,8 @@ def _loading_for(
     spec: ModelSpec, with_label: bool, options: Mapping[str, Any] | None, segments: Mapping[str, int] | None
 ) -> list[Transform]:
     """Load what the model takes: images with its number of channels, labels with its classes."""
-    return loading_steps(with_label, spec.preprocessing.image_channels, len(spec.class_names), options, segments)
+    channels, n_classes = spec.preprocessing.image_channels, len(spec.class_names)
+    return loading_steps(with_label, channels, n_classes, options, segments, spec.label_values)
 
 
 def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = False) -> list[Transform]:

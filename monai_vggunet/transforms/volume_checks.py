@@ -14,13 +14,12 @@ from monai.transforms import MapTransform, Transform
 
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
 from monai_vggunet.dicom.affine import doubt_in_scale
-from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError, ModelMismatchError
+from monai_vggunet.errors import GridMismatchError, ImageContentError, ModelMismatchError
 from monai_vggunet.privacy import clean_text
 
 __all__ = [
     "AsVolume",
     "AsVolumed",
-    "CheckLabeld",
     "CheckModalityd",
     "CheckPlaned",
     "CheckVolume",
@@ -123,38 +122,6 @@ class CheckVolumed(MapTransform):
         return d
 
 
-class CheckLabeld(MapTransform):
-    """Refuse a label whose values are not class numbers, and store it as uint8.
-
-    Args:
-        keys: the label's key.
-        n_classes: number of classes, background included; None accepts any up to 255.
-
-    Raises:
-        LabelContentError: lists the values that are not class numbers.
-    """
-
-    def __init__(self, keys: KeysCollection, n_classes: int | None = None, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.n_classes = n_classes
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check and cast every key."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            label = d[key]
-            values = torch.unique(label.as_tensor())
-            limit = 256 if self.n_classes is None else self.n_classes
-            wrong = [v for v in values.tolist() if not (v == v and v == int(v) and 0 <= v < limit)]
-            if wrong:
-                raise LabelContentError(
-                    f"{source_name(label)} holds the values {wrong[:5]}{' ...' if len(wrong) > 5 else ''}; expected "
-                    f"whole class numbers from 0 to {limit - 1}. Name every class in dataset.json, or correct the label"
-                )
-            d[key] = label.to(torch.uint8)
-        return d
-
-
 class CheckPlaned(MapTransform):
     """Refuse a series acquired in another plane than the model's, unless its voxels are nearly cubes.
 
@@ -221,6 +188,5 @@ def source_name(image: Any) -> str:
 
 AsVolumeD = AsVolumeDict = AsVolumed
 CheckVolumeD = CheckVolumeDict = CheckVolumed
-CheckLabelD = CheckLabelDict = CheckLabeld
 CheckPlaneD = CheckPlaneDict = CheckPlaned
 CheckModalityD = CheckModalityDict = CheckModalityd

@@ -74,6 +74,7 @@ def test_phantom_is_measured_as_computed_by_hand(tmp_path: Path) -> None:
         "class_names": ("background", "class 1", "class 2"),
         "class_voxels": (20 * 16 * 6 - 105 - 24, 105, 24),
         "class_volumes_ml": ((17.91, 17.91, 17.91), (1.05, 1.05, 1.05), (0.24, 0.24, 0.24)),
+        "label_values": (0, 1, 2),
     }
 
 

@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
 from phantoms import affine_of, label_array, meta_tensor
 
 from monai_vggunet.data.stack_axis import spacing_of
-from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError
+from monai_vggunet.errors import GridMismatchError, ImageContentError
 from monai_vggunet.transforms import (
     AsVolume,
     AsVolumed,
-    CheckLabeld,
     CheckPlaned,
     CheckVolume,
     CheckVolumed,
@@ -91,40 +87,6 @@ def test_affine_without_an_inverse_is_refused() -> None:
     affine[2, 2] = 0.0
     with pytest.raises(ImageContentError, match=r"mr\.nii has an affine that cannot be inverted"):
         CheckVolume()(meta_tensor(np.zeros((1, 3, 4, 5)), affine, filename_or_obj="mr.nii"))
-
-
-# Labels
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint8, np.float64])
-def test_class_numbers_of_any_type_become_uint8(dtype: Any) -> None:
-    label = CheckLabeld("label", 3)({"label": meta_tensor(label_array()[None].astype(dtype), affine_of())})["label"]
-    assert isinstance(label, MetaTensor)
-    assert label.dtype == torch.uint8
-    np.testing.assert_array_equal(label.numpy()[0], label_array())
-
-
-@pytest.mark.parametrize(
-    ("value", "n_classes", "message"),
-    [
-        (3, 3, r"holds the values \[3\.?0?\]; expected whole class numbers from 0 to 2"),
-        (-1, 3, "holds the values .*-1"),
-        (0.5, 3, r"holds the values \[0\.5\]"),
-        (np.nan, 3, r"holds the values \[nan\]"),
-        (256, None, "expected whole class numbers from 0 to 255"),
-    ],
-)
-def test_value_that_is_no_class_is_refused(value: float, n_classes: int | None, message: str) -> None:
-    array = np.zeros((1, 3, 4, 5), dtype=np.float32)
-    array[0, 0, 0, 0] = value
-    with pytest.raises(LabelContentError, match=message):
-        CheckLabeld("label", n_classes)({"label": meta_tensor(array)})
-
-
-def test_long_list_of_wrong_values_is_cut() -> None:
-    array = np.arange(60.0).reshape(1, 3, 4, 5)
-    with pytest.raises(LabelContentError, match=r"label\.nii holds the values \[2.0, 3.0, 4.0, 5.0, 6.0\] \.\.\.;"):
-        CheckLabeld("label", 2)({"label": meta_tensor(array, filename_or_obj="label.nii")})
 
 
 # Planes
