@@ -18,8 +18,9 @@ __all__ = [
     "case_stem",
     "distinct_cases",
     "label_stem",
+    "named_by_folders",
     "relative_case_name",
-    "require_unique_names",
+    "require_listed_once",
 ]
 
 _HASH_LENGTH = 8  # hexadecimal digits that tell apart cases of one name
@@ -66,12 +67,57 @@ def distinct_cases(cases: Iterable[Case]) -> list[Case]:
     return list(found.values())
 
 
-def require_unique_names(cases: Sequence[Case]) -> None:
-    """Refuse a list, written by hand, in which cases share a name.
+def named_by_folders(cases: Sequence[Case]) -> list[Case]:
+    """Give cases of one name those of their folders too, from the innermost on, until they differ.
+
+    Images of one path keep one name: see `require_listed_once`.
+
+    Example:
+        >>> files = ["/site_a/p1/ct.nii", "/site_b/p1/ct.nii", "/site_b/p2/mr.nii"]
+        >>> [case["case"] for case in named_by_folders([{"image": f, "case": case_stem(Path(f))} for f in files])]
+        ['site_a_p1_ct', 'site_b_p1_ct', 'mr']
+    """
+    named = [dict(case) for case in cases]
+    depths = [_depth_of(case) for case in named]
+    while True:
+        alike: dict[str, list[int]] = {}
+        for number, case in enumerate(named):
+            alike.setdefault(case["case"], []).append(number)
+        several = [group for group in alike.values() if len({_place(named[number]) for number in group}) > 1]
+        deeper = [number for group in several for number in group if 0 < depths[number] < len(_place(named[number]))]
+        if not deeper:
+            return named
+        for number in deeper:
+            depths[number] += 1
+            named[number]["case"] = _name_at(_place(named[number]), depths[number])
+
+
+def _place(case: Case) -> tuple[str, ...]:
+    """Return the names of an image's folders from the outermost to the innermost, and its own."""
+    path = Path(os.path.abspath(case["image"]))
+    return (*path.parts[1:-1], case_stem(path))
+
+
+def _depth_of(case: Case) -> int:
+    """Return how many of the names in its place a case's name consists of; 0 if it was formed in another way."""
+    place = _place(case)
+    return next((depth for depth in range(1, len(place) + 1) if _name_at(place, depth) == case["case"]), 0)
+
+
+def _name_at(place: Sequence[str], depth: int) -> str:
+    return folder_name("_".join(place[-depth:]))
+
+
+def require_listed_once(cases: Sequence[Case]) -> None:
+    """Refuse cases that share a name because they have the same image.
 
     Raises:
         DatasetError: names them.
     """
-    twice = sorted(name for name, times in Counter(case["case"] for case in cases).items() if times > 1)
+    times = Counter((case["case"], os.path.abspath(case["image"])) for case in cases)
+    twice = sorted(name for (name, _), count in times.items() if count > 1)
     if twice:
-        raise DatasetError(f"several cases share a name, so their results would overwrite each other: {listed(twice)}")
+        raise DatasetError(
+            f"several cases have the same image, so their results would overwrite each other: {listed(twice)}; list "
+            "each image once"
+        )

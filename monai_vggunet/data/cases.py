@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from monai_vggunet.data.case_names import (
     case_stem,
     distinct_cases,
     label_stem,
+    named_by_folders,
     relative_case_name,
-    require_unique_names,
+    require_listed_once,
 )
 from monai_vggunet.data.class_names import stated_classes
 from monai_vggunet.data.label_values import LABEL_VALUES, as_text
@@ -68,7 +68,7 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
         )
     know_cases(case["case"] for case in cases)
     know_names(filter(os.path.islink, (case[key] for case in cases for key in ("image", "label"))))
-    require_unique_names(cases)
+    require_listed_once(cases)
     return [_with_patient(case) for case in distinct_cases(cases)], description
 
 
@@ -173,11 +173,7 @@ def _listed_cases(root: Path, description: dict[str, Any]) -> list[Case]:
             image, label = (_listed_path(root, entry[key], split, number) for key in ("image", "label"))
             case = {"image": str(image), "label": str(label), "case": folder_name(case_stem(image)), "split": split}
             cases.append(case | ({"patient": str(entry["patient"])} if "patient" in entry else {}))
-    times = Counter(case["case"] for case in cases)
-    for case in cases:  # `patient_1/image.nii.gz`, `patient_2/image.nii.gz`: the folder tells them apart
-        if times[case["case"]] > 1:
-            case["case"] = folder_name(f"{Path(case['image']).parent.name}_{case['case']}")
-    return cases
+    return named_by_folders(cases)
 
 
 def _with_label_values(cases: list[Case], description: dict[str, Any]) -> list[Case]:
@@ -188,6 +184,8 @@ def _with_label_values(cases: list[Case], description: dict[str, Any]) -> list[C
 
 def _listed_path(root: Path, name: str, split: str, number: int) -> Path:
     path = root / name
+    if not path.exists() and (root / name.replace("\\", "/")).exists():  # as Windows writes paths
+        path = root / name.replace("\\", "/")
     if not path.exists():
         raise DatasetError(f"entry {number} of '{split}' in {root / 'dataset.json'} names {path}, which does not exist")
     return path

@@ -181,6 +181,48 @@ def test_cases_of_one_file_name_are_told_apart_by_their_folder(tmp_path: Path) -
     assert names_of(annotated_cases(tmp_path)[0]) == ["p1_t1", "p2_t1"]
 
 
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (["site_a/p1/t1.nii", "site_b/p1/t1.nii"], ["site_a_p1_t1", "site_b_p1_t1"]),
+        (["a/p1/t1.nii", "b/p1/t1.nii", "b/p2/t1.nii"], ["a_p1_t1", "b_p1_t1", "p2_t1"]),
+        (["a/p1/t1.nii", "a/p1/t1.nii.gz"], ["t1", "t1~"]),
+        (["a/b_t1.nii", "a_b/t1.nii", "c/t1.nii"], ["b_t1", "a_b_t1", "c_t1"]),
+    ],
+)
+def test_as_many_folders_as_needed_tell_cases_apart(tmp_path: Path, images: list[str], names: list[str]) -> None:
+    touch(*(tmp_path / image for image in images), tmp_path / "label.nii")
+    described(tmp_path, training=[{"image": image, "label": "label.nii"} for image in images])
+    found = names_of(annotated_cases(tmp_path)[0])
+    assert [re.sub("~[0-9a-f]{8}$", "~", name) for name in found] == names
+
+
+def test_an_image_that_is_listed_twice_is_an_error(tmp_path: Path) -> None:
+    pairs(tmp_path, "a")
+    entry = {"image": "images/a.nii.gz", "label": "labels/a.nii.gz"}
+    described(tmp_path, training=[entry], validation=[entry])
+    with pytest.raises(DatasetError, match=r"several cases have the same image.*: a; list each image once"):
+        annotated_cases(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_description_as_windows_writes_it_is_read(tmp_path: Path, encoding: str) -> None:
+    pairs(tmp_path, "größe")
+    entry = {"image": "images\\größe.nii.gz", "label": ".\\labels\\größe.nii.gz"}
+    text = json.dumps({"training": [entry], "labels": {"0": "background", "1": "größe"}}, ensure_ascii=False)
+    mark = "\ufeff" if encoding.endswith("e") else ""  # the others write one themselves
+    (tmp_path / "dataset.json").write_text(mark + text, encoding=encoding)
+    cases, description = annotated_cases(tmp_path)
+    assert cases[0]["image"] == str(tmp_path / "images" / "größe.nii.gz")
+    assert description["labels"]["1"] == "größe"
+
+
+def test_a_backslash_in_a_name_is_taken_as_it_is_where_the_file_is_called_so(tmp_path: Path) -> None:
+    touch(tmp_path / "images\\a.nii", tmp_path / "images" / "a.nii", tmp_path / "label.nii")
+    described(tmp_path, training=[{"image": "images\\a.nii", "label": "label.nii"}])
+    assert annotated_cases(tmp_path)[0][0]["image"] == str(tmp_path / "images\\a.nii")
+
+
 @pytest.mark.parametrize("text", ["{", "", "\x00"])
 def test_description_that_is_no_json_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "dataset.json").write_text(text)
