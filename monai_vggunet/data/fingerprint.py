@@ -20,7 +20,7 @@ from monai_vggunet.data.model_limits import MOST_CLASSES
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
-from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
+from monai_vggunet.file_kinds import PICTURE, PICTURE_ENDINGS, ends_with
 from monai_vggunet.names import counted
 from monai_vggunet.privacy import clean_text
 
@@ -76,6 +76,14 @@ class Fingerprint:
     def summary(self) -> str:
         """Return what a user wants to see before training, on a few lines."""
         low, middle, high = self.foreground_percentiles
+        inside = f"intensity inside the classes: {low:.4g} to {high:.4g}, median {middle:.4g}"
+        size = f"up to {self.in_plane_size[0]} x {self.in_plane_size[1]} pixels"
+        if self.modality == PICTURE:
+            shares = (100 * count / sum(self.class_voxels) for count in self.class_voxels[1:])
+            classes = ", ".join(f"{name} {share:.3g} %" for name, share in zip(self.class_names[1:], shares))
+            return (
+                f"{counted(self.n_cases, 'training picture')}, {size}\n{inside}\nclasses (share of pixels): {classes}"
+            )
         classes = ", ".join(
             f"{name} {volume[1]:.3g} mL" for name, volume in zip(self.class_names[1:], self.class_volumes_ml[1:])
         )
@@ -83,8 +91,8 @@ class Fingerprint:
         return (
             f"{counted(self.n_cases, 'training case')}, {self.modality}, {self.plane} slices\n"
             f"in-plane spacing {rows:.3g} x {columns:.3g} mm, slices every {self.slice_spacing_mm:.3g} mm, "
-            f"{self.n_slices} per case, up to {self.in_plane_size[0]} x {self.in_plane_size[1]} pixels\n"
-            f"intensity inside the classes: {low:.4g} to {high:.4g}, median {middle:.4g}\n"
+            f"{self.n_slices} per case, {size}\n"
+            f"{inside}\n"
             f"classes (median volume): {classes}"
         )
 
@@ -152,7 +160,7 @@ def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
     affine = np.asarray(image.affine, dtype=np.float64)
     values, classes = image.as_tensor(), label.as_tensor()[0].long()
     modality = _modality(image, stated_modality)
-    plane = PICTURE_PLANE if modality == "PICTURE" else acquisition_plane(affine, image.meta)
+    plane = PICTURE_PLANE if modality == PICTURE else acquisition_plane(affine, image.meta)
     spacing, shape = _as_plane(plane, affine, image.shape[1:])
     voxels = _counted(classes)
     chosen = classes != 0 if 0 in voxels else torch.ones_like(classes, dtype=torch.bool)
@@ -256,7 +264,7 @@ def _volume_range(volumes_ml: np.ndarray) -> tuple[float, float, float]:
 
 def _modality(image: Any, stated: str) -> str:
     if ends_with(str(image.meta.get("filename_or_obj", "")), PICTURE_ENDINGS):
-        return "PICTURE"
+        return PICTURE
     found = clean_text(str(image.meta.get("modality") or stated or ""))
     if found:
         return found

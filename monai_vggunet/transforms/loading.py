@@ -73,7 +73,7 @@ def loading_steps(
         steps += [
             load_label,
             AsVolumed("label"),
-            CheckVolumed("label", 1),
+            CheckVolumed("label", 1, is_label=True),
             MatchGridd("label", "image"),
             CheckLabeld("label", n_classes, values=label_values),
         ]

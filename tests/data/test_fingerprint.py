@@ -326,6 +326,14 @@ def test_processes_agree_on_the_least_batch(monkeypatch: pytest.MonkeyPatch) -> 
     assert [op for _, op in asked] == ["MIN"]
 
 
+def test_summary_of_pictures_states_no_lengths() -> None:
+    text = replace(FINGERPRINT, modality="PICTURE").summary()
+    assert "4 training pictures, up to 100 x 70 pixels" in text
+    assert "classes (share of pixels): liver 3.81 %, spleen 0.952 %" in text
+    assert "mm" not in text
+    assert "mL" not in text
+
+
 def test_summary_tells_what_a_user_wants_to_see() -> None:
     text = FINGERPRINT.summary()
     assert "4 training cases, CT, axial slices" in text

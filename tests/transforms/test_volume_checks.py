@@ -7,7 +7,7 @@ from monai.transforms import Compose, Invertd
 from phantoms import affine_of, label_array, meta_tensor
 
 from monai_vggunet.data.stack_axis import spacing_of
-from monai_vggunet.errors import GridMismatchError, ImageContentError
+from monai_vggunet.errors import GridMismatchError, ImageContentError, ModelMismatchError
 from monai_vggunet.transforms import (
     AsVolume,
     AsVolumed,
@@ -80,6 +80,34 @@ def test_color_picture_is_accepted_unless_gray_is_expected() -> None:
     assert CheckVolume(3)(picture) is picture
     with pytest.raises(ImageContentError, match=r"3 channels or time points .* expected 1:"):
         CheckVolume(1)(picture)
+
+
+def test_pictures_and_volumes_are_called_so() -> None:
+    picture = meta_tensor(np.zeros((3, 4, 5, 1)), filename_or_obj="photo.PNG")
+    with pytest.raises(ModelMismatchError, match=r"photo\.PNG is a picture; the model was trained on volumes"):
+        CheckVolume(1)(picture)
+    volume = meta_tensor(np.zeros((1, 4, 5, 6)), filename_or_obj="mr.nii")
+    with pytest.raises(ModelMismatchError, match=r"mr\.nii is a volume of one channel; .* on color pictures"):
+        CheckVolume(3)(volume)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 1), (4, 3, 4, 5)])
+def test_a_label_with_a_channel_per_class_is_called_so(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ImageContentError, match=r"expected a label of one channel .*: merge the channels, each a class"
+    ):
+        CheckVolumed("label", 1, is_label=True)({"label": meta_tensor(np.zeros(shape))})
+
+
+@pytest.mark.parametrize(("value", "said"), [(0, "0"), (-1000, "-1000"), (0.5, "0.5")])
+def test_a_blank_image_is_named(value: float, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    CheckVolume()(meta_tensor(np.full((1, 3, 4, 5), value), filename_or_obj="mr.nii"))
+    assert f"mr.nii holds the value {said} everywhere: it is blank" in caplog.text
+
+
+def test_a_blank_label_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    CheckVolumed("label", 1, is_label=True)({"label": meta_tensor(np.zeros((1, 3, 4, 5)))})
+    assert not caplog.text
 
 
 def test_affine_without_an_inverse_is_refused() -> None:

@@ -83,8 +83,8 @@ def _headline(record: CaseRecord, view: DisplayView) -> list[tuple[str, tuple[in
 
 def _legend(draw: ImageDraw.ImageDraw, font: Any, record: CaseRecord, at: tuple[int, int], page_width: int) -> None:
     left, top = at
-    for number, (name, volume) in enumerate(record.volumes_ml.items(), start=1):
-        text = f"{name} {volume:.4g} mL"
+    for number, (name, amount, unit) in enumerate(record.amounts, start=1):
+        text = f"{name} {amount:.4g} {unit}" if unit == "mL" else f"{name} {amount:,} {unit}"
         needed = 24 + round(draw.textlength(text, font=font))
         if left + needed > page_width:  # report.html lists them all
             draw.text((left, top), "...", fill=PALE, font=font)

@@ -144,16 +144,19 @@ def _confidence(stated: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _classes(record: CaseRecord, view: DisplayView) -> list[dict[str, Any]]:
     counts = np.bincount(view.labels.ravel(), minlength=256)
-    named = dict(enumerate(record.volumes_ml.items(), start=1))
-    unnamed = {n: (f"class {n} (not in the record)", None) for n in np.flatnonzero(counts[1:]) + 1 if n not in named}
+    named: dict[int, tuple[str, float | None]] = {
+        number: (name, amount) for number, (name, amount, _) in enumerate(record.amounts, start=1)
+    }
+    found = map(int, np.flatnonzero(counts[1:]) + 1)
+    unnamed = {number: (f"class {number} (not in the record)", None) for number in found if number not in named}
     return [
         {
-            "number": int(number),
+            "number": number,
             "name": name,
             "volume": "" if volume is None else f"{volume:,.2f}",
             "voxels": f"{counts[number]:,}",
-            "color": hex_color(int(number)),
-            "rgb": class_color(int(number)),
+            "color": hex_color(number),
+            "rgb": class_color(number),
         }
         for number, (name, volume) in (named | unnamed).items()
     ]

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_vggunet.data import ModelSpec
+from monai_vggunet.file_kinds import PICTURE
 from monai_vggunet.outputs.class_colors import hex_color
 from monai_vggunet.report.pages.contact_sheet import INK
 from monai_vggunet.report.pages.curves import line_chart
@@ -56,17 +57,18 @@ def write_training_report(
     """
     classes = model.class_names[1:] if model else []
     per_case = evaluation.per_case if evaluation else {}
-    names = [key for key in TITLES if any(key in case for case in per_case.values())]
+    titles = TITLES | ({HD95_MM: "HD95, pixels"} if model and model.preprocessing.modality == PICTURE else {})
+    names = [key for key in titles if any(key in case for case in per_case.values())]
     order = worst_first(per_case)
     shown = pictures or {}
     write_page(
         path,
         "training.html",
         name=name,
-        curves=_charts(history.epochs, classes),
+        curves=_charts(history.epochs, classes, titles),
         facts=[(key, value) for key, value in _facts(history.epochs, model).items() if value],
         classes=[(number, one, hex_color(number)) for number, one in enumerate(classes, start=1)],
-        titles=[TITLES[key] for key in names],
+        titles=[titles[key] for key in names],
         rows=[_row(case, per_case[case], names, classes) for case in order],
         columns=classes,
         worst=[(case, _mean_dice(per_case[case]), _as_url(shown[case])) for case in order if case in shown],
@@ -103,9 +105,11 @@ def mistaken_slice(view: DisplayView, truth: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _charts(history: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[tuple[str, Markup]]:
+def _charts(
+    history: Sequence[Mapping[str, Any]], classes: Sequence[str], titles: Mapping[str, str]
+) -> list[tuple[str, Markup]]:
     charts = []
-    for key, title in TITLES.items():
+    for key, title in titles.items():
         curves = {"mean" if key != LOSS else LOSS: [(row["epoch"], row[key]) for row in history if key in row]}
         for number, one in enumerate(classes):
             values = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
@@ -149,11 +153,12 @@ def _facts(history: Sequence[Mapping[str, Any]], model: ModelSpec | None) -> dic
     }
     if model is None:
         return facts
+    picture = model.preprocessing.modality == PICTURE
     spacing = " × ".join(f"{spacing:.3g}" for spacing in model.preprocessing.spacing_mm)
     return facts | {
         "training cases": str(model.fingerprint.get("n_cases", "")),
-        "images": f"{model.preprocessing.modality} {model.preprocessing.plane}",
-        "pixels of the network": f"{spacing} mm",
+        "images": "pictures" if picture else f"{model.preprocessing.modality} {model.preprocessing.plane}",
+        "pixels of the network": "" if picture else f"{spacing} mm",
         "encoder from": model.pretrained,
         "weights": model.weights_sha256,
         "versions": ", ".join(f"{name} {version}" for name, version in model.versions.items()),
