@@ -35,6 +35,7 @@ GROUND = {
     "memory",
     "names",
     "privacy",
+    "escaped_output",
     "progress_bars",
     "quiet_logs",
     "regular_files",
