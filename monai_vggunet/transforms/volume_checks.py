@@ -15,6 +15,7 @@ from monai.transforms import MapTransform, Transform
 
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
 from monai_vggunet.dicom.affine import doubt_in_scale
+from monai_vggunet.dicom.findings import FindingKind, pack_findings, unpack_findings, warning
 from monai_vggunet.errors import GridMismatchError, ImageContentError, ModelMismatchError
 from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
 from monai_vggunet.privacy import clean_text
@@ -56,7 +57,7 @@ class AsVolumed(MapTransform):
 class CheckVolume(Transform):
     """Refuse what cannot be segmented: wrong dimensions or channels, NaN or infinite values, an impossible affine.
 
-    An image with one value everywhere is named in the log.
+    An image with one value everywhere is named in the log, and gets a finding (`findings` in its metadata).
 
     Args:
         image_channels: channels expected; None accepts one (a volume) or three (a picture).
@@ -101,7 +102,11 @@ class CheckVolume(Transform):
                 "by what the scanner would have given (air is -1000 HU in a CT)"
             )
         if low == high and not self.is_label:
-            _log.warning("%s holds the value %g everywhere: it is blank; look at the file", name, low)
+            finding = warning(FindingKind.BLANK_IMAGE, f"the image holds the value {low:g} everywhere: it is blank")
+            _log.warning("%s: %s; look at the file", name, finding.text)
+            if isinstance(image, MetaTensor):
+                before = unpack_findings(image.meta.get("findings") or "")
+                image.meta["findings"] = pack_findings([*before, finding])
         return image
 
     def _require_channels(self, image: MetaTensor, name: str) -> None:

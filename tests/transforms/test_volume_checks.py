@@ -7,6 +7,7 @@ from monai.transforms import Compose, Invertd
 from phantoms import affine_of, label_array, meta_tensor
 
 from monai_vggunet.data.stack_axis import spacing_of
+from monai_vggunet.dicom.findings import FindingKind, pack_findings, unpack_findings, warning
 from monai_vggunet.errors import GridMismatchError, ImageContentError, ModelMismatchError
 from monai_vggunet.transforms import (
     AsVolume,
@@ -101,8 +102,11 @@ def test_a_label_with_a_channel_per_class_is_called_so(shape: tuple[int, ...]) -
 
 @pytest.mark.parametrize(("value", "said"), [(0, "0"), (-1000, "-1000"), (0.5, "0.5")])
 def test_a_blank_image_is_named(value: float, said: str, caplog: pytest.LogCaptureFixture) -> None:
-    CheckVolume()(meta_tensor(np.full((1, 3, 4, 5), value), filename_or_obj="mr.nii"))
-    assert f"mr.nii holds the value {said} everywhere: it is blank" in caplog.text
+    earlier = pack_findings([warning(FindingKind.UNIT_CHANGED, "lengths were in meters")])
+    image = meta_tensor(np.full((1, 3, 4, 5), value), filename_or_obj="mr.nii", findings=earlier)
+    findings = unpack_findings(CheckVolume()(image).meta["findings"])
+    assert f"mr.nii: the image holds the value {said} everywhere: it is blank" in caplog.text
+    assert [finding.kind for finding in findings] == [FindingKind.UNIT_CHANGED, FindingKind.BLANK_IMAGE]
 
 
 def test_a_blank_label_is_no_news(caplog: pytest.LogCaptureFixture) -> None:

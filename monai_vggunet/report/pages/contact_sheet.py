@@ -74,7 +74,8 @@ def _tile(view: DisplayView, index: int, size: tuple[int, int]) -> Image.Image:
 
 def _headline(record: CaseRecord, view: DisplayView) -> list[tuple[str, tuple[int, int, int]]]:
     parts = [record.case, record.source.modality]
-    parts += ["x".join(str(n) for n in record.source.shape), "" if view.is_picture else view.plane]
+    shape = record.source.shape[:2] if view.is_picture else record.source.shape
+    parts += ["x".join(str(n) for n in shape), "" if view.is_picture else view.plane]
     lines = [("   ".join(part for part in parts if part), INK)]
     if view.image is None:
         lines.append(("the mask alone: its image was not available", ALARM))

@@ -18,7 +18,7 @@ from monai_vggunet.data import ModelSpec
 from monai_vggunet.file_kinds import PICTURE
 from monai_vggunet.outputs.class_colors import hex_color
 from monai_vggunet.report.pages.contact_sheet import INK
-from monai_vggunet.report.pages.curves import line_chart
+from monai_vggunet.report.pages.curves import Axis, line_chart
 from monai_vggunet.report.pages.display_view import DisplayView, paint, resized
 from monai_vggunet.report.pages.page import write_page
 from monai_vggunet.training import Evaluation, History
@@ -29,6 +29,9 @@ __all__ = ["mistaken_slice", "worst_first", "write_training_report"]
 
 TILE_PX, GAP_PX = 300, 4
 TITLES = {LOSS: "loss", MEAN_DICE: "validation Dice", HD95_MM: "HD95, mm", SURFACE_DICE: "surface Dice"}
+# From nothing to perfect, so that no curve looks better or worse than it is.
+AXES = {LOSS: Axis(0), MEAN_DICE: Axis(0, 1), HD95_MM: Axis(0), SURFACE_DICE: Axis(0, 1)}
+ALONE = 5  # number of the color of a curve that belongs to no class
 QUALITY = 88  # of the JPEG: noise makes PNGs several times as large
 
 
@@ -109,18 +112,20 @@ def _charts(
     history: Sequence[Mapping[str, Any]], classes: Sequence[str], titles: Mapping[str, str]
 ) -> list[tuple[str, Markup]]:
     charts = []
+    epochs = (1, max((row["epoch"] for row in history), default=1))
     for key, title in titles.items():
-        curves = {"mean" if key != LOSS else LOSS: [(row["epoch"], row[key]) for row in history if key in row]}
-        for number, one in enumerate(classes):
-            values = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
-            curves[one] = [(epoch, each[number]) for epoch, each in values if number < len(each)]
-        if any(curves.values()):
-            # The mean is drawn last, in a color of its own, so that each class keeps its color.
-            mean = {name: curves.pop(name) for name in list(curves)[:1]}
-            charts.append(
-                (title, line_chart(curves | mean) if any(curves.values()) else line_chart(mean, first_color=5))
-            )
-    charts.append(("learning rates", line_chart(_rates(history), logarithmic=True)))
+        mean = [(row["epoch"], row[key]) for row in history if key in row]
+        figures = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
+        curves = {
+            one: [(epoch, each[number]) for epoch, each in figures if number < len(each)]
+            for number, one in enumerate(classes)
+        }
+        if any(curves.values()):  # the mean of one class is that class
+            charts.append((title, line_chart(curves, AXES[key], epochs, mean=mean if len(classes) > 1 else ())))
+        elif mean:
+            alone = {LOSS if key == LOSS else "mean": mean}
+            charts.append((title, line_chart(alone, AXES[key], epochs, ALONE)))
+    charts.append(("learning rates", line_chart(_rates(history), Axis(logarithmic=True), epochs)))
     return charts
 
 
