@@ -23,8 +23,9 @@ class LabelPictureReader(PictureReader):
     Its limits are those of `PictureReader`, but values are kept as they are stored.
 
     Raises:
-        LabelContentError: in `get_data`, for JPEG, colors that are not gray, transparent pixels, a TIFF or a palette of
-            which it is unclear whether its numbers or its shades are the classes.
+        LabelContentError: in `get_data`, for JPEG, colors that are not gray, a TIFF or a palette of which it is unclear
+            whether its numbers or its shades are the classes.
+        ImageContentError: in `get_data`, for transparent pixels.
     """
 
     def values(self, picture: Image.Image, encoding: Encoding) -> np.ndarray:
