@@ -15,6 +15,7 @@ from monai_vggunet.transforms.intensity import (
 from monai_vggunet.transforms.label_checks import CheckLabeld
 from monai_vggunet.transforms.labels import LoadLabeld
 from monai_vggunet.transforms.loading import loading
+from monai_vggunet.transforms.percentiles import ScaleByPercentilesd
 from monai_vggunet.transforms.pictures import AsColord
 from monai_vggunet.transforms.pipelines import (
     inference_postprocessing,
@@ -52,6 +53,7 @@ __all__ = [
     "RandColorJitterd",
     "RandGrayscaled",
     "RandSliceSamplesd",
+    "ScaleByPercentilesd",
     "SliceChannels",
     "clicked_slices",
     "clicks_on_grid",

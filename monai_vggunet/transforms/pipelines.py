@@ -24,7 +24,6 @@ from monai.transforms import (
     RandGaussianNoised,
     RandGaussianSmoothd,
     ScaleIntensityRanged,
-    ScaleIntensityRangePercentilesd,
     Transform,
 )
 
@@ -36,6 +35,7 @@ from monai_vggunet.transforms.clicks import KeepClicksd
 from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacingd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
 from monai_vggunet.transforms.loading import loading_steps
+from monai_vggunet.transforms.percentiles import ScaleByPercentilesd
 from monai_vggunet.transforms.pictures import PICTURE_RANGE
 from monai_vggunet.transforms.sides import sided_class
 from monai_vggunet.transforms.volume_checks import CheckModalityd, CheckPlaned
@@ -224,5 +224,5 @@ def _to_network_grid(
     if prep.modality == PICTURE:
         steps.append(ScaleIntensityRanged("image", *PICTURE_RANGE, b_min=0.0, b_max=1.0, clip=True))
     elif prep.modality != "CT":  # which stays in HU: `SliceChannels` takes its windows
-        steps.append(ScaleIntensityRangePercentilesd("image", *MR_PERCENTILES, b_min=0.0, b_max=1.0, clip=True))
+        steps.append(ScaleByPercentilesd("image", *MR_PERCENTILES))
     return steps
