@@ -76,6 +76,7 @@ _FIELDS: dict[str, Any] = {
         (),
     ),
     "volumes_ml": mapping(_NUMBER, MOST_ENTRIES),
+    "areas_px": mapping(whole(0), MOST_ENTRIES),
     "confidence": mapping(optional(_NUMBER), MOST_ENTRIES),
     "flags": _TEXTS,
     "model": ({"weights_sha256": _TEXT, "engine": _TEXT, "versions": mapping(_TEXT, MOST_ENTRIES)}, ()),
@@ -140,7 +141,8 @@ class CaseRecord:
         error: for a failed case, the text of the error.
         refusal: for a refused series, the reason, as `dicom.findings.FindingKind` has it.
         source: what was segmented.
-        volumes_ml: per class.
+        volumes_ml: per class; empty for a picture, whose pixels have no size.
+        areas_px: per class, in pixels, of a picture.
         confidence: mean entropy over the foreground and, with several views, their mean disagreement.
         flags: reasons to look before the mask is trusted.
         model: hash of the weights, versions, engine.
@@ -162,6 +164,7 @@ class CaseRecord:
     refusal: str = ""
     source: CaseSource = field(default_factory=CaseSource)
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    areas_px: Mapping[str, int] = field(default_factory=dict)
     confidence: Mapping[str, float | None] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -174,6 +177,12 @@ class CaseRecord:
     further: Mapping[str, Any] = field(default_factory=dict)
 
     FORMAT: ClassVar[int] = 2  # 1, without a version in the file, had findings without kinds
+
+    @property
+    def amounts(self) -> list[tuple[str, float, str]]:
+        """How much was found of each class: name, number and unit, `mL` or `px`."""
+        unit = "px" if self.areas_px else "mL"
+        return [(name, amount, unit) for name, amount in (self.areas_px or self.volumes_ml).items()]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> CaseRecord:

@@ -12,6 +12,7 @@ __all__ = [
     "DICOM_ENDINGS",
     "NIFTI_ENDINGS",
     "NRRD_ENDING",
+    "PICTURE",
     "PICTURE_ENDINGS",
     "SLICER_ENDING",
     "ends_with",
@@ -26,6 +27,7 @@ NRRD_ENDING = ".nrrd"
 SLICER_ENDING = ".seg.nrrd"  # NRRD, as 3D Slicer calls its segmentations, which number their segments themselves
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")  # many DICOM files have none
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PICTURE = "PICTURE"  # the modality of pictures in our own files; DICOM has none for them
 # Files that lie beside images without being one. DICOM often has no ending: any other file is judged by its content.
 COMPANION_ENDINGS = (".json", ".txt", ".md", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log")
 # Files that hold others. A NIfTI file may be compressed, too.

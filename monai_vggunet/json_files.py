@@ -1,7 +1,11 @@
-"""Untrusted JSON: read within bounds, and only if it is valid by RFC 8259 and states no name twice in an object."""
+"""Untrusted JSON: read within bounds, and only if it is valid by RFC 8259 and states no name twice in an object.
+
+A byte-order mark, with which Windows programs begin a file, is skipped; the RFC allows that (section 8.1).
+"""
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -19,7 +23,7 @@ class JsonError(ValueError):
 
 
 def read_json(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES, errors: str = "strict") -> Any:
-    """Read a file of JSON in UTF-8.
+    """Read a file of JSON in UTF-8, or in UTF-16 if it begins with a byte-order mark.
 
     Args:
         path: the file.
@@ -34,9 +38,9 @@ def read_json(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES, errors
     if len(data) > most_bytes:
         raise JsonError(f"it has more than {most_bytes:,} bytes")
     try:
-        return parse_json(data.decode("utf-8", errors))
+        return parse_json(data.decode(_encoding_of(data), errors))
     except UnicodeDecodeError as error:
-        raise JsonError(f"it is not UTF-8 (byte {error.start})") from error
+        raise JsonError(f"it is not {error.encoding.upper()} (byte {error.start})") from error
 
 
 def parse_json(text: str) -> Any:
@@ -58,6 +62,12 @@ def parse_json(text: str) -> Any:
         raise
     except ValueError as error:  # also of numbers with thousands of digits
         raise JsonError(f"it is not JSON: {error}") from error
+
+
+def _encoding_of(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
 
 
 def _no_number(text: str) -> NoReturn:

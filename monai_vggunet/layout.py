@@ -52,6 +52,7 @@ __all__ = [
     "holds_results_alone",
     "place_within",
     "require_output_apart",
+    "require_path_kept",
     "require_sources_kept",
     "results_among",
     "spec_beside",
@@ -93,6 +94,7 @@ TRAIN_CONFIG, INFERENCE_CONFIG, METADATA = "train.json", "inference.json", "meta
 
 MAKER = "monai-vggunet"  # our name in the sidecar of a mask
 
+_REWRITTEN = "::"  # MONAI's `ID_SEP_KEY`, into which its parser turns `#`, in values too
 _NAMES_ON_THE_WAY = ".names-*.json"  # what `atomic_path` calls it until it is complete
 _RESULTS = ("mask*.nii.gz", SIDECAR, DISAGREEMENT, SEG, RTSTRUCT, RECORD, REPORT, SHEET, f"*{EARLIER}.*")
 _PAGE_ENDINGS = (".html", ".png")
@@ -186,6 +188,19 @@ def place_within(folder: Path, output_dir: str | os.PathLike[str] | None) -> Pat
         return None
     root, output = _real(folder), _real(output_dir)
     return folder / output.relative_to(root) if output != root and output.is_relative_to(root) else None
+
+
+def require_path_kept(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that MONAI's config language has changed: results would lie where nobody looks for them.
+
+    Raises:
+        ConfigurationError: it holds `::`, which the language writes for `#`.
+    """
+    if _REWRITTEN in str(path):
+        raise ConfigurationError(
+            f"the path {readable(str(path).replace(_REWRITTEN, '#'))} holds a '#', which MONAI's config language "
+            f"rewrites to '{_REWRITTEN}': choose a path without either"
+        )
 
 
 def require_output_apart(inputs: Iterable[str | os.PathLike[str]], output_dir: str | os.PathLike[str]) -> None:

@@ -37,6 +37,7 @@ GROUND = {
     "memory",
     "names",
     "privacy",
+    "escaped_output",
     "progress_bars",
     "quiet_logs",
     "regular_files",

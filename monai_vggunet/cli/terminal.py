@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
-from io import TextIOWrapper
 from typing import Any, TextIO
+
+from monai_vggunet.escaped_output import escape_missing_characters
 
 __all__ = ["give_up_output", "steady_terminal"]
 
@@ -21,9 +22,7 @@ def steady_terminal() -> Iterator[None]:
     with ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))
         out, err = sys.stdout or nowhere, sys.stderr or nowhere  # None if a service closed them
-        for stream in (out, err):
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
+        escape_missing_characters()
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(_Forgiving(err)))  # type: ignore[type-var]
         yield

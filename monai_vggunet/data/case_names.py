@@ -20,13 +20,13 @@ __all__ = [
     "label_stem",
     "named_by_folders",
     "relative_case_name",
-    "require_unique_names",
+    "require_listed_once",
 ]
 
 _HASH_LENGTH = 8  # hexadecimal digits that tell apart cases of one name
 
 # keys: image, label (absent without annotation; NIfTI, DICOM SEG or RTSTRUCT, or a folder with one of the latter), case
-# (a unique name that is fit for a folder, see `folder_name`), patient (a key, no PHI)
+# (a unique name that is fit for a folder, see `folder_name`), patient (a key, no PHI), label_values (see that module)
 Case = dict[str, str]
 
 _log = logging.getLogger(__name__)
@@ -49,26 +49,6 @@ def relative_case_name(path: Path, folder: Path) -> str:
     return folder_name("_".join([*parts[:-1], case_stem(path)]) if parts else folder.name)
 
 
-def named_by_folders(cases: Iterable[Case], within: Mapping[str, Path]) -> list[Case]:
-    """Put the names of folders before the names that cases of several inputs share, as many as it takes.
-
-    Args:
-        cases: with names that say where they lie within their inputs.
-        within: image -> the folder to which its name is relative.
-    """
-    named = list(cases)
-    above = {image: [one.name for one in (folder, *folder.parents) if one.name] for image, folder in within.items()}
-    for depth in range(max(map(len, above.values()), default=0)):
-        folders: dict[str, set[Path]] = {}
-        for case in named:
-            folders.setdefault(same_on_some_disk(case["case"]), set()).add(within[case["image"]])
-        for index, case in enumerate(named):
-            names = above[case["image"]]
-            if len(folders[same_on_some_disk(case["case"])]) > 1 and depth < len(names):
-                named[index] = case | {"case": folder_name("_".join([names[depth], case["case"]]))}
-    return named
-
-
 def distinct_cases(cases: Iterable[Case]) -> list[Case]:
     """Give cases that share a name different names: the later one gets a hash of its path.
 
@@ -87,12 +67,61 @@ def distinct_cases(cases: Iterable[Case]) -> list[Case]:
     return list(found.values())
 
 
-def require_unique_names(cases: Sequence[Case]) -> None:
-    """Refuse a list, written by hand, in which cases share a name.
+def named_by_folders(cases: Iterable[Case], places: Mapping[str, Path] | None = None) -> list[Case]:
+    """Give cases of one name those of their folders too, from the innermost on, until they differ.
+
+    Images of one path keep one name: see `require_listed_once`.
+
+    Args:
+        cases: named by their own names, with those of some folders or none.
+        places: image -> the folder or file that names it, where that is another.
+
+    Example:
+        >>> files = ["/site_a/p1/ct.nii", "/site_b/p1/ct.nii", "/site_b/p2/mr.nii"]
+        >>> [case["case"] for case in named_by_folders([{"image": f, "case": case_stem(Path(f))} for f in files])]
+        ['site_a_p1_ct', 'site_b_p1_ct', 'mr']
+    """
+    named = [dict(case) for case in cases]
+    names = [_names_of((places or {}).get(case["image"], Path(case["image"]))) for case in named]
+    depths = [_depth_of(case["case"], above) for case, above in zip(named, names)]
+    while True:
+        alike: dict[str, list[int]] = {}
+        for number, case in enumerate(named):
+            alike.setdefault(same_on_some_disk(case["case"]), []).append(number)
+        several = [group for group in alike.values() if len({names[number] for number in group}) > 1]
+        deeper = [number for group in several for number in group if 0 < depths[number] < len(names[number])]
+        if not deeper:
+            return named
+        for number in deeper:
+            depths[number] += 1
+            named[number]["case"] = _name_at(names[number], depths[number])
+
+
+def _names_of(place: Path) -> tuple[str, ...]:
+    """Return the names of an image's folders from the outermost to the innermost, and its own."""
+    path = Path(os.path.abspath(place))
+    return (*path.parts[1:-1], case_stem(path))
+
+
+def _depth_of(name: str, names: Sequence[str]) -> int:
+    """Return of how many of the names in its place a case's name consists; 0 if it was formed in another way."""
+    return next((depth for depth in range(1, len(names) + 1) if _name_at(names, depth) == name), 0)
+
+
+def _name_at(place: Sequence[str], depth: int) -> str:
+    return folder_name("_".join(place[-depth:]))
+
+
+def require_listed_once(cases: Sequence[Case]) -> None:
+    """Refuse cases that share a name because they have the same image.
 
     Raises:
         DatasetError: names them.
     """
-    twice = sorted(name for name, times in Counter(case["case"] for case in cases).items() if times > 1)
+    times = Counter((case["case"], os.path.abspath(case["image"])) for case in cases)
+    twice = sorted(name for (name, _), count in times.items() if count > 1)
     if twice:
-        raise DatasetError(f"several cases share a name, so their results would overwrite each other: {listed(twice)}")
+        raise DatasetError(
+            f"several cases have the same image, so their results would overwrite each other: {listed(twice)}; list "
+            "each image once"
+        )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from monai_vggunet.case_path import is_folder_or_case
-from monai_vggunet.data.case_names import Case, case_stem, distinct_cases, label_stem, require_unique_names
+from monai_vggunet.data.case_names import (
+    Case,
+    case_stem,
+    distinct_cases,
+    label_stem,
+    named_by_folders,
+    require_listed_once,
+)
+from monai_vggunet.data.class_names import stated_classes
 from monai_vggunet.data.input_folders import existing_folder, rewritten_path
+from monai_vggunet.data.label_values import LABEL_VALUES, as_text
 from monai_vggunet.data.shared_series import join_shared_series
 from monai_vggunet.dicom import patient_key
 from monai_vggunet.errors import DatasetError
@@ -41,7 +49,8 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
     description_file = root / "dataset.json"
     if description_file.is_file():
         description = _read_description(description_file)
-        cases = _listed_cases(root, description)
+        cases = _listed_cases(root, description) if "training" in description else _paired_cases(root)
+        cases = _with_label_values(cases, description)
     else:
         description = {}
         cases = _paired_cases(root)
@@ -53,7 +62,7 @@ def annotated_cases(dataset_dir: str | os.PathLike[str]) -> tuple[list[Case], di
     cases, _ = join_shared_series(cases)
     know_cases(case["case"] for case in cases)
     know_names(filter(os.path.islink, (case[key] for case in cases for key in ("image", "label"))))
-    require_unique_names(cases)
+    require_listed_once(cases)
     return [_with_patient(case) for case in distinct_cases(cases)], description
 
 
@@ -62,8 +71,13 @@ def _read_description(path: Path) -> dict[str, Any]:
         content = read_json(path, LONGEST_LIST, errors="surrogateescape")
     except (ValueError, OSError) as error:
         raise DatasetError(f"{path} is no readable JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("training"), list):
-        raise DatasetError(f"{path} has no list named 'training', as the Medical Segmentation Decathlon writes it")
+    folders = all((path.parent / name).is_dir() for name in ("images", "labels"))
+    named_alone = folders and isinstance(content, dict) and not {"training", "validation"} & content.keys()
+    if not named_alone and (not isinstance(content, dict) or not isinstance(content.get("training"), list)):
+        raise DatasetError(
+            f"{path} has no list named 'training', as the Medical Segmentation Decathlon writes it; expected one, or "
+            "the folders images/ and labels/ beside the file"
+        )
     if not isinstance(content.get("validation") or [], list):
         kind = type(content["validation"]).__name__
         raise DatasetError(f"'validation' in {path} is of type {kind}; expected a list, or nothing")
@@ -84,15 +98,19 @@ def _listed_cases(root: Path, description: dict[str, Any]) -> list[Case]:
             image, label = (_listed_path(root, entry[key], split, number) for key in ("image", "label"))
             case = {"image": str(image), "label": str(label), "case": folder_name(case_stem(image)), "split": split}
             cases.append(case | ({"patient": str(entry["patient"])} if "patient" in entry else {}))
-    times = Counter(case["case"] for case in cases)
-    for case in cases:  # `patient_1/image.nii.gz`, `patient_2/image.nii.gz`: the folder tells them apart
-        if times[case["case"]] > 1:
-            case["case"] = folder_name(f"{Path(case['image']).parent.name}_{case['case']}")
-    return cases
+    return named_by_folders(cases)
+
+
+def _with_label_values(cases: list[Case], description: dict[str, Any]) -> list[Case]:
+    """Note in each case which value of its label is which class, where `dataset.json` names the classes."""
+    values = list(stated_classes(description))
+    return [case | {LABEL_VALUES: as_text(values)} for case in cases] if values else cases
 
 
 def _listed_path(root: Path, name: str, split: str, number: int) -> Path:
     path = root / name
+    if not path.exists() and (root / name.replace("\\", "/")).exists():  # as Windows writes paths
+        path = root / name.replace("\\", "/")
     if not path.exists():
         raise DatasetError(f"entry {number} of '{split}' in {root / 'dataset.json'} names {path}, which does not exist")
     return path

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.data.cases import LONGEST_LIST, Case, annotated_cases
 from monai_vggunet.data.class_codes import resolve_class_codes
+from monai_vggunet.data.class_names import require_distinct_names, stated_classes
 from monai_vggunet.dicom.annotations.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
@@ -218,21 +219,28 @@ def _split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tupl
 
 def _meaning(description: dict[str, Any]) -> tuple[list[str], str, dict[str, int], dict[str, Any]]:
     """Return the class names, the modality, the class of each segment and the codes that `dataset.json` states."""
-    names = _class_names(description)
-    segments = _segments(description, len(names))
+    stated = stated_classes(description)
+    names = list(stated.values())
+    segments = _segments(description, list(stated))
     if not names and segments:  # the first name of each class
         names = [
             "background",
             *(next(k for k, v in segments.items() if v == n) for n in range(1, max(segments.values()) + 1)),
         ]
+        require_distinct_names(names, "'segments' in dataset.json")
     elif not segments:
         segments = {name: number for number, name in enumerate(names) if number > 0}
     codes = description.get("codes") or {}
     return names, _modality(description), segments, resolve_class_codes(codes, names) if names else codes
 
 
-def _segments(description: dict[str, Any], n_classes: int) -> dict[str, int]:
-    """Read `{"Liver": 1, "Liver tumor": 2, "Spleen": 0}`; 0 makes a segment background."""
+def _segments(description: dict[str, Any], values: list[int]) -> dict[str, int]:
+    """Read `{"Liver": 1, "Liver tumor": 2, "Spleen": 0}`; 0 makes a segment background.
+
+    Args:
+        description: content of `dataset.json`.
+        values: the numbers that its `labels` state, in the order of the classes; empty without them.
+    """
     segments = description.get("segments") or {}
     if not isinstance(segments, dict) or not all(
         isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in segments.values()
@@ -249,36 +257,21 @@ def _segments(description: dict[str, Any], n_classes: int) -> dict[str, int]:
         raise DatasetError(
             f"'segments' in dataset.json names {twice} more than once; upper and lower case are the same"
         )
-    numbers, limit = set(segments.values()) - {0}, n_classes or MAX_CLASS + 1
-    if not numbers or max(numbers) >= limit:
-        known = (
-            f"'labels' names the classes 0 to {limit - 1}" if n_classes else f"a label holds numbers up to {MAX_CLASS}"
-        )
+    numbers, known_numbers = set(segments.values()) - {0}, set(values or range(MAX_CLASS + 1))
+    if not numbers or numbers - known_numbers:
+        without_gaps = values == list(range(len(values)))
+        classes = f"0 to {len(values) - 1}" if without_gaps else ", ".join(map(str, values))
+        known = f"'labels' names the classes {classes}" if values else f"a label holds numbers up to {MAX_CLASS}"
         raise DatasetError(
             f"'segments' in dataset.json gives the classes {sorted(numbers)}, but {known}: correct one of the two"
         )
-    if not n_classes and numbers != set(range(1, max(numbers) + 1)):
+    if not values and numbers != set(range(1, max(numbers) + 1)):
         raise DatasetError(
             f"'segments' in dataset.json gives the classes {sorted(numbers)}; expected 1, 2, ... without gaps, or "
             "'labels' that name the others"
         )
-    return segments
-
-
-def _class_names(description: dict[str, Any]) -> list[str]:
-    """Read `{"0": "background", "1": "liver"}` (Decathlon) or `{"background": 0, "liver": 1}` (nnU-Net)."""
-    labels = description.get("labels") or {}
-    if not isinstance(labels, dict):
-        raise DatasetError(f"'labels' in dataset.json is {labels!r}; expected an object such as {{'0': 'background'}}")
-    if all(str(key).isdigit() for key in labels):
-        by_number = {int(key): str(name) for key, name in labels.items()}
-    elif all(isinstance(value, int) for value in labels.values()):
-        by_number = {value: name for name, value in labels.items()}
-    else:
-        raise DatasetError(f"'labels' in dataset.json is {labels!r}; expected class numbers and names, 0 = background")
-    if by_number and sorted(by_number) != list(range(len(by_number))):
-        raise DatasetError(f"the class numbers in dataset.json are {sorted(by_number)}; expected 0, 1, 2, ... no gaps")
-    return [by_number[number] for number in sorted(by_number)]
+    class_of = {value: number for number, value in enumerate(values)}
+    return {name: class_of.get(number, 0) if values else number for name, number in segments.items()}
 
 
 def _modality(description: dict[str, Any]) -> str:

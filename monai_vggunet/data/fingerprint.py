@@ -15,11 +15,13 @@ from tqdm import tqdm
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist
+from monai_vggunet.data.label_values import CLASS_NUMBERS, decided_values, listed_values, values_in
+from monai_vggunet.data.model_limits import MOST_CLASSES
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.padded_voxels import is_measured
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
-from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
+from monai_vggunet.file_kinds import PICTURE, PICTURE_ENDINGS, ends_with
 from monai_vggunet.names import counted
 from monai_vggunet.privacy import clean_text
 
@@ -50,6 +52,7 @@ class Fingerprint:
         class_names: background first.
         class_voxels: voxels of each class over all cases.
         class_volumes_ml: smallest, median and largest volume per class over the cases that hold it.
+        label_values: value of each class in the masks; DICOM labels have none.
     """
 
     n_cases: int
@@ -64,6 +67,7 @@ class Fingerprint:
     class_names: tuple[str, ...]
     class_voxels: tuple[int, ...]
     class_volumes_ml: tuple[tuple[float, float, float], ...]
+    label_values: tuple[int, ...] = ()
 
     @property
     def class_weights(self) -> list[float]:
@@ -73,6 +77,14 @@ class Fingerprint:
     def summary(self) -> str:
         """Return what a user wants to see before training, on a few lines."""
         low, middle, high = self.foreground_percentiles
+        inside = f"intensity inside the classes: {low:.4g} to {high:.4g}, median {middle:.4g}"
+        size = f"up to {self.in_plane_size[0]} x {self.in_plane_size[1]} pixels"
+        if self.modality == PICTURE:
+            shares = (100 * count / sum(self.class_voxels) for count in self.class_voxels[1:])
+            classes = ", ".join(f"{name} {share:.3g} %" for name, share in zip(self.class_names[1:], shares))
+            return (
+                f"{counted(self.n_cases, 'training picture')}, {size}\n{inside}\nclasses (share of pixels): {classes}"
+            )
         classes = ", ".join(
             f"{name} {volume[1]:.3g} mL" for name, volume in zip(self.class_names[1:], self.class_volumes_ml[1:])
         )
@@ -80,8 +92,8 @@ class Fingerprint:
         return (
             f"{counted(self.n_cases, 'training case')}, {self.modality}, {self.plane} slices\n"
             f"in-plane spacing {rows:.3g} x {columns:.3g} mm, slices every {self.slice_spacing_mm:.3g} mm, "
-            f"{self.n_slices} per case, up to {self.in_plane_size[0]} x {self.in_plane_size[1]} pixels\n"
-            f"intensity inside the classes: {low:.4g} to {high:.4g}, median {middle:.4g}\n"
+            f"{self.n_slices} per case, {size}\n"
+            f"{inside}\n"
             f"classes (median volume): {classes}"
         )
 
@@ -113,7 +125,8 @@ def compute_fingerprint(
 
     Args:
         datalist: the split.
-        load: from a case to `image` `(C, X, Y, Z)` and `label` `(1, X, Y, Z)` with RAS affines, one grid.
+        load: from a case to `image` `(C, X, Y, Z)` and `label` `(1, X, Y, Z)` with RAS affines, one grid; the label
+            holds class numbers where the case or a DICOM label states them, else the mask's own values.
         modality: of images that do not state theirs (a DICOM series does); wins over `dataset.json`.
 
     Raises:
@@ -133,58 +146,90 @@ def compute_fingerprint(
                 "NIfTI files in dataset.json"
             )
     training = measured[: len(datalist.training)]
-    names = _class_names(datalist.class_names, training)
-    for case, findings in zip([*datalist.training, *validation], measured):
-        if len(findings["voxels"]) > len(names):
-            raise LabelContentError(
-                f"case {case['case']}: the label holds class {len(findings['voxels']) - 1}, but there are "
-                f"{len(names)} classes (0 to {len(names) - 1}, {_origin(datalist)}): name the others in dataset.json, "
-                "or correct the label"
-            )
-    return _summarized(training, names)
+    values = _label_values(datalist, training)
+    names = list(datalist.class_names) or ["background", *(f"class {number}" for number in range(1, len(values)))]
+    checked = [
+        _by_class(case, one, values, _origin(datalist))
+        for case, one in zip([*datalist.training, *validation], measured)
+    ]
+    return _summarized(checked[: len(training)], names, values)
 
 
 def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
-    """Return one case's spacing, size, plane, intensities and voxels per class."""
+    """Return one case's spacing, size, plane, intensities and voxels per value of its label."""
     image, label = data["image"], data["label"]
     affine = np.asarray(image.affine, dtype=np.float64)
     values, classes = image.as_tensor(), label.as_tensor()[0].long()
     modality = _modality(image, stated_modality)
-    plane = PICTURE_PLANE if modality == "PICTURE" else acquisition_plane(affine, image.meta)
+    plane = PICTURE_PLANE if modality == PICTURE else acquisition_plane(affine, image.meta)
     spacing, shape = _as_plane(plane, affine, image.shape[1:])
-    inside = _measured_inside(values.float().mean(0), classes > 0, image.meta)
+    voxels, intensities = _counted(classes), values.float().mean(0)
+    chosen = classes != 0 if 0 in voxels else torch.ones_like(classes, dtype=torch.bool)
+    measured = is_measured(intensities, image.meta)
+    chosen = chosen if measured is None else chosen & measured
+    inside = classes[chosen]
     step = max(1, len(inside) // FOREGROUND_SAMPLES)
-    counts = torch.bincount(classes.flatten(), minlength=2)
     return {
         "modality": modality,
         "channels": int(image.shape[0]),
         "plane": plane,
         "spacing": spacing,
         "shape": shape,
-        "foreground": inside[::step].numpy(),
-        "voxels": counts.numpy(),
+        "sampled": (inside[::step].numpy(), intensities[chosen][::step].numpy()),
+        "values": voxels,
+        "numbered": bool(label.meta.get(CLASS_NUMBERS) or values_in(data)),
         "voxel_ml": abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0,
     }
 
 
-def _measured_inside(values: torch.Tensor, inside: torch.Tensor, meta: Mapping[str, Any]) -> torch.Tensor:
-    """Return the values inside the classes, without those of padded voxels."""
-    measured = is_measured(values, meta)
-    return values[inside if measured is None else inside & measured]
+def _counted(label: torch.Tensor) -> dict[int, int]:
+    """Return how many voxels hold each value; linear for class numbers, of which volumes have hundreds of millions."""
+    low, high = map(int, label.aminmax())
+    if low >= 0 and high < MOST_CLASSES:
+        counts = torch.bincount(label.flatten()).tolist()
+        return {value: count for value, count in enumerate(counts) if count}
+    values, counts = torch.unique(label, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist()))
 
 
-def _class_names(stated: Sequence[str], training: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names that the data set states, else one for every class number of the training labels."""
-    n_classes = max(len(m["voxels"]) for m in training)
-    return list(stated) or ["background", *(f"class {number}" for number in range(1, n_classes))]
+def _label_values(datalist: Datalist, training: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """Return the value of each class: as the data set states it, else as the masks of the training cases hold it."""
+    stated = next((values_in(case) for case in datalist.training if values_in(case)), ())
+    if stated or datalist.class_names:
+        return stated or tuple(range(len(datalist.class_names)))
+    masks: Counter[int] = Counter()
+    for one in training:
+        masks.update({} if one["numbered"] else one["values"])
+    return decided_values(masks)
+
+
+def _by_class(case: Case, one: Mapping[str, Any], values: tuple[int, ...], origin: str) -> dict[str, Any]:
+    """Return what was measured on a case, its voxels by class, and its intensities inside the classes.
+
+    Raises:
+        LabelContentError: the label holds a value that is no class.
+    """
+    plain = tuple(range(len(values)))
+    own = plain if one["numbered"] else values
+    unknown = {value: count for value, count in one["values"].items() if value not in own}
+    if unknown:
+        found = f"class {max(unknown)}" if own == plain else f"the values {listed_values(unknown)}"
+        known = f"0 to {len(own) - 1}" if own == plain else ", ".join(map(str, own))
+        raise LabelContentError(
+            f"case {case['case']}: the label holds {found}, but there are {len(own)} classes ({known}, {origin}): name "
+            "the others in dataset.json, or correct the label"
+        )
+    classes, intensities = one["sampled"]
+    voxels = [one["values"].get(value, 0) for value in own]
+    return {**one, "voxels": voxels, "foreground": intensities[classes != own[0]]}
 
 
 def _origin(datalist: Datalist) -> str:
     return "as dataset.json names them" if datalist.class_names else "as the training labels hold them"
 
 
-def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fingerprint:
-    voxels = np.array([np.pad(m["voxels"], (0, len(names) - len(m["voxels"]))) for m in measured])
+def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str], values: tuple[int, ...]) -> Fingerprint:
+    voxels = np.array([m["voxels"] for m in measured])
     foreground = np.concatenate([m["foreground"] for m in measured])
     if not len(foreground):
         raise DatasetError(f"none of the {len(measured)} training labels holds a voxel other than 0 (background)")
@@ -209,6 +254,7 @@ def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
         class_names=tuple(names),
         class_voxels=tuple(int(v) for v in voxels.sum(axis=0)),
         class_volumes_ml=tuple(_volume_range(volumes[:, number]) for number in range(len(names))),
+        label_values=values,
     )
 
 
@@ -221,7 +267,7 @@ def _volume_range(volumes_ml: np.ndarray) -> tuple[float, float, float]:
 
 def _modality(image: Any, stated: str) -> str:
     if ends_with(str(image.meta.get("filename_or_obj", "")), PICTURE_ENDINGS):
-        return "PICTURE"
+        return PICTURE
     found = clean_text(str(image.meta.get("modality") or stated or ""))
     if found:
         return found

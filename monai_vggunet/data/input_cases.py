@@ -55,20 +55,20 @@ def input_cases(inputs: Iterable[PathLike], output_dir: PathLike | None = None) 
     Raises:
         DatasetError, ConfigurationError: see `image_cases`.
     """
-    found = [_found_in(path, output_dir) for path in dict.fromkeys(os.fspath(path) for path in inputs)]
+    found = [_found_in(path, output_dir) for path in {os.path.abspath(path): path for path in inputs}.values()]
     dicom = dicom_cases(
         {folder: files for one in found for folder, files in one.dicom.items()}, [one.folder for one in found]
     )
     _tell(found, dicom)
     named: dict[str, Case] = {}
-    within: dict[str, Path] = {}
+    named_after: dict[str, Path] = {}
     for one in found:
         places = {str(path): path for path in one.images if not _lies_below(path.parent, dicom.covered)}
         places |= {case.path: case.first for case in dicom.cases if case.first.is_relative_to(one.folder)}
         for image, place in sorted(places.items()):
             named.setdefault(image, {"image": image, "case": _name(place, one.folder)})
-            within.setdefault(image, one.folder.parent if place == one.folder else one.folder)
-    cases = distinct_cases(named_by_folders(named.values(), within))
+            named_after.setdefault(image, place)
+    cases = distinct_cases(named_by_folders(named.values(), named_after))
     know_cases(case["case"] for case in cases)
     if output_dir is not None:
         require_sources_kept({case["case"]: case["image"] for case in cases}, output_dir)

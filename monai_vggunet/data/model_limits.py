@@ -22,6 +22,7 @@ MOST_WINDOWS, MOST_NEIGHBORS, MOST_IMAGE_CHANNELS = 16, 31, 16
 LARGEST_CROP, STRIDE = 4096, 16  # pixels
 LARGEST_INTENSITY = 1e12  # beyond, float32 no longer tells neighboring values of a scanner apart
 NARROWEST_WINDOW = 1e-6  # below, a window's width may be 0 as float32
+LARGEST_LABEL = (1 << 31) - 1  # of a value in a mask, int32
 LONGEST_NAME, LONGEST_TEXT = 256, 1024  # characters
 MOST_VERSIONS, MOST_HASHES = 64, 8
 HASH_LENGTH = 64  # SHA-256, hexadecimal digits
@@ -97,6 +98,7 @@ _FINGERPRINT = {
     "foreground_percentiles": several(_INTENSITY, 3, 3),
     "class_names": _CLASSES,
     "class_voxels": several(_COUNT, 1, MOST_CLASSES),
+    "label_values": several(whole(-LARGEST_LABEL, LARGEST_LABEL), 0, MOST_CLASSES),
     "class_volumes_ml": several(several(number(0, LARGEST_INTENSITY), 3, 3), 1, MOST_CLASSES),
 }
 _FIELDS: dict[str, Any] = {

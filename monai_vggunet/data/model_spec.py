@@ -125,6 +125,11 @@ class ModelSpec:
     versions: dict[str, str] = field(default_factory=lambda: software_versions())
 
     @property
+    def label_values(self) -> tuple[int, ...]:
+        """The value of each class in the masks that it was trained on, background first; a DICOM label has none."""
+        return tuple(self.fingerprint.get("label_values") or range(len(self.class_names)))
+
+    @property
     def digest(self) -> str:
         """Hash of network, preprocessing and classes: two runs with another digest are two different models."""
         content = {"network": self.network, "preprocessing": asdict(self.preprocessing), "classes": self.class_names}
@@ -231,6 +236,11 @@ def _require_consistent(spec: ModelSpec, source: Path) -> None:
         raise ModelMismatchError(
             f"{source} contradicts itself: {spec.preprocessing.n_guidance} channels for clicks and "
             f"{len(spec.class_names)} classes; restore the file that training wrote"
+        )
+    if len(spec.label_values) != len(spec.class_names):
+        raise ModelMismatchError(
+            f"{source} contradicts itself: {len(spec.label_values)} values of masks and {len(spec.class_names)} "
+            "classes; restore the file that training wrote"
         )
     windows = len(spec.preprocessing.windows)
     if spec.preprocessing.channels == "window" and windows != 1:

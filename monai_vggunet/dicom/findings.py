@@ -89,6 +89,7 @@ class FindingKind(StrEnum):
     UNREADABLE_PIXELS = "unreadable-pixels"
     IMPLAUSIBLE_SIZE = "implausible-size"
     TOO_LARGE = "too-large"
+    BLANK_IMAGE = "blank-image"
 
     # a label
     PLACED_BY_GEOMETRY = "placed-by-geometry"

@@ -16,6 +16,7 @@ from monai_vggunet.atomic_files import sha256_of_file, sha256_of_input
 from monai_vggunet.case_record import DONE, FAILED, CaseRecord, CaseSource, RecordedFinding
 from monai_vggunet.dicom.findings import unpack_findings
 from monai_vggunet.errors import DatasetError, DicomRefusedError
+from monai_vggunet.file_kinds import PICTURE, PICTURE_ENDINGS, ends_with
 from monai_vggunet.layout import RECORD, files_of
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy import TEXT, book, clean_text, clean_uid, redact, shown_case, shows_phi
@@ -26,6 +27,7 @@ __all__ = ["content_digest", "failure_record", "is_done", "study_flags", "study_
 VOLUME_FACTOR = 3.0
 # Spacing is unlike the training set's beyond this factor.
 SPACING_FACTOR = 2.0
+PIXELS_PER_ML = 1000  # a picture states no size, and its pixels count as cubes of 1 mm
 _MEASURED = {"in_plane_spacing_mm", "slice_spacing_mm"}
 
 
@@ -55,6 +57,7 @@ def study_record(
         fingerprint: of the training set, from `model.json`; whatever differs much from it becomes a flag.
         foreground_median: median intensity inside the mask, HU for CT; None where intensities have no unit.
     """
+    picture = ends_with(str(meta.get("filename_or_obj", "")), PICTURE_ENDINGS)
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
     counts = np.bincount(labels.ravel(), minlength=len(class_names))
     volumes = {name: round(float(count) * voxel_ml, 4) for name, count in zip(class_names[1:], counts[1:])}
@@ -76,9 +79,10 @@ def study_record(
         status=DONE,
         names_hidden=not shows_phi(),
         source=source,
-        volumes_ml=volumes,
+        volumes_ml={} if picture else volumes,
+        areas_px={name: int(count) for name, count in zip(class_names[1:], counts[1:])} if picture else {},
         confidence=dict(confidence or {}),
-        flags=tuple(study_flags(volumes, spacing, fingerprint or {}, foreground_median)),
+        flags=tuple(study_flags(volumes, spacing, fingerprint or {}, foreground_median, picture)),
         model=dict(model),
         seconds=round(seconds, 2),
         finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -123,6 +127,7 @@ def study_flags(
     spacing_mm: Sequence[float],
     fingerprint: Mapping[str, Any],
     foreground_median: float | None = None,
+    picture: bool = False,
 ) -> list[str]:
     """Return the reasons to look at a mask before trusting it; empty when nothing stands out.
 
@@ -131,6 +136,7 @@ def study_flags(
         spacing_mm: of the source, three edges in any order.
         fingerprint: of the training set; without one only an empty result is flagged. It may lack any part.
         foreground_median: see `study_record`.
+        picture: whether it is one, of whose pixels only the number is known: a flag then states areas.
     """
     if not any(volumes_ml.values()):
         return ["empty result: no voxel of any class"]
@@ -139,8 +145,12 @@ def study_flags(
     for name, volume in volumes_ml.items():
         low, _, high = trained.get(name, (0.0, 0.0, float("inf")))
         if volume and not low / VOLUME_FACTOR <= volume <= high * VOLUME_FACTOR:
-            flags.append(f"implausible volume: {name} {volume:.3g} mL, in training {low:.3g} to {high:.3g} mL")
-    if fingerprint.keys() >= _MEASURED and fingerprint.get("modality") != "PICTURE":
+            if picture:
+                found, least, most = (round(value * PIXELS_PER_ML) for value in (volume, low, high))
+                flags.append(f"implausible area: {name} {found:,} px, in training {least:,} to {most:,} px")
+            else:
+                flags.append(f"implausible volume: {name} {volume:.3g} mL, in training {low:.3g} to {high:.3g} mL")
+    if fingerprint.keys() >= _MEASURED and fingerprint.get("modality") != PICTURE:
         expected = sorted([*fingerprint["in_plane_spacing_mm"], fingerprint["slice_spacing_mm"]])
         pairs = zip(sorted(spacing_mm), expected)
         if any(not 1 / SPACING_FACTOR <= found / wanted <= SPACING_FACTOR for found, wanted in pairs):

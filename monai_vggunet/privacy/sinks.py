@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from monai_vggunet.errors import handles_headers
+from monai_vggunet.escaped_output import escape_missing_characters
+from monai_vggunet.layout import require_path_kept
 from monai_vggunet.names import readable_lines
 from monai_vggunet.privacy.known_names import redact
 from monai_vggunet.privacy.name_book import keep_names
@@ -40,7 +42,11 @@ def hide_names(
         like: another folder whose pseudonyms a new list continues.
         show: show names after all: True, or a word for it, as a command line passes. Whatever else leaves it to the
             environment (`MONAI_VGGUNET_SHOW_PHI`).
+
+    Raises:
+        ConfigurationError: the folder's path holds a `#`, see `require_path_kept`.
     """
+    require_path_kept(folder)
     if is_yes(show):
         show_phi()
     keep_names(folder, like)
@@ -57,10 +63,11 @@ def protect_output() -> None:
     """Let logs, warnings and the tracebacks that end a program or a thread show pseudonyms in place of names.
 
     A program that stops on one of our errors ends with its text, below the traceback of whoever wrapped it:
-    `python -m monai.bundle` otherwise ends with "Failed to evaluate ...", and the reason stands a screen above. Calling
-    it again changes nothing.
+    `python -m monai.bundle` otherwise ends with "Failed to evaluate ...", and the reason stands a screen above. What
+    the terminal's encoding lacks is escaped. Calling it again changes nothing.
     """
     protect_logs()
+    escape_missing_characters()
     for owner, name, hook in (
         (sys, "excepthook", _before_ending),
         (threading, "excepthook", _before_ending_of_thread),

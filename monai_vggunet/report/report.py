@@ -13,6 +13,7 @@ from monai_vggunet.atomic_files import sha256_of_file
 from monai_vggunet.case_record import DONE, FAILED, CaseRecord
 from monai_vggunet.data.datalist import Case
 from monai_vggunet.errors import ConfigurationError, DatasetError, VGGUNetError
+from monai_vggunet.file_kinds import PICTURE
 from monai_vggunet.layout import HISTORY, MASK, RECORD, REPORT
 from monai_vggunet.outputs.shown_record import fit_to_show
 from monai_vggunet.privacy import NAMES, keep_names, know_cases, shown_case
@@ -106,7 +107,8 @@ def report_study(
             "be wrong."
         )
     read = read_case({"image": case["image"], "case": case["case"]}, reader_options) if case else {}
-    view = display_view(labels, affine, read.get("image"), read.get("affine"), record.source.modality)
+    modality = PICTURE if record.areas_px else record.source.modality
+    view = display_view(labels, affine, read.get("image"), read.get("affine"), modality)
     return write_study_report(folder, record, view, notes, limit_mb)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,14 @@ def read_case(
     case: Case,
     reader_options: Mapping[str, Any] | None = None,
     segments: Mapping[str, int] | None = None,
+    label_values: Sequence[int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Read an image, and its label where the case has one, on the image's own grid.
 
     Args:
         case: with `image` and perhaps `label`.
         reader_options: arguments of `DicomSeriesReader`.
-        segments: see `loading`.
+        segments, label_values: see `loading`.
 
     Returns:
         `image` `(C, X, Y, Z)`, `affine` `(4, 4)`, voxel index to RAS mm, and `label` `(X, Y, Z)`.
@@ -50,7 +51,7 @@ def read_case(
     Raises:
         VGGUNetError: of the kind that fits.
     """
-    pipeline = loading("label" in case, reader_options=reader_options, segments=segments)
+    pipeline = loading("label" in case, None, reader_options, segments, label_values)
     loaded = load_case(pipeline, case, named=False)  # pages and summaries show a failure beside the case's name
     image = loaded["image"]
     read = {"image": image.as_tensor().numpy(), "affine": np.asarray(image.affine, np.float64)}

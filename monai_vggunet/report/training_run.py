@@ -62,8 +62,7 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
         evaluation = replace(evaluation, per_case=shown)
         if len(judged) > 1:
             notes.append(f"Of {len(judged)} evaluations the newest is shown, {judged[-1].parent.name}.")
-        modality = model.preprocessing.modality if model else ""
-        pictures, missing = _pictures(judged[-1].parent, worst_first(shown), real, modality, datasets)
+        pictures, missing = _pictures(judged[-1].parent, worst_first(shown), real, model, datasets)
         notes += missing
     else:
         notes.append(
@@ -76,7 +75,7 @@ def _pictures(
     folder: Path,
     ordered: list[str],
     real: dict[str, str],
-    modality: str,
+    model: ModelSpec | None,
     datasets: Sequence[str | os.PathLike[str]],
 ) -> tuple[dict[str, bytes], list[str]]:
     """Return pictures of the worst cases, and why others are not shown.
@@ -85,10 +84,11 @@ def _pictures(
         folder: of the figures, with the masks.
         ordered: the names of the judged cases in a page, the worst first.
         real: the name of a case's folder, by its name in a page.
-        modality: of the images.
+        model: that was judged; None if it is not known.
         datasets: see `report_training`.
     """
     known, segments = _known_cases(folder, datasets)
+    modality, values = (model.preprocessing.modality, model.label_values) if model else ("", None)
     worst = ordered[:N_WORST]
     pictures, reasons, n_unknown = {}, {}, 0
     for name in worst:
@@ -103,7 +103,7 @@ def _pictures(
             reasons[name] = "its mask is damaged"
             continue
         try:
-            read = read_case(case, segments=segments)
+            read = read_case(case, segments=segments, label_values=values)
             grid = (affine, read["image"], read["affine"], modality)
             truth = read["label"] if labels.ndim == 3 else read["label"][..., 0]
             pictures[name] = mistaken_slice(display_view(labels, *grid), display_view(truth, *grid).labels)

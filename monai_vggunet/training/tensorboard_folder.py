@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.layout import TENSORBOARD
+from monai_vggunet.layout import TENSORBOARD, require_path_kept
 from monai_vggunet.names import is_utf_8, readable
 
 __all__ = ["tensorboard_folder"]
@@ -19,8 +19,10 @@ def tensorboard_folder(output_dir: str | os.PathLike[str]) -> str:
         output_dir: of the run.
 
     Raises:
-        ConfigurationError: TensorBoard cannot write there, because the path is not UTF-8.
+        ConfigurationError: TensorBoard cannot write there, because the path is not UTF-8; or it holds a `#`, see
+            `require_path_kept`.
     """
+    require_path_kept(output_dir)
     folder = Path(output_dir) / TENSORBOARD
     if not is_utf_8(folder):
         raise ConfigurationError(

@@ -9,13 +9,13 @@ from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacing, InPlaneSpa
 from monai_vggunet.transforms.intensity import (
     NormalizeImageNet,
     NormalizeImageNetd,
-    ScaleUnpaddedPercentiles,
-    ScaleUnpaddedPercentilesd,
     SliceChannels,
     denormalize_imagenet,
 )
+from monai_vggunet.transforms.label_checks import CheckLabeld
 from monai_vggunet.transforms.labels import LoadLabeld
 from monai_vggunet.transforms.loading import loading
+from monai_vggunet.transforms.percentiles import ScaleByPercentiles, ScaleByPercentilesd
 from monai_vggunet.transforms.pictures import AsColord
 from monai_vggunet.transforms.pipelines import (
     inference_postprocessing,
@@ -27,7 +27,6 @@ from monai_vggunet.transforms.pipelines import (
 from monai_vggunet.transforms.volume_checks import (
     AsVolume,
     AsVolumed,
-    CheckLabeld,
     CheckModalityd,
     CheckPlaned,
     CheckVolume,
@@ -54,8 +53,8 @@ __all__ = [
     "RandColorJitterd",
     "RandGrayscaled",
     "RandSliceSamplesd",
-    "ScaleUnpaddedPercentiles",
-    "ScaleUnpaddedPercentilesd",
+    "ScaleByPercentiles",
+    "ScaleByPercentilesd",
     "SliceChannels",
     "clicked_slices",
     "clicks_on_grid",

@@ -7,18 +7,14 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import MapTransform, ScaleIntensityRangePercentiles, Transform
+from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_tensor
 
-from monai_vggunet.data.padded_voxels import padding_share
 from monai_vggunet.errors import ConfigurationError
 
 __all__ = [
     "NormalizeImageNet",
     "NormalizeImageNetd",
-    "ScaleUnpaddedPercentiles",
-    "ScaleUnpaddedPercentilesd",
     "SliceChannels",
     "denormalize_imagenet",
 ]
@@ -65,47 +61,6 @@ class SliceChannels(Transform):
         return torch.cat(scaled, dim=1)
 
 
-class ScaleUnpaddedPercentiles(Transform):
-    """Scale a volume so that two percentiles of its measured voxels become 0 and 1, and clip what lies beyond.
-
-    Padded voxels, where nothing was measured, do not count in the percentiles (PS3.3 C.7.5.1.1.2). The reader gave
-    them the lowest value, so they become 0, and leaving them out moves the ranks of the percentiles alone.
-
-    Args:
-        lower: percentile of the measured voxels that becomes 0.
-        upper: percentile that becomes 1.
-
-    Example:
-        >>> import torch
-        >>> ScaleUnpaddedPercentiles(0.0, 100.0)(torch.tensor([[2.0, 3.0, 4.0]])).tolist()
-        [[0.0, 0.5, 1.0]]
-    """
-
-    def __init__(self, lower: float, upper: float) -> None:
-        self.lower, self.upper = lower, upper
-
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the volume in 0..1, float32."""
-        share = padding_share(image.meta) if isinstance(image, MetaTensor) else 0.0
-        lower, upper = (100.0 * share + percentile * (1.0 - share) for percentile in (self.lower, self.upper))
-        return ScaleIntensityRangePercentiles(min(lower, 100.0), min(upper, 100.0), 0.0, 1.0, clip=True)(image)
-
-
-class ScaleUnpaddedPercentilesd(MapTransform):
-    """Dictionary version of `ScaleUnpaddedPercentiles`."""
-
-    def __init__(self, keys: KeysCollection, lower: float, upper: float, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.scale = ScaleUnpaddedPercentiles(lower, upper)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Scale every key."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.scale(d[key])
-        return d
-
-
 class NormalizeImageNet(Transform):
     """Subtract ImageNet's mean and divide by its standard deviation, channel by channel.
 
@@ -150,4 +105,3 @@ def _statistics(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 NormalizeImageNetD = NormalizeImageNetDict = NormalizeImageNetd
-ScaleUnpaddedPercentilesD = ScaleUnpaddedPercentilesDict = ScaleUnpaddedPercentilesd

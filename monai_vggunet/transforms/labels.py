@@ -14,11 +14,13 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged
 from monai.utils import MetaKeys, SpaceKeys
 
+from monai_vggunet.data.label_picture_reader import LabelPictureReader
+from monai_vggunet.data.label_values import CLASS_NUMBERS
 from monai_vggunet.data.nifti_file import promised_voxels
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.nrrd_header import nrrd_header, nrrd_promise
 from monai_vggunet.data.other_files import OtherFileReader
-from monai_vggunet.data.picture_reader import PictureReader
+from monai_vggunet.data.picture_reader import ORIENTATION, QUARTER_TURNS
 from monai_vggunet.dicom.affine import ras_to_lps
 from monai_vggunet.dicom.annotations.annotation import OverlapPolicy, read_annotation
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid
@@ -51,7 +53,8 @@ class LoadLabeld(LoadImaged):
         on_overlap: `higher` lets the higher class number win where classes overlap; `error` refuses.
 
     Raises:
-        GridMismatchError: the image was read over gaps (`on_gap='keep'`) that leave open which slice is meant.
+        GridMismatchError: image and label are pictures that are to be turned differently (EXIF), or the image was read
+            over gaps (`on_gap='keep'`) that leave open which slice is meant.
         IrregularFileError: a pipe or a device.
         VGGUNetError: of the kind that fits, as `read_annotation` says.
     """
@@ -64,7 +67,7 @@ class LoadLabeld(LoadImaged):
         on_overlap: OverlapPolicy = "higher",
         allow_missing_keys: bool = False,
     ) -> None:
-        readers = [OtherFileReader(may_be_blank=True), PictureReader(), NiftiVolumeReader(may_be_blank=True)]
+        readers = [OtherFileReader(may_be_blank=True), LabelPictureReader(), NiftiVolumeReader(may_be_blank=True)]
         super().__init__(keys, readers, ensure_channel_first=True, allow_missing_keys=allow_missing_keys)
         self.reference_key, self.segments, self.on_overlap = reference_key, dict(segments or {}), on_overlap
 
@@ -79,6 +82,7 @@ class LoadLabeld(LoadImaged):
                 continue
             _require_no_more_voxels(d[key], image)
             d[key] = self._loader(d[key], reader)
+            _require_same_turn(d[key], image)
         return d
 
     def _drawn(self, path: str, image: MetaTensor) -> MetaTensor:
@@ -90,6 +94,7 @@ class LoadLabeld(LoadImaged):
             MetaKeys.SPACE: SpaceKeys.RAS,
             MetaKeys.ORIGINAL_CHANNEL_DIM: "no_channel",
             "filename_or_obj": str(annotation.path),
+            CLASS_NUMBERS: True,
         }
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(annotation.array[None])), meta=meta)
 
@@ -102,6 +107,25 @@ def _require_no_more_voxels(label: Any, image: MetaTensor) -> None:
         raise GridMismatchError(
             f"label {path} promises {promised:,} voxels, its image {source_name(image)} has {there:,}: it was drawn on "
             "another grid, or its header is damaged"
+        )
+
+
+def _require_same_turn(label: MetaTensor, image: MetaTensor) -> None:
+    """Refuse a label of which nothing tells whether it was drawn on a picture as it is stored, or as it is seen.
+
+    Both are turned as their own files say. If only one of them says so, the label was drawn on the picture as it is
+    seen, or its program ignored what the picture says: sizes tell, if a quarter turn changes them.
+    """
+    of_label, of_image = (int(one.meta.get(ORIENTATION) or 1) for one in (label, image))
+    if of_label == of_image:
+        return
+    columns, rows = image.shape[1:3]
+    quarter_turn = (of_label in QUARTER_TURNS) != (of_image in QUARTER_TURNS)
+    if not quarter_turn or columns == rows or tuple(label.shape[1:3]) != (columns, rows):
+        raise GridMismatchError(
+            f"label {source_name(label)} does not fit image {source_name(image)}: the files say differently how they "
+            f"are to be turned (EXIF orientation {of_label} and {of_image}), so that it is unclear whether the label "
+            "was drawn on the picture as it is stored or as it is seen; store both upright, without that entry"
         )
 
 

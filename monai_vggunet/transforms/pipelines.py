@@ -29,11 +29,13 @@ from monai.transforms import (
 
 from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
 from monai_vggunet.data.switches import is_on
+from monai_vggunet.file_kinds import PICTURE
 from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
 from monai_vggunet.transforms.clicks import KeepClicksd
 from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacingd
-from monai_vggunet.transforms.intensity import NormalizeImageNetd, ScaleUnpaddedPercentilesd, SliceChannels
+from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
 from monai_vggunet.transforms.loading import loading_steps
+from monai_vggunet.transforms.percentiles import ScaleByPercentilesd
 from monai_vggunet.transforms.pictures import PICTURE_RANGE
 from monai_vggunet.transforms.sides import sided_class
 from monai_vggunet.transforms.volume_checks import CheckModalityd, CheckPlaned
@@ -74,7 +76,7 @@ def inference_preprocessing(
             *_loading_for(spec, with_label, reader_options, segments),
             CheckModalityd("image", spec.preprocessing.modality),
             *([KeepClicksd("image", spec.class_names)] if spec.preprocessing.n_guidance else []),
-            *_to_network_grid(spec.preprocessing, with_label=False, reslice=is_on(reslice, "reslice")),
+            *_to_network_grid(spec.preprocessing, False, is_on(reslice, "reslice"), can_reslice=not with_label),
         ]
     )
 
@@ -202,22 +204,25 @@ def _loading_for(
     spec: ModelSpec, with_label: bool, options: Mapping[str, Any] | None, segments: Mapping[str, int] | None
 ) -> list[Transform]:
     """Load what the model takes: images with its number of channels, labels with its classes."""
-    return loading_steps(with_label, spec.preprocessing.image_channels, len(spec.class_names), options, segments)
+    channels, n_classes = spec.preprocessing.image_channels, len(spec.class_names)
+    return loading_steps(with_label, channels, n_classes, options, segments, spec.label_values)
 
 
-def _to_network_grid(prep: Preprocessing, with_label: bool, reslice: bool = False) -> list[Transform]:
+def _to_network_grid(
+    prep: Preprocessing, with_label: bool, reslice: bool = False, can_reslice: bool = False
+) -> list[Transform]:
     """Reorient, bring to the in-plane spacing and scale intensities: the deterministic part, invertible on images."""
     keys = ("image", "label") if with_label else ("image",)
     if prep.plane in AXCODES:
         steps: list[Transform] = [
-            CheckPlaned("image", prep.plane, reslice),
+            CheckPlaned("image", prep.plane, reslice, can_reslice),
             Orientationd(keys, axcodes=AXCODES[prep.plane], labels=None),
             InPlaneSpacingd(keys, prep.spacing_mm, mode=("bilinear", "nearest")[: len(keys)]),
         ]
     else:
         steps = []
-    if prep.modality == "PICTURE":
+    if prep.modality == PICTURE:
         steps.append(ScaleIntensityRanged("image", *PICTURE_RANGE, b_min=0.0, b_max=1.0, clip=True))
     elif prep.modality != "CT":  # which stays in HU: `SliceChannels` takes its windows
-        steps.append(ScaleUnpaddedPercentilesd("image", *MR_PERCENTILES))
+        steps.append(ScaleByPercentilesd("image", *MR_PERCENTILES))
     return steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -14,18 +15,22 @@ from monai.transforms import MapTransform, Transform
 
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
 from monai_vggunet.dicom.affine import doubt_in_scale
-from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError, ModelMismatchError
+from monai_vggunet.dicom.findings import FindingKind, pack_findings, unpack_findings, warning
+from monai_vggunet.errors import GridMismatchError, ImageContentError, ModelMismatchError
+from monai_vggunet.file_kinds import PICTURE_ENDINGS, ends_with
 from monai_vggunet.privacy import clean_text
 
 __all__ = [
     "AsVolume",
     "AsVolumed",
-    "CheckLabeld",
     "CheckModalityd",
     "CheckPlaned",
     "CheckVolume",
     "CheckVolumed",
 ]
+
+_COLORS = 3
+_log = logging.getLogger(__name__)
 
 ISOTROPIC = 1.5  # a volume whose largest spacing is within this factor of the smallest can be cut along any axis
 
@@ -52,15 +57,19 @@ class AsVolumed(MapTransform):
 class CheckVolume(Transform):
     """Refuse what cannot be segmented: wrong dimensions or channels, NaN or infinite values, an impossible affine.
 
+    An image with one value everywhere is named in the log, and gets a finding (`findings` in its metadata).
+
     Args:
         image_channels: channels expected; None accepts one (a volume) or three (a picture).
+        is_label: whether it is a label, of which most are nearly blank.
 
     Raises:
         ImageContentError: says what was found, and where.
+        ModelMismatchError: a picture where a volume was expected, or the other way round.
     """
 
-    def __init__(self, image_channels: int | None = None) -> None:
-        self.image_channels = image_channels
+    def __init__(self, image_channels: int | None = None, is_label: bool = False) -> None:
+        self.image_channels, self.is_label = image_channels, is_label
 
     def __call__(self, image: MetaTensor) -> MetaTensor:
         """Return the image itself."""
@@ -70,14 +79,11 @@ class CheckVolume(Transform):
                 f"{name} has {image.ndim - 1} dimensions (shape {tuple(image.shape[1:])}); expected a 2D image or a 3D "
                 "volume"
             )
-        accepted = (1, 3) if self.image_channels is None else (self.image_channels,)
-        if image.shape[0] not in accepted:
-            raise ImageContentError(
-                f"{name} has {image.shape[0]} channels or time points (shape {tuple(image.shape)}, channel first); "
-                f"expected {' or '.join(map(str, accepted))}: a 4D file must be split into one file per volume"
-            )
+        self._require_channels(image, name)
         if min(image.shape) == 0:
-            raise ImageContentError(f"{name} is empty: shape {tuple(image.shape)}")
+            raise ImageContentError(
+                f"{name} is empty: shape {tuple(image.shape)}; expected voxels in every direction: restore the file"
+            )
         if image.shape[0] == 3 and image.shape[3] > 1:
             raise ImageContentError(
                 f"{name} has 3 channels or time points of {image.shape[3]} slices; expected one volume, or a color "
@@ -87,14 +93,46 @@ class CheckVolume(Transform):
             _require_usable_affine(np.asarray(image.affine, dtype=np.float64), image.meta, name)
         values = image.as_tensor() if isinstance(image, MetaTensor) else image
         # One pass without a copy: among NaNs the smallest and the largest value are NaN.
-        if values.is_floating_point() and not all(map(math.isfinite, map(float, values.aminmax()))):
+        low, high = map(float, values.aminmax())
+        if not (math.isfinite(low) and math.isfinite(high)):
             finite = torch.isfinite(values)
             where = tuple(int(i) for i in torch.nonzero(~finite)[0, 1:])
             raise ImageContentError(
                 f"{name} holds {int((~finite).sum())} NaN or infinite values, the first at voxel {where}: replace them "
                 "by what the scanner would have given (air is -1000 HU in a CT)"
             )
+        if low == high and not self.is_label:
+            finding = warning(FindingKind.BLANK_IMAGE, f"the image holds the value {low:g} everywhere: it is blank")
+            _log.warning("%s: %s; look at the file", name, finding.text)
+            if isinstance(image, MetaTensor):
+                before = unpack_findings(image.meta.get("findings") or "")
+                image.meta["findings"] = pack_findings([*before, finding])
         return image
+
+    def _require_channels(self, image: MetaTensor, name: str) -> None:
+        channels, shape = image.shape[0], f"shape {tuple(image.shape)}, channel first"
+        accepted = (1, 3) if self.image_channels is None else (self.image_channels,)
+        if channels in accepted:
+            return
+        if self.is_label:
+            raise ImageContentError(
+                f"{name} has {channels} channels ({shape}); expected a label of one channel with class numbers: merge "
+                "the channels, each a class, into one"
+            )
+        if ends_with(name, PICTURE_ENDINGS):
+            raise ModelMismatchError(
+                f"{name} is a picture; the model was trained on volumes of {accepted[0]} channel: give it DICOM or "
+                "NIfTI, or use a model that was trained on pictures"
+            )
+        if self.image_channels == _COLORS and channels == 1:
+            raise ModelMismatchError(
+                f"{name} is a volume of one channel; the model was trained on color pictures: give it PNG, JPEG, BMP "
+                "or TIFF, or use a model that was trained on volumes"
+            )
+        raise ImageContentError(
+            f"{name} has {channels} channels or time points ({shape}); expected {' or '.join(map(str, accepted))}: a "
+            "4D file must be split into one file per volume"
+        )
 
 
 def _require_usable_affine(affine: np.ndarray, meta: Mapping[str, Any], name: str) -> None:
@@ -110,10 +148,14 @@ class CheckVolumed(MapTransform):
     """Dictionary version of `CheckVolume`."""
 
     def __init__(
-        self, keys: KeysCollection, image_channels: int | None = None, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        image_channels: int | None = None,
+        allow_missing_keys: bool = False,
+        is_label: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.check = CheckVolume(image_channels)
+        self.check = CheckVolume(image_channels, is_label)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check every key."""
@@ -123,36 +165,7 @@ class CheckVolumed(MapTransform):
         return d
 
 
-class CheckLabeld(MapTransform):
-    """Refuse a label whose values are not class numbers, and store it as uint8.
-
-    Args:
-        keys: the label's key.
-        n_classes: number of classes, background included; None accepts any up to 255.
-
-    Raises:
-        LabelContentError: lists the values that are not class numbers.
-    """
-
-    def __init__(self, keys: KeysCollection, n_classes: int | None = None, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.n_classes = n_classes
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Check and cast every key."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            label = d[key]
-            values = torch.unique(label.as_tensor())
-            limit = 256 if self.n_classes is None else self.n_classes
-            wrong = [v for v in values.tolist() if not (v == v and v == int(v) and 0 <= v < limit)]
-            if wrong:
-                raise LabelContentError(
-                    f"{source_name(label)} holds the values {wrong[:5]}{' ...' if len(wrong) > 5 else ''}; expected "
-                    f"whole class numbers from 0 to {limit - 1}. Name every class in dataset.json, or correct the label"
-                )
-            d[key] = label.to(torch.uint8)
-        return d
+_OWN_MODEL = "leave this one out: train one model for each plane, of which --overrides \"{'plane': ...}\" chooses one"
 
 
 class CheckPlaned(MapTransform):
@@ -162,14 +175,16 @@ class CheckPlaned(MapTransform):
         keys: the image's key.
         plane: the model's plane.
         reslice: accept any volume and cut it along the model's plane all the same.
+        can_reslice: whether the user may choose that; in training and evaluation there is no such option.
 
     Raises:
         GridMismatchError: names both planes and the spacing.
     """
 
-    def __init__(self, keys: KeysCollection, plane: str, reslice: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, plane: str, reslice: bool = False, can_reslice: bool = True) -> None:
         super().__init__(keys)
         self.plane, self.reslice = plane, reslice
+        self.remedy = "pass reslice=True (--reslice) to cut this one across its slices" if can_reslice else _OWN_MODEL
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
         """Check every key."""
@@ -182,7 +197,7 @@ class CheckPlaned(MapTransform):
                 raise GridMismatchError(
                     f"{source_name(image)} was acquired in {found} slices (spacing "
                     f"{' x '.join(f'{s:.2f}' for s in spacing)} mm), the model segments {self.plane} ones: use a "
-                    "series of that plane, or pass reslice=True (--reslice) to cut this one across its slices"
+                    f"series of that plane, or {self.remedy}"
                 )
         return data
 
@@ -221,6 +236,5 @@ def source_name(image: Any) -> str:
 
 AsVolumeD = AsVolumeDict = AsVolumed
 CheckVolumeD = CheckVolumeDict = CheckVolumed
-CheckLabelD = CheckLabelDict = CheckLabeld
 CheckPlaneD = CheckPlaneDict = CheckPlaned
 CheckModalityD = CheckModalityDict = CheckModalityd

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monai_vggunet.report.training_run import report_training
 from monai_vggunet.segment.archive import Segmenter, segment
 
-from .conftest import Run, train
+from .conftest import Run, run_bundle, train
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +36,7 @@ def trained_on_pictures(tmp_path_factory: pytest.TempPathFactory) -> Run:
         (root / "data" / folder).mkdir(parents=True)
     for number in range(5):
         disc = write_picture(root / "data" / "images" / f"p{number}.png", number, color=number % 2 == 0)
-        Image.fromarray(disc.astype(np.uint8)).save(root / "data" / "labels" / f"p{number}.png")
+        Image.fromarray(disc.astype(np.uint8) * 255).save(root / "data" / "labels" / f"p{number}.png")
     options = {"max_epochs": 6, "iterations_per_epoch": 10, "encoder_lr": 1e-3, "decoder_lr": 1e-3}
     output = train(root / "data", root / "run", overrides={"roi_size": [48, 48]}, ema_momentum=0.1, **options)
     return Run(root / "data", root / "run", output)
@@ -45,6 +47,26 @@ def test_the_model_knows_that_it_is_for_color_pictures(trained_on_pictures: Run)
     assert spec["preprocessing"]["modality"] == "PICTURE"
     assert spec["preprocessing"]["channels"] == "color"
     assert spec["network"]["in_channels"] == 3
+
+
+def test_masks_of_black_and_white_train_one_class(trained_on_pictures: Run) -> None:
+    spec = json.loads((trained_on_pictures.folder / "models" / "model.json").read_text())
+    assert spec["class_names"] == ["background", "class 1"]
+    assert spec["fingerprint"]["label_values"] == [0, 255]
+    assert "0 is taken as background, 255 as foreground" in trained_on_pictures.output
+
+
+def test_black_and_white_masks_are_judged_and_shown(trained_on_pictures: Run, tmp_path: Path) -> None:
+    paths = {"ckpt_dir": trained_on_pictures.folder / "models", "output_dir": tmp_path / "eval"}
+    configs = "['configs/train.json','configs/evaluate.json']"
+    run_bundle("run", config_file=configs, dataset_dir=trained_on_pictures.data, split="all", **paths)
+    figures = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert figures["mean"]["val_mean_dice"] > 0.7
+    shutil.copytree(trained_on_pictures.folder / "models", tmp_path / "models")
+    text = report_training(tmp_path).read_text()
+    assert "HD95, pixels" in text
+    assert "No picture of" not in text
+    assert text.count("data:image/jpeg") == 5
 
 
 @pytest.mark.parametrize("color", [True, False], ids=["color", "gray"])

@@ -181,6 +181,48 @@ def test_cases_of_one_file_name_are_told_apart_by_their_folder(tmp_path: Path) -
     assert names_of(annotated_cases(tmp_path)[0]) == ["p1_t1", "p2_t1"]
 
 
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (["site_a/p1/t1.nii", "site_b/p1/t1.nii"], ["site_a_p1_t1", "site_b_p1_t1"]),
+        (["a/p1/t1.nii", "b/p1/t1.nii", "b/p2/t1.nii"], ["a_p1_t1", "b_p1_t1", "p2_t1"]),
+        (["a/p1/t1.nii", "a/p1/t1.nii.gz"], ["t1", "t1~"]),
+        (["a/b_t1.nii", "a_b/t1.nii", "c/t1.nii"], ["b_t1", "a_b_t1", "c_t1"]),
+    ],
+)
+def test_as_many_folders_as_needed_tell_cases_apart(tmp_path: Path, images: list[str], names: list[str]) -> None:
+    touch(*(tmp_path / image for image in images), tmp_path / "label.nii")
+    described(tmp_path, training=[{"image": image, "label": "label.nii"} for image in images])
+    found = names_of(annotated_cases(tmp_path)[0])
+    assert [re.sub("~[0-9a-f]{8}$", "~", name) for name in found] == names
+
+
+def test_an_image_that_is_listed_twice_is_an_error(tmp_path: Path) -> None:
+    pairs(tmp_path, "a")
+    entry = {"image": "images/a.nii.gz", "label": "labels/a.nii.gz"}
+    described(tmp_path, training=[entry], validation=[entry])
+    with pytest.raises(DatasetError, match=r"several cases have the same image.*: a; list each image once"):
+        annotated_cases(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_description_as_windows_writes_it_is_read(tmp_path: Path, encoding: str) -> None:
+    pairs(tmp_path, "größe")
+    entry = {"image": "images\\größe.nii.gz", "label": ".\\labels\\größe.nii.gz"}
+    text = json.dumps({"training": [entry], "labels": {"0": "background", "1": "größe"}}, ensure_ascii=False)
+    mark = "\ufeff" if encoding.endswith("e") else ""  # the others write one themselves
+    (tmp_path / "dataset.json").write_text(mark + text, encoding=encoding)
+    cases, description = annotated_cases(tmp_path)
+    assert cases[0]["image"] == str(tmp_path / "images" / "größe.nii.gz")
+    assert description["labels"]["1"] == "größe"
+
+
+def test_a_backslash_in_a_name_is_taken_as_it_is_where_the_file_is_called_so(tmp_path: Path) -> None:
+    touch(tmp_path / "images\\a.nii", tmp_path / "images" / "a.nii", tmp_path / "label.nii")
+    described(tmp_path, training=[{"image": "images\\a.nii", "label": "label.nii"}])
+    assert annotated_cases(tmp_path)[0][0]["image"] == str(tmp_path / "images\\a.nii")
+
+
 @pytest.mark.parametrize("text", ["{", "", "\x00"])
 def test_description_that_is_no_json_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "dataset.json").write_text(text)
@@ -228,14 +270,68 @@ def test_description_of_no_case_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ({"0": "background", "2": "liver"}, r"class numbers in dataset\.json are \[0, 2\]; expected 0, 1, 2"),
-        ({"liver": [1, 2], "background": 0}, "expected class numbers and names, 0 = background"),
+        ({"liver": [1, 2], "background": 0}, "with a whole number for each class"),
+        ({"0": "background", "1": None}, "with a whole number for each class"),
+        ({"0": "background", "1.0": "liver"}, "with a whole number for each class"),
+        ({"0": "background", "²": "liver"}, "with a whole number for each class"),
+        ({"background": 0, "liver": True}, "with a whole number for each class"),
         (["background", "liver"], "'labels' .* expected an object"),
+        ({"background": 0, "liver": 1, "spleen": 1}, "gives several names to 1; expected one name for each number"),
+        ({"0": "background", "1": "liver", "01": "spleen"}, "gives several names to 1; expected one name"),
+        ({"0": "background", "1": "liver", "2": "liver"}, r"names several classes alike, \['liver', 'liver'\]"),
+        ({"0": "background", "1": "Liver", "2": " liver"}, r"names several classes alike, \['Liver', ' liver'\]"),
+        ({"0": "background", "1": "left  lung", "2": "Left Lung "}, "names several classes alike"),
+        ({"0": "background", "1": "Background"}, "names several classes alike"),
+        ({"0": "background", "1": ""}, "names a class ''; expected 1 to 256 characters"),
+        ({"0": "background", "1": " \t"}, "names a class .*; expected 1 to 256 characters, not blanks alone"),
+        ({"0": "", "1": "liver"}, "names a class ''; expected 1 to 256 characters"),
+        ({"0": "background", "1": "x" * 257}, "expected 1 to 256 characters"),
+        ({"0": "background", "9999999999": "liver"}, "with numbers of up to 2147483647"),
+        ({str(number): f"class {number}" for number in range(300)}, "names 300 classes .* at most 256"),
     ],
 )
 def test_labels_of_another_form_are_an_error(tmp_path: Path, labels: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         load_datalist(described(tmp_path, labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "values"),
+    [
+        ({"0": "background", "255": "tumor"}, ["background", "tumor"], "0 255"),
+        (
+            {"1": "necrosis", "4": "enhancing", "2": "edema"},
+            ["background", "necrosis", "edema", "enhancing"],
+            "0 1 2 4",
+        ),
+        ({"background": 0, "tumor": 255}, ["background", "tumor"], "0 255"),
+        ({"1": "Background", "2": "lesion", "3": "rim"}, ["Background", "lesion", "rim"], "1 2 3"),
+        ({"-1": "lesion"}, ["background", "lesion"], "0 -1"),
+        ({"0": "air", "1": "liver"}, ["air", "liver"], "0 1"),
+    ],
+)
+def test_numbers_of_classes_may_have_gaps(tmp_path: Path, labels: Any, names: list[str], values: str) -> None:
+    datalist = load_datalist(described(tmp_path, labels=labels))
+    assert datalist.class_names == names
+    assert {case["label_values"] for case in datalist.training} == {values}
+    datalist.write(tmp_path / "datalist.json")
+    assert Datalist.read(tmp_path / "datalist.json") == datalist
+
+
+def test_segments_are_given_by_the_numbers_that_labels_state(tmp_path: Path) -> None:
+    labels = {"1": "necrosis", "4": "enhancing"}
+    datalist = load_datalist(described(tmp_path, labels=labels, segments={"GTV": 4, "Necrosis": 1, "Body": 0}))
+    assert datalist.segments == {"GTV": 2, "Necrosis": 1, "Body": 0}
+
+
+def test_labels_may_be_named_for_folders_that_are_not_listed(tmp_path: Path) -> None:
+    pairs(tmp_path, "a", "b")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "255": "tumor"}}))
+    cases, _ = annotated_cases(tmp_path)
+    assert [(case["case"], case["label_values"]) for case in cases] == [("a", "0 255"), ("b", "0 255")]
+    (tmp_path / "dataset.json").write_text(json.dumps({"validation": []}))
+    with pytest.raises(DatasetError, match="has no list named 'training'"):
+        annotated_cases(tmp_path)
 
 
 # Split
@@ -367,6 +463,12 @@ def test_segments_are_stated_or_are_called_as_the_classes(
         ({"Liver": 1, "Spleen": 3}, None, r"gives the classes \[1, 3\]; expected 1, 2, \.\.\. without gaps"),
         ({"Liver": 1, "Spleen": 2}, {"0": "background", "1": "liver"}, r"'labels' names the classes 0 to 1: correct"),
         ({"Liver": 300}, None, "a label holds numbers up to 255"),
+        (
+            {"Liver": 2},
+            {"1": "liver", "4": "spleen"},
+            r"gives the classes \[2\], but 'labels' names the classes 0, 1, 4",
+        ),
+        ({"  ": 1}, None, "names a class '  '; expected 1 to 256 characters"),
         ({"Body": 0}, None, r"gives the classes \[\]"),
     ],
 )

@@ -74,6 +74,7 @@ def test_phantom_is_measured_as_computed_by_hand(tmp_path: Path) -> None:
         "class_names": ("background", "class 1", "class 2"),
         "class_voxels": (20 * 16 * 6 - 105 - 24, 105, 24),
         "class_volumes_ml": ((17.91, 17.91, 17.91), (1.05, 1.05, 1.05), (0.24, 0.24, 0.24)),
+        "label_values": (0, 1, 2),
     }
 
 
@@ -323,6 +324,14 @@ def test_processes_agree_on_the_least_batch(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(plan.idist, "all_reduce", least_of_all)
     assert plan_batch_size(plan_model(FINGERPRINT), "cpu") == 4
     assert [op for _, op in asked] == ["MIN"]
+
+
+def test_summary_of_pictures_states_no_lengths() -> None:
+    text = replace(FINGERPRINT, modality="PICTURE").summary()
+    assert "4 training pictures, up to 100 x 70 pixels" in text
+    assert "classes (share of pixels): liver 3.81 %, spleen 0.952 %" in text
+    assert "mm" not in text
+    assert "mL" not in text
 
 
 def test_summary_tells_what_a_user_wants_to_see() -> None:

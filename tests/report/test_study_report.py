@@ -18,7 +18,6 @@ from monai_vggunet.outputs import study_flags
 from monai_vggunet.outputs.class_colors import class_color
 from monai_vggunet.privacy import shown_case
 from monai_vggunet.report.pages.contact_sheet import contact_sheet, sheet_slices
-from monai_vggunet.report.pages.curves import line_chart
 from monai_vggunet.report.pages.display_view import DisplayView, display_view
 from monai_vggunet.report.pages.index import write_report_index
 from monai_vggunet.report.pages.page import without_folders
@@ -140,15 +139,6 @@ def test_the_index_lists_failures_then_flags_then_the_rest(tmp_path: Path) -> No
     assert f'href="reports/{shown_case("c & d")}.html"' in rows[0]
     assert "href" not in rows[1], "no page was written there"
     assert "1 failed · 1 flagged" in text
-
-
-def test_curves_leave_out_what_is_no_number() -> None:
-    chart = str(line_chart({"a<b": [(1, 0.5), (2, None), (3, float("nan")), (4, 0.75)]}))
-    assert chart.count("<circle") == 2
-    assert "a&lt;b" in chart
-    assert "No values yet" in line_chart({"a": []})
-    assert line_chart({"rate": [(1, 1e-3), (2, 0.0), (3, 1e-5)]}, logarithmic=True).count("<circle") == 2
-    assert "nan" not in line_chart({"one": [(7, 0.0)]})
 
 
 def test_a_volume_is_compared_with_its_own_class_in_training() -> None:

@@ -227,11 +227,20 @@ def test_an_unforeseen_error_in_one_study_does_not_stop_the_others(
     assert not second.error
 
 
-def test_two_inputs_of_one_name_are_called_after_their_folders(model: Path, tmp_path: Path) -> None:
+def test_two_inputs_of_one_name_are_called_by_their_folders(model: Path, tmp_path: Path) -> None:
     for patient in ("a", "b"):
         write_series(tmp_path / patient / "ct")
-    done = segment([tmp_path / "a", tmp_path / "b"], tmp_path / "out", Segmenter(model), show_progress=False)
-    assert [result.case for result in done] == ["a_ct", "b_ct"]
+    results = segment([tmp_path / "a", tmp_path / "b"], tmp_path / "out", Segmenter(model), show_progress=False)
+    assert [(result.case, result.error) for result in results] == [("a_ct", ""), ("b_ct", "")]
+    assert (tmp_path / "out" / "b_ct" / "mask.nii.gz").is_file()
+
+
+def test_an_input_that_is_given_twice_is_segmented_once(model: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "ct")
+    (tmp_path / "more").mkdir()
+    inputs = [tmp_path / "ct", tmp_path / "more" / ".." / "ct"]
+    results = segment(inputs, tmp_path / "out", Segmenter(model), show_progress=False)
+    assert [(result.case, result.error) for result in results] == [("ct", "")]
 
 
 def test_a_model_without_its_description_is_refused(model: Path, tmp_path: Path) -> None:

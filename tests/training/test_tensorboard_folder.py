@@ -23,6 +23,27 @@ def test_a_folder_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         tensorboard_folder(tmp_path / STRANGE)
 
 
+def test_a_path_that_monai_rewrites_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="eval#2 holds a '#', which MONAI's config language rewrites to '::'"):
+        tensorboard_folder(tmp_path / "eval::2")
+
+
+@pytest.mark.parametrize(
+    ("config", "option"),
+    [("train", "ckpt_dir"), ("train", "output_dir"), ("inference", "output_dir"), ("export", "ckpt_dir")],
+)
+def test_results_never_go_where_monai_rewrote_their_path(
+    repository: Path, tmp_path: Path, config: str, option: str
+) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(repository / "bundle" / "configs" / f"{config}.json"))
+    parser.update({"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path), option: str(tmp_path / "run#2")})
+    with pytest.raises(RuntimeError) as caught:
+        parser.get_parsed_content("initialize")
+    assert isinstance(refusal_behind(caught.value), ConfigurationError)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("configs", [["train.json"], ["train.json", "multi_gpu_train.json"]])
 def test_training_refuses_it_before_it_reads_a_case(repository: Path, tmp_path: Path, configs: list[str]) -> None:
     parser = ConfigParser()

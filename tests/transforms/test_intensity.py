@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import ScaleIntensityRangePercentiles
 from torchvision.models import VGG16_BN_Weights
 
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.transforms import (
     NormalizeImageNet,
     NormalizeImageNetd,
-    ScaleUnpaddedPercentiles,
-    ScaleUnpaddedPercentilesd,
     SliceChannels,
     denormalize_imagenet,
 )
@@ -115,35 +112,3 @@ def test_normalization_leaves_its_input_as_it_was() -> None:
 
 
 # Percentiles of what was measured
-
-
-def padded_volume(share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a volume `(1, 20, 20, 10)` with so many padded voxels at its lowest value, and where they are."""
-    values = torch.rand(1, 20, 20, 10, generator=torch.Generator().manual_seed(0)) * 500 + 20
-    padded = torch.zeros(values.shape, dtype=torch.bool)
-    padded[:, : round(20 * share)] = True
-    values[padded] = values[~padded].min()
-    return values, padded
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_padded_voxels_move_no_percentile(share: float) -> None:
-    values, padded = padded_volume(share)
-    image = MetaTensor(values, meta={"padding_share": float(padded.float().mean()), "background": float(values.min())})
-    low, high = torch.quantile(values[~padded], torch.tensor([0.005, 0.995])).tolist()
-    scaled = ScaleUnpaddedPercentilesd("image", 0.5, 99.5)({"image": image})["image"]
-    expected = ((values - low) / (high - low)).clamp(0.0, 1.0)
-    torch.testing.assert_close(scaled.as_tensor(), expected, atol=2e-3, rtol=0.0)
-    assert not scaled.as_tensor()[padded].any()
-    assert scaled.meta["padding_share"] == image.meta["padding_share"]
-
-
-def test_a_volume_of_padding_alone_stays_finite() -> None:
-    image = MetaTensor(torch.full((1, 3, 3, 2), 7.0), meta={"padding_share": 1.0, "background": 7.0})
-    assert not ScaleUnpaddedPercentiles(0.5, 99.5)(image).as_tensor().any()
-
-
-def test_values_without_metadata_are_scaled_by_all_of_them() -> None:
-    values, _ = padded_volume(0.0)
-    expected = ScaleIntensityRangePercentiles(0.5, 99.5, 0.0, 1.0, clip=True)(values)
-    assert torch.equal(ScaleUnpaddedPercentiles(0.5, 99.5)(values), expected)

@@ -23,10 +23,10 @@ def test_every_picture_has_three_channels_of_its_own_values(tmp_path: Path, mode
         np.testing.assert_array_equal(channel[..., 0].T, PIXELS)
 
 
-def test_a_picture_with_sixteen_bits_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(PIXELS.astype(np.uint16) * 200).save(tmp_path / "a.png")
+def test_a_picture_that_is_refused_says_so_through_the_pipeline(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS.astype(np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(RuntimeError) as error:
-        loading(with_label=False)({"image": str(tmp_path / "a.png"), "case": "a"})
+        loading(with_label=False)({"image": str(tmp_path / "a.tif"), "case": "a"})
     refusal = refusal_behind(error.value)
     assert isinstance(refusal, ImageContentError)
-    assert "expected a picture with 8 bits per channel" in str(refusal)
+    assert "for which no brightness is defined; expected 8" in str(refusal)

@@ -1,20 +1,17 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
 from phantoms import affine_of, label_array, meta_tensor
 
 from monai_vggunet.data.stack_axis import spacing_of
-from monai_vggunet.errors import GridMismatchError, ImageContentError, LabelContentError
+from monai_vggunet.dicom.findings import FindingKind, pack_findings, unpack_findings, warning
+from monai_vggunet.errors import GridMismatchError, ImageContentError, ModelMismatchError
 from monai_vggunet.transforms import (
     AsVolume,
     AsVolumed,
-    CheckLabeld,
     CheckPlaned,
     CheckVolume,
     CheckVolumed,
@@ -86,45 +83,42 @@ def test_color_picture_is_accepted_unless_gray_is_expected() -> None:
         CheckVolume(1)(picture)
 
 
+def test_pictures_and_volumes_are_called_so() -> None:
+    picture = meta_tensor(np.zeros((3, 4, 5, 1)), filename_or_obj="photo.PNG")
+    with pytest.raises(ModelMismatchError, match=r"photo\.PNG is a picture; the model was trained on volumes"):
+        CheckVolume(1)(picture)
+    volume = meta_tensor(np.zeros((1, 4, 5, 6)), filename_or_obj="mr.nii")
+    with pytest.raises(ModelMismatchError, match=r"mr\.nii is a volume of one channel; .* on color pictures"):
+        CheckVolume(3)(volume)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 1), (4, 3, 4, 5)])
+def test_a_label_with_a_channel_per_class_is_called_so(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ImageContentError, match=r"expected a label of one channel .*: merge the channels, each a class"
+    ):
+        CheckVolumed("label", 1, is_label=True)({"label": meta_tensor(np.zeros(shape))})
+
+
+@pytest.mark.parametrize(("value", "said"), [(0, "0"), (-1000, "-1000"), (0.5, "0.5")])
+def test_a_blank_image_is_named(value: float, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    earlier = pack_findings([warning(FindingKind.UNIT_CHANGED, "lengths were in meters")])
+    image = meta_tensor(np.full((1, 3, 4, 5), value), filename_or_obj="mr.nii", findings=earlier)
+    findings = unpack_findings(CheckVolume()(image).meta["findings"])
+    assert f"mr.nii: the image holds the value {said} everywhere: it is blank" in caplog.text
+    assert [finding.kind for finding in findings] == [FindingKind.UNIT_CHANGED, FindingKind.BLANK_IMAGE]
+
+
+def test_a_blank_label_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    CheckVolumed("label", 1, is_label=True)({"label": meta_tensor(np.zeros((1, 3, 4, 5)))})
+    assert not caplog.text
+
+
 def test_affine_without_an_inverse_is_refused() -> None:
     affine = np.eye(4)
     affine[2, 2] = 0.0
     with pytest.raises(ImageContentError, match=r"mr\.nii has an affine that cannot be inverted"):
         CheckVolume()(meta_tensor(np.zeros((1, 3, 4, 5)), affine, filename_or_obj="mr.nii"))
-
-
-# Labels
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint8, np.float64])
-def test_class_numbers_of_any_type_become_uint8(dtype: Any) -> None:
-    label = CheckLabeld("label", 3)({"label": meta_tensor(label_array()[None].astype(dtype), affine_of())})["label"]
-    assert isinstance(label, MetaTensor)
-    assert label.dtype == torch.uint8
-    np.testing.assert_array_equal(label.numpy()[0], label_array())
-
-
-@pytest.mark.parametrize(
-    ("value", "n_classes", "message"),
-    [
-        (3, 3, r"holds the values \[3\.?0?\]; expected whole class numbers from 0 to 2"),
-        (-1, 3, "holds the values .*-1"),
-        (0.5, 3, r"holds the values \[0\.5\]"),
-        (np.nan, 3, r"holds the values \[nan\]"),
-        (256, None, "expected whole class numbers from 0 to 255"),
-    ],
-)
-def test_value_that_is_no_class_is_refused(value: float, n_classes: int | None, message: str) -> None:
-    array = np.zeros((1, 3, 4, 5), dtype=np.float32)
-    array[0, 0, 0, 0] = value
-    with pytest.raises(LabelContentError, match=message):
-        CheckLabeld("label", n_classes)({"label": meta_tensor(array)})
-
-
-def test_long_list_of_wrong_values_is_cut() -> None:
-    array = np.arange(60.0).reshape(1, 3, 4, 5)
-    with pytest.raises(LabelContentError, match=r"label\.nii holds the values \[2.0, 3.0, 4.0, 5.0, 6.0\] \.\.\.;"):
-        CheckLabeld("label", 2)({"label": meta_tensor(array, filename_or_obj="label.nii")})
 
 
 # Planes

@@ -74,7 +74,8 @@ def _tile(view: DisplayView, index: int, size: tuple[int, int]) -> Image.Image:
 
 def _headline(record: CaseRecord, view: DisplayView) -> list[tuple[str, tuple[int, int, int]]]:
     parts = [record.case, record.source.modality]
-    parts += ["x".join(str(n) for n in record.source.shape), "" if view.is_picture else view.plane]
+    shape = record.source.shape[:2] if view.is_picture else record.source.shape
+    parts += ["x".join(str(n) for n in shape), "" if view.is_picture else view.plane]
     lines = [("   ".join(part for part in parts if part), INK)]
     if view.image is None:
         lines.append(("the mask alone: its image was not available", ALARM))
@@ -83,8 +84,8 @@ def _headline(record: CaseRecord, view: DisplayView) -> list[tuple[str, tuple[in
 
 def _legend(draw: ImageDraw.ImageDraw, font: Any, record: CaseRecord, at: tuple[int, int], page_width: int) -> None:
     left, top = at
-    for number, (name, volume) in enumerate(record.volumes_ml.items(), start=1):
-        text = f"{name} {volume:.4g} mL"
+    for number, (name, amount, unit) in enumerate(record.amounts, start=1):
+        text = f"{name} {amount:.4g} {unit}" if unit == "mL" else f"{name} {amount:,} {unit}"
         needed = 24 + round(draw.textlength(text, font=font))
         if left + needed > page_width:  # report.html lists them all
             draw.text((left, top), "...", fill=PALE, font=font)

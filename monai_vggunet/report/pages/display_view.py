@@ -11,6 +11,7 @@ from PIL import Image
 
 from monai_vggunet.dicom.affine import lps_to_ras
 from monai_vggunet.errors import GridMismatchError
+from monai_vggunet.file_kinds import PICTURE
 from monai_vggunet.outputs.class_colors import class_color
 
 __all__ = ["DisplayView", "display_view", "outline", "paint", "resized"]
@@ -101,12 +102,12 @@ def display_view(
         affine: voxel index to RAS mm, `(4, 4)`.
         image: `(C, X, Y, Z)` of one channel, or of the three colors.
         image_affine: compared with `affine` when given.
-        modality: `CT` gets a window in HU, others the image's percentiles.
+        modality: `CT` gets a window in HU, `PICTURE` its own 0 to 255, others the image's percentiles.
 
     Raises:
         GridMismatchError: the image does not lie on the mask's grid.
     """
-    is_picture = labels.ndim == 2 and np.allclose(affine[:3, :3], np.eye(3))
+    is_picture = modality == PICTURE or (labels.ndim == 2 and np.allclose(affine[:3, :3], np.eye(3)))
     volume = labels[..., None] if labels.ndim == 2 else labels
     shown = None if image is None else _on_grid(image, volume.shape, affine, image_affine)
     if is_picture:  # columns run to the left and rows to the back, so that the picture keeps the file's orientation

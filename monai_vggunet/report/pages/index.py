@@ -55,9 +55,9 @@ def _row(root: Path, name: str, record: CaseRecord) -> dict[str, Any]:
         "error": without_folders(record.error or "no reason is recorded").splitlines()[0] if failed else "",
         "flags": list(record.flags),
         "findings": [finding.text for finding in record.source.findings],
-        "volumes": [
-            (number, one, f"{volume:,.1f}", hex_color(number))
-            for number, (one, volume) in enumerate(record.volumes_ml.items(), start=1)
+        "classes": [
+            (number, one, f"{amount:,.1f} mL" if unit == "mL" else f"{amount:,} {unit}", hex_color(number))
+            for number, (one, amount, unit) in enumerate(record.amounts, start=1)
         ],
         "entropy": "" if entropy is None else f"{entropy:.3f}",
     }

@@ -100,7 +100,7 @@ def write_failure_report(folder: str | os.PathLike[str], record: CaseRecord) -> 
 def _texts(record: CaseRecord, view: DisplayView) -> dict[str, Any]:
     source, model, settings = record.source, record.model, record.identity.get("settings", {})
     versions = ", ".join(f"{name} {version}" for name, version in dict(model.get("versions", {})).items())
-    shape = " × ".join(str(n) for n in source.shape)
+    shape = " × ".join(str(n) for n in (source.shape[:2] if view.is_picture else source.shape))
     spacing = " × ".join(f"{s:.4g}" for s in source.spacing_mm)
     kind = "picture" if view.is_picture else f"{view.plane} slices"
     finished = record.finished.replace("T", " ")[:16]
@@ -144,16 +144,19 @@ def _confidence(stated: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _classes(record: CaseRecord, view: DisplayView) -> list[dict[str, Any]]:
     counts = np.bincount(view.labels.ravel(), minlength=256)
-    named = dict(enumerate(record.volumes_ml.items(), start=1))
-    unnamed = {n: (f"class {n} (not in the record)", None) for n in np.flatnonzero(counts[1:]) + 1 if n not in named}
+    named: dict[int, tuple[str, float | None]] = {
+        number: (name, amount) for number, (name, amount, _) in enumerate(record.amounts, start=1)
+    }
+    found = map(int, np.flatnonzero(counts[1:]) + 1)
+    unnamed = {number: (f"class {number} (not in the record)", None) for number in found if number not in named}
     return [
         {
-            "number": int(number),
+            "number": number,
             "name": name,
             "volume": "" if volume is None else f"{volume:,.2f}",
             "voxels": f"{counts[number]:,}",
-            "color": hex_color(int(number)),
-            "rgb": class_color(int(number)),
+            "color": hex_color(number),
+            "rgb": class_color(number),
         }
         for number, (name, volume) in (named | unnamed).items()
     ]
@@ -164,7 +167,7 @@ def _notes(view: DisplayView, volumes: EmbeddedStudy, limit_mb: float) -> list[s
     if view.image is None:
         notes.append("The mask is shown alone: its image was not available when this page was written.")
     elif view.image.ndim == 4:
-        notes.append("The viewer shows this color picture in gray; the slices below show it in color.")
+        notes.append("The viewer shows this color picture in gray; it is shown in color below.")
     if volumes.factors != (1, 1, 1):
         blocks, shape = (" × ".join(str(n) for n in numbers) for numbers in (volumes.factors, volumes.shape))
         notes.append(

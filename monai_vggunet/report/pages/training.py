@@ -15,9 +15,10 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_vggunet.data import ModelSpec
+from monai_vggunet.file_kinds import PICTURE
 from monai_vggunet.outputs.class_colors import hex_color
 from monai_vggunet.report.pages.contact_sheet import INK
-from monai_vggunet.report.pages.curves import line_chart
+from monai_vggunet.report.pages.curves import Axis, line_chart
 from monai_vggunet.report.pages.display_view import DisplayView, paint, resized
 from monai_vggunet.report.pages.page import write_page
 from monai_vggunet.training import Evaluation, History
@@ -28,6 +29,9 @@ __all__ = ["mistaken_slice", "worst_first", "write_training_report"]
 
 TILE_PX, GAP_PX = 300, 4
 TITLES = {LOSS: "loss", MEAN_DICE: "validation Dice", HD95_MM: "HD95, mm", SURFACE_DICE: "surface Dice"}
+# From nothing to perfect, so that no curve looks better or worse than it is.
+AXES = {LOSS: Axis(0), MEAN_DICE: Axis(0, 1), HD95_MM: Axis(0), SURFACE_DICE: Axis(0, 1)}
+ALONE = 5  # number of the color of a curve that belongs to no class
 QUALITY = 88  # of the JPEG: noise makes PNGs several times as large
 
 
@@ -56,17 +60,18 @@ def write_training_report(
     """
     classes = model.class_names[1:] if model else []
     per_case = evaluation.per_case if evaluation else {}
-    names = [key for key in TITLES if any(key in case for case in per_case.values())]
+    titles = TITLES | ({HD95_MM: "HD95, pixels"} if model and model.preprocessing.modality == PICTURE else {})
+    names = [key for key in titles if any(key in case for case in per_case.values())]
     order = worst_first(per_case)
     shown = pictures or {}
     write_page(
         path,
         "training.html",
         name=name,
-        curves=_charts(history.epochs, classes),
+        curves=_charts(history.epochs, classes, titles),
         facts=[(key, value) for key, value in _facts(history.epochs, model).items() if value],
         classes=[(number, one, hex_color(number)) for number, one in enumerate(classes, start=1)],
-        titles=[TITLES[key] for key in names],
+        titles=[titles[key] for key in names],
         rows=[_row(case, per_case[case], names, classes) for case in order],
         columns=classes,
         worst=[(case, _mean_dice(per_case[case]), _as_url(shown[case])) for case in order if case in shown],
@@ -103,20 +108,24 @@ def mistaken_slice(view: DisplayView, truth: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _charts(history: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[tuple[str, Markup]]:
+def _charts(
+    history: Sequence[Mapping[str, Any]], classes: Sequence[str], titles: Mapping[str, str]
+) -> list[tuple[str, Markup]]:
     charts = []
-    for key, title in TITLES.items():
-        curves = {"mean" if key != LOSS else LOSS: [(row["epoch"], row[key]) for row in history if key in row]}
-        for number, one in enumerate(classes):
-            values = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
-            curves[one] = [(epoch, each[number]) for epoch, each in values if number < len(each)]
-        if any(curves.values()):
-            # The mean is drawn last, in a color of its own, so that each class keeps its color.
-            mean = {name: curves.pop(name) for name in list(curves)[:1]}
-            charts.append(
-                (title, line_chart(curves | mean) if any(curves.values()) else line_chart(mean, first_color=5))
-            )
-    charts.append(("learning rates", line_chart(_rates(history), logarithmic=True)))
+    epochs = (1, max((row["epoch"] for row in history), default=1))
+    for key, title in titles.items():
+        mean = [(row["epoch"], row[key]) for row in history if key in row]
+        figures = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
+        curves = {
+            one: [(epoch, each[number]) for epoch, each in figures if number < len(each)]
+            for number, one in enumerate(classes)
+        }
+        if any(curves.values()):  # the mean of one class is that class
+            charts.append((title, line_chart(curves, AXES[key], epochs, mean=mean if len(classes) > 1 else ())))
+        elif mean:
+            alone = {LOSS if key == LOSS else "mean": mean}
+            charts.append((title, line_chart(alone, AXES[key], epochs, ALONE)))
+    charts.append(("learning rates", line_chart(_rates(history), Axis(logarithmic=True), epochs)))
     return charts
 
 
@@ -149,11 +158,12 @@ def _facts(history: Sequence[Mapping[str, Any]], model: ModelSpec | None) -> dic
     }
     if model is None:
         return facts
+    picture = model.preprocessing.modality == PICTURE
     spacing = " × ".join(f"{spacing:.3g}" for spacing in model.preprocessing.spacing_mm)
     return facts | {
         "training cases": str(model.fingerprint.get("n_cases", "")),
-        "images": f"{model.preprocessing.modality} {model.preprocessing.plane}",
-        "pixels of the network": f"{spacing} mm",
+        "images": "pictures" if picture else f"{model.preprocessing.modality} {model.preprocessing.plane}",
+        "pixels of the network": "" if picture else f"{spacing} mm",
         "encoder from": model.pretrained,
         "weights": model.weights_sha256,
         "versions": ", ".join(f"{name} {version}" for name, version in model.versions.items()),
