@@ -177,6 +177,7 @@ def _retraining(train: dict[str, Any]) -> dict[str, Any]:
             "val_fraction": "@val_fraction",
             "seed": "@seed",
         },
+        "cases": {"_target_": "monai_vggunet.data.record_cases", "datalist": "@datalist"},
         "model_spec": {"_target_": "monai_vggunet.data.load_model_spec", "path": f"$@model_dir + '/{MODEL_SPEC}'"},
         "network": f"$monai_vggunet.training.load_weights(@network_def, @model_dir + '/{MODEL}', @device)",
         "retraining": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist
+from monai_vggunet.data.image_digest import image_digest
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
@@ -49,6 +50,7 @@ class Fingerprint:
         class_names: background first.
         class_voxels: voxels of each class over all cases.
         class_volumes_ml: smallest, median and largest volume per class over the cases that hold it.
+        contents: case -> `image_digest`, of the validation cases too; not stored in `model.json`, see `record_cases`.
     """
 
     n_cases: int
@@ -63,6 +65,11 @@ class Fingerprint:
     class_names: tuple[str, ...]
     class_voxels: tuple[int, ...]
     class_volumes_ml: tuple[tuple[float, float, float], ...]
+    contents: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what `model.json` holds of it."""
+        return {name: value for name, value in asdict(self).items() if name != "contents"}
 
     @property
     def class_weights(self) -> list[float]:
@@ -140,7 +147,8 @@ def compute_fingerprint(
                 f"{len(names)} classes (0 to {len(names) - 1}, {_origin(datalist)}): name the others in dataset.json, "
                 "or correct the label"
             )
-    return _summarized(training, names)
+    contents = {case["case"]: found["content"] for case, found in zip([*datalist.training, *validation], measured)}
+    return _summarized(training, names, contents)
 
 
 def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
@@ -163,6 +171,7 @@ def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
         "foreground": inside[::step].numpy(),
         "voxels": counts.numpy(),
         "voxel_ml": abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0,
+        "content": image_digest(image),
     }
 
 
@@ -176,7 +185,7 @@ def _origin(datalist: Datalist) -> str:
     return "as dataset.json names them" if datalist.class_names else "as the training labels hold them"
 
 
-def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fingerprint:
+def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str], contents: dict[str, str]) -> Fingerprint:
     voxels = np.array([np.pad(m["voxels"], (0, len(names) - len(m["voxels"]))) for m in measured])
     foreground = np.concatenate([m["foreground"] for m in measured])
     if not len(foreground):
@@ -202,6 +211,7 @@ def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
         class_names=tuple(names),
         class_voxels=tuple(int(v) for v in voxels.sum(axis=0)),
         class_volumes_ml=tuple(_volume_range(volumes[:, number]) for number in range(len(names))),
+        contents=contents,
     )
 
 

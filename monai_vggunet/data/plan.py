@@ -90,7 +90,7 @@ def plan_model(
         preprocessing=preprocessing,
         class_names=list(fingerprint.class_names),
         class_codes=resolve_class_codes(class_codes, fingerprint.class_names),
-        fingerprint=asdict(fingerprint),
+        fingerprint=fingerprint.stored(),
     )
     require_usable(spec)
     _log.info("fingerprint of the training set\n%s", fingerprint.summary())

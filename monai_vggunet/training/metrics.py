@@ -15,6 +15,9 @@ from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance, compute_surface_dice
 
+from monai_vggunet.data import Datalist
+from monai_vggunet.training.history import History
+
 __all__ = [
     "HD95_MM",
     "LabelDice",
@@ -156,10 +159,13 @@ class MetricsLogHandler:
 
     Args:
         class_names: background first.
+        datalist: whose validation cases are judged; the lines say if the model is trained on some of them.
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], datalist: Datalist | None = None) -> None:
         self.class_names = list(class_names)[1:]
+        note = History().of_cases(datalist).note if datalist is not None else ""
+        self.note = f"; {note}" if note else ""
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -171,7 +177,7 @@ class MetricsLogHandler:
             details = engine.state.metric_details.get(name)
             if details is not None and engine.state.rank == 0:
                 per_class = [f"{c} {m:.3f}" for c, m in zip(self.class_names, class_means(details).tolist())]
-                _log.info("%s %.4f (%s)", name, value, ", ".join(per_class))
+                _log.info("%s %.4f (%s%s)", name, value, ", ".join(per_class), self.note)
 
 
 def _handler(metric: LabelMapMetric) -> IgniteMetricHandler:

@@ -32,6 +32,7 @@ __all__ = ["changed_settings", "options_of", "run_settings", "settings_digest"]
 # Ids, as patterns, that two parts of one run may differ in, and why.
 NOT_SHAPING = {
     "_meta_": "what the bundle says of itself",
+    "cases": "what is written down of the cases: they count themselves",
     "imports": "names for expressions, which count themselves",
     "bundle_root": "a folder: a run may be moved",
     "*dataset_dir": "a folder: the cases and labels in it count",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_phantom_is_measured_as_computed_by_hand(tmp_path: Path) -> None:
     case = {"image": str(write_nifti(tmp_path / "i.nii.gz", image, affine)), "case": "a"}
     case["label"] = str(write_nifti(tmp_path / "l.nii.gz", label, affine))
     found = fingerprint_of(case)
-    assert asdict(found) == {
+    assert found.stored() == {
         "n_cases": 1,
         "modality": "CT",
         "plane": "axial",

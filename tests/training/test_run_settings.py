@@ -30,7 +30,7 @@ from monai_vggunet.training.run_settings import (
 # Options of train.json that may differ between two parts of one run, or count by what follows from them. An option
 # that is added there counts, unless someone writes it down here, too.
 FREE = {"imports", "bundle_root", "dataset_dir", "ckpt_dir", "output_dir", "device", "num_workers", "max_epochs"}
-FREE |= {"early_stop_patience", "resume", "show_bar", "show_phi", "initialize", "finalize"}
+FREE |= {"cases", "early_stop_patience", "resume", "show_bar", "show_phi", "initialize", "finalize"}
 FREE_WITHIN = {
     "checkpoint#ckpt_dir",
     "checkpoint#resume",
