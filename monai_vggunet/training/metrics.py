@@ -17,6 +17,7 @@ from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance,
 
 from monai_vggunet.data import Datalist
 from monai_vggunet.training.history import History
+from monai_vggunet.training.processes import gathered_rows
 
 __all__ = [
     "HD95_MM",
@@ -46,11 +47,12 @@ class LabelMapMetric(CumulativeIterationMetric):
 
     Args:
         n_classes: number of classes, background included.
+        n_cases: how many cases are judged; needed under `torchrun`, see `gathered_rows`.
     """
 
-    def __init__(self, n_classes: int) -> None:
+    def __init__(self, n_classes: int, n_cases: int | None = None) -> None:
         super().__init__()
-        self.n_classes = n_classes
+        self.n_classes, self.n_cases = n_classes, n_cases
 
     @abstractmethod
     def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
@@ -80,6 +82,11 @@ class LabelMapMetric(CumulativeIterationMetric):
             else:
                 values.append(self.compare(a, b, spacing_mm))
         return values
+
+    def get_buffer(self) -> Any:
+        """Return the figures of all cases, `(cases, classes)`, in their order; None when none was judged."""
+        gathered = super().get_buffer()
+        return gathered if gathered is None or self.n_cases is None else gathered_rows(gathered, self.n_cases)
 
     def aggregate(self) -> torch.Tensor:
         """Return the mean over classes of each class' mean over cases; NaN when nothing was there to compare."""
@@ -120,10 +127,11 @@ class LabelSurfaceDice(LabelMapMetric):
     Args:
         n_classes: number of classes, background included.
         tolerance_mm: distance that still counts as agreement.
+        n_cases: see `LabelMapMetric`.
     """
 
-    def __init__(self, n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM) -> None:
-        super().__init__(n_classes)
+    def __init__(self, n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM, n_cases: int | None = None) -> None:
+        super().__init__(n_classes, n_cases)
         self.tolerance_mm = tolerance_mm
 
     def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
@@ -136,16 +144,18 @@ class LabelSurfaceDice(LabelMapMetric):
         return 0.0
 
 
-def dice_metric(n_classes: int) -> dict[str, IgniteMetricHandler]:
-    """Return `val_mean_dice`, the key metric of an evaluator whose `pred` is a label map."""
-    return {MEAN_DICE: _handler(LabelDice(n_classes))}
+def dice_metric(n_classes: int, n_cases: int | None = None) -> dict[str, IgniteMetricHandler]:
+    """Return `val_mean_dice`, the key metric of an evaluator whose `pred` is a label map; see `LabelMapMetric`."""
+    return {MEAN_DICE: _handler(LabelDice(n_classes, n_cases))}
 
 
-def surface_metrics(n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM) -> dict[str, IgniteMetricHandler]:
-    """Return `val_hd95_mm` and `val_surface_dice`, for an evaluator's `additional_metrics`."""
+def surface_metrics(
+    n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM, n_cases: int | None = None
+) -> dict[str, IgniteMetricHandler]:
+    """Return `val_hd95_mm` and `val_surface_dice`, for an evaluator's `additional_metrics`; see `LabelSurfaceDice`."""
     return {
-        HD95_MM: _handler(LabelHausdorff95(n_classes)),
-        SURFACE_DICE: _handler(LabelSurfaceDice(n_classes, tolerance_mm)),
+        HD95_MM: _handler(LabelHausdorff95(n_classes, n_cases)),
+        SURFACE_DICE: _handler(LabelSurfaceDice(n_classes, tolerance_mm, n_cases)),
     }
 
 

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 from monai.bundle import ConfigParser
 from monai.bundle.utils import ID_SEP_KEY
 from torch import nn
@@ -112,7 +113,7 @@ def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretra
     for part, cases in (("training", datalist.training), ("validation", datalist.validation)):
         settings[f"{part} cases"] = f"{len(cases)} ({_hash([case['case'] for case in cases])})"
         for key in ("image", "label"):
-            settings[f"{key}s of the {part} cases"] = _hash([_content(case[key]) for case in cases])
+            settings[f"{key}s of the {part} cases"] = _hash([_shared_content(case[key]) for case in cases])
     settings["fingerprint of the training cases"] = _hash(spec.fingerprint)
     return settings
 
@@ -219,6 +220,11 @@ def _strings(plain: Any) -> Iterator[str]:
 
 def _is_path(text: str) -> bool:
     return bool(ABSOLUTE_PATH.search(text)) if text.startswith(EVALUATED) else "/" in text or "\\" in text
+
+
+def _shared_content(path: str) -> str:
+    """Return `_content`; under `torchrun` the first process reads it, for all, one by one lest the others time out."""
+    return str(idist.broadcast(_content(path) if idist.get_rank() == 0 else "", src=0, safe_mode=True))
 
 
 def _content(path: str) -> str:
