@@ -52,6 +52,7 @@ STAGES = [
     {"inference", "outputs", "pacs"},
     {"export"},
     {"segment", "report", "workflow"},
+    {"options"},
     {"annotation"},
     {"cli"},
     {"__main__"},

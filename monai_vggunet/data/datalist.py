@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.data.cases import LONGEST_LIST, Case, annotated_cases
 from monai_vggunet.data.class_codes import resolve_class_codes
+from monai_vggunet.data.modality import modality_name
 from monai_vggunet.dicom.annotations.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
@@ -30,9 +31,6 @@ from monai_vggunet.names import counted
 from monai_vggunet.privacy import know_listed, protect_logs, write_down
 
 __all__ = ["Datalist", "annotated_datalist", "load_datalist"]
-
-# How data sets name the contrasts of one modality, which DICOM calls MR.
-MR_NAMES = ("MRI", "T1", "T2", "FLAIR", "ADC", "DWI", "SWI")
 
 _NAME = Rule("text", lambda value: isinstance(value, str))
 _CASE = also(
@@ -262,5 +260,4 @@ def _class_names(description: dict[str, Any]) -> list[str]:
 def _modality(description: dict[str, Any]) -> str:
     """Return the first channel's modality as DICOM names it; empty when it is not stated."""
     channels = description.get("modality") or description.get("channel_names") or {}
-    name = (str(channels.get("0", "")) if isinstance(channels, dict) else str(channels)).upper()
-    return "MR" if name.startswith(MR_NAMES) else name
+    return modality_name(str(channels.get("0", "")) if isinstance(channels, dict) else str(channels))

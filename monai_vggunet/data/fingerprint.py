@@ -16,6 +16,7 @@ from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.image_digest import image_digest
+from monai_vggunet.data.modality import modality_name
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.stack_axis import PLANES, acquisition_plane, spacing_of
 from monai_vggunet.errors import DatasetError, LabelContentError, ModelMismatchError
@@ -126,9 +127,10 @@ def compute_fingerprint(
         VGGUNetError: of the kind that fits, for the first case that cannot be used.
         DatasetError: cases of several modalities or numbers of channels, or no labeled voxel at all.
     """
+    stated = modality_name(modality or datalist.modality)
     validation = [case for case in datalist.validation if case not in datalist.training]
     measured = [
-        _measure(load_case(load, case), modality or datalist.modality)
+        _measure(load_case(load, case), stated)
         for case in tqdm([*datalist.training, *validation], desc="reading the data set", unit="case")
     ]
     for what in ("modality", "channels"):

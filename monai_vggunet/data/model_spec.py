@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from monai_vggunet._version import __version__
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
+from monai_vggunet.data.modality import modality_name
 from monai_vggunet.data.model_limits import AXCODES, CHANNEL_MODES, PICTURE_PLANE, require_honest
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
 from monai_vggunet.json_files import read_json
@@ -91,7 +92,10 @@ class Preprocessing:
         unknown = sorted(set(overrides or {}) - names)
         if unknown:
             raise ConfigurationError(f"cannot override {unknown}; preprocessing has {sorted(names)}")
-        return replace(self, **{name: _as_tuple(value) for name, value in (overrides or {}).items()})
+        values = {name: _as_tuple(value) for name, value in (overrides or {}).items()}
+        if "modality" in values:
+            values["modality"] = modality_name(values["modality"])
+        return replace(self, **values)
 
 
 @dataclass(frozen=True)

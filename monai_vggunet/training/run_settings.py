@@ -8,7 +8,6 @@ only, because checkpoints are passed on.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import re
@@ -18,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-from monai.bundle import ConfigParser
 from monai.bundle.utils import ID_SEP_KEY
 from torch import nn
 
 from monai_vggunet.atomic_files import sha256_of_file, sha256_of_input
 from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.switches import SWITCH_WORDS
-from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.names import readable
+from monai_vggunet.training.parser_at_work import parser_at_work
 
 __all__ = ["changed_settings", "options_of", "run_settings", "settings_digest"]
 
@@ -106,7 +104,7 @@ def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretra
     Raises:
         ConfigurationError: when no parser of MONAI is at work.
     """
-    parser = _parser_at_work()
+    parser = parser_at_work()
     settings = options_of(parser.get(), parser.ref_resolver.resolved_content)
     source = str(getattr(network, "pretrained_source", "scratch"))
     settings["pretrained"] = _kept(str(pretrained)) if source.startswith("file:") else source
@@ -146,21 +144,6 @@ def changed_settings(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """Return the hash of settings, 64 hexadecimal digits: equal where `changed_settings` finds nothing."""
     return hashlib.sha256(_canonical(settings).encode()).hexdigest()
-
-
-def _parser_at_work() -> ConfigParser:
-    """Return the parser that is evaluating the configuration from which we are called.
-
-    MONAI gives a component what it refers to, and never the configuration itself; but the parser is among our callers,
-    whoever started it: `monai.bundle run`, a workflow class, MONAI Label.
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigParser):
-            return caller
-        frame = frame.f_back
-    raise ConfigurationError("run_settings collects the options of a MONAI configuration: name it in one as _target_")
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:

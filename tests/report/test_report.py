@@ -187,9 +187,10 @@ def test_a_folder_without_record_is_refused_with_what_was_expected(tmp_path: Pat
         report([tmp_path / "images"])
 
 
-def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit_mb", [0, -1, float("nan")])
+def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path, limit_mb: float) -> None:
     with pytest.raises(ConfigurationError, match="expected more than 0"):
-        report([tmp_path], limit_mb=0)
+        report([tmp_path], limit_mb=limit_mb)
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

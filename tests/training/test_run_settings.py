@@ -330,5 +330,5 @@ def test_the_configuration_is_found_however_it_is_run(tmp_path: Path) -> None:
 
 
 def test_without_a_configuration_there_are_no_options() -> None:
-    with pytest.raises(ConfigurationError, match="collects the options of a MONAI configuration: name it in one"):
+    with pytest.raises(ConfigurationError, match="asked for outside of one: call it from one"):
         run_settings(Datalist([], []), model(), SimpleNamespace())  # type: ignore[arg-type]

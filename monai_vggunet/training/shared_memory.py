@@ -1,0 +1,36 @@
+"""Room for what the processes that prepare cases hand over: a small `/dev/shm` ends them with a bus error."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from monai_vggunet.data.plan import STEP_PIXELS
+from monai_vggunet.errors import ConfigurationError
+
+__all__ = ["require_shared_memory"]
+
+SHARED_MEMORY = Path("/dev/shm")  # of Linux; elsewhere nothing is checked
+PREFETCHED = 2  # batches that torch's loader keeps ready per process
+CHANNELS, BYTES = 4, 4  # three of the image and one of the label, float32
+
+
+def require_shared_memory(num_workers: int, device_kind: str) -> None:
+    """Make sure that the batches which processes prepare ahead fit into the shared memory.
+
+    Args:
+        num_workers: processes that prepare cases.
+        device_kind: `cpu` or `cuda`, for which a step is planned.
+
+    Raises:
+        ConfigurationError: they do not fit.
+    """
+    if not num_workers or not SHARED_MEMORY.is_dir():
+        return
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    needed = num_workers * PREFETCHED * STEP_PIXELS.get(device_kind, STEP_PIXELS["cpu"]) * CHANNELS * BYTES
+    if free < needed:
+        raise ConfigurationError(
+            f"the shared memory {SHARED_MEMORY} has {free / 1e6:.0f} MB free; expected {needed / 1e6:.0f} MB for "
+            f"--num_workers {num_workers}: make it larger (docker run --shm-size 1g), or pass --num_workers 0"
+        )
