@@ -14,7 +14,6 @@ from ignite.engine import Engine
 
 from monai_vggunet.atomic_files import PRIVATE, sha256_of_file, write_json
 from monai_vggunet.data import Datalist, ModelSpec, trained_note
-from monai_vggunet.data.trained_cases import trained_among
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import DATALIST, HISTORY, LAST, MODEL, MODEL_SPEC, RETRAININGS
@@ -38,7 +37,7 @@ class Retraining:
     Args:
         model_dir: folder of the model in use.
         ckpt_dir: folder of the training run; an earlier run's models are removed from it.
-        datalist: of the run.
+        datalist: of the run, as `record_cases` gives it.
         evaluator: MONAI evaluator on the validation cases, with the metric `val_mean_dice`; its network has the
             weights of the model in use when the run begins.
     """
@@ -52,7 +51,6 @@ class Retraining:
     ) -> None:
         self.model_dir, self.ckpt_dir = Path(model_dir), Path(ckpt_dir)
         self.datalist, self.evaluator = datalist, evaluator
-        self.trained = trained_among(datalist.validation, datalist.training)
         self.before = float("nan")
 
     def begin(self) -> None:
@@ -64,7 +62,8 @@ class Retraining:
         self.before = float(state.metrics[MEAN_DICE])
         # Epoch 0 is the model as it was; -1 lets any model be the best: where no class was there to compare (NaN).
         state.best_metric, state.best_metric_epoch = self.before, -1 if math.isnan(self.before) else 0
-        note = trained_note(len(self.trained), len(self.datalist.validation))
+        judged = self.datalist
+        note = trained_note(len(judged.trained), len(judged.validation), judged.all_trained_known)
         told = "the model in use reaches a mean Dice of %.4f on the validation cases%s"
         _log.info(told, self.before, f"; {note}" if note else "")
 
@@ -80,7 +79,8 @@ class Retraining:
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "training": sorted(case["case"] for case in self.datalist.training),
             "validation": sorted(case["case"] for case in self.datalist.validation),
-            "validation_trained": len(self.trained),
+            "validation_trained": len(self.datalist.trained),
+            "all_trained_known": self.datalist.all_trained_known,
             "labels_sha256": {c["case"]: sha256_of_file(c["label"]) for c in _all_cases(self.datalist)},
             "mean_dice_before": self.before,
             "mean_dice_after": float(state.best_metric) if improved else None,

@@ -135,13 +135,8 @@ def _trained_before(start_from: str | os.PathLike[str] | None) -> tuple[list[Cas
     if start_from is None:
         return [], True
     beside = Path(start_from).with_name(DATALIST)
-    former = Datalist.read(beside, "move it away") if beside.is_file() else None
-    if former is None or former.also_trained is None:
-        _log.warning(
-            "%s does not say all cases that %s was trained on: the validation cases may be among them",
-            beside,
-            start_from,
-        )
-    if former is None:
-        return [], False
-    return [*former.training, *(former.also_trained or ())], former.also_trained is not None
+    former = Datalist.read(beside, "move it away") if beside.is_file() else Datalist([], [], all_trained_known=False)
+    if not former.all_trained_known:
+        told = "%s does not say all cases that %s was trained on: the validation cases may be among them"
+        _log.warning(told, beside, start_from)
+    return [*former.training, *former.also_trained], former.all_trained_known

@@ -137,7 +137,9 @@ SAME_AS = {
 NETWORK_OPTIONS: dict[str, Rule] = {
     name: rule for name, rule in NETWORK.items() if name not in ("spatial_dims", "in_channels", "out_channels")
 }
-OVERRIDES: dict[str, Rule] = {name: rule for name, rule in PREPROCESSING.items() if name != "n_guidance"} | {
+OVERRIDES: dict[str, Rule] = {
+    name: rule for name, rule in PREPROCESSING.items() if name not in ("image_channels", "n_guidance")
+} | {
     "windows": also(PREPROCESSING["windows"], "such as [[-160, 240]]", lambda value: True),
     "roi_size": also(PREPROCESSING["roi_size"], "such as [160, 160]", lambda value: True),
 }

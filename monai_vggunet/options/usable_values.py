@@ -41,6 +41,7 @@ def require_usable_values(config: Mapping[str, Any]) -> None:
             _require(name, value, rules[option])
     _require_object("network_options", config.get("network_options"), NETWORK_OPTIONS)
     _require_object("overrides", config.get("overrides"), OVERRIDES)
+    _require_one_window(config.get("overrides"))
     _require_reader_options(config.get("reader_options"))
     _require_whole_steps(config)
     _require_warmup_within_run(config)
@@ -78,6 +79,18 @@ def _require_object(name: str, value: Any, rules: Mapping[str, Rule]) -> None:
             raise ConfigurationError(f"--{name} has no {key!r}{hint}; expected some of {', '.join(rules)}")
         if not _is_evaluated(each) and not rules[key].holds(each):
             raise ConfigurationError(f"{key!r} in --{name} is {shortened(each)}; expected {rules[key].expected}")
+
+
+def _require_one_window(overrides: Any) -> None:
+    if (
+        isinstance(overrides, Mapping)
+        and overrides.get("channels") == "window"
+        and len(overrides.get("windows", [1])) > 1
+    ):
+        raise ConfigurationError(
+            f"'windows' in --overrides is {shortened(overrides['windows'])}, and 'channels' is 'window'; expected one "
+            "window, or 'channels': 'windows'"
+        )
 
 
 def _require_reader_options(options: Any) -> None:

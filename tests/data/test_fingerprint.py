@@ -47,6 +47,11 @@ def write_picture(root: Path, name: str, color: bool) -> dict[str, str]:
     return {"image": str(root / "images" / f"{name}.png"), "label": str(root / "labels" / f"{name}.png"), "case": name}
 
 
+def test_settings_with_which_no_model_could_be_read_again_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="contradict each other: channels 'window' and 2 windows"):
+        plan_model(FINGERPRINT, overrides={"channels": "window", "windows": [[0, 1], [1, 2]]})
+
+
 # Measured
 
 

@@ -192,6 +192,9 @@ def test_a_model_whose_former_cases_are_unknown_says_so(tmp_path: Path, caplog: 
     assert not trained_on(data, tmp_path / "run", tmp_path / "elsewhere" / "model.pt").all_trained_known
     assert "does not say all cases that" in caplog.text
     assert not evaluation_datalist(data, tmp_path / "run" / DATALIST, load=load()).all_trained_known
+    later = trained_on(data, tmp_path / "later", tmp_path / "run" / "model.pt")
+    assert not later.all_trained_known
+    assert {case["case"] for case in later.also_trained} <= {"a", "b"}
 
 
 @pytest.mark.parametrize("is_there", [True, False])

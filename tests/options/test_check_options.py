@@ -121,6 +121,8 @@ def test_every_misspelled_option_is_named() -> None:
         ("overrides", {"roi_size": [50, 50]}, "a multiple of 16"),
         ("overrides", {"spacing_mm": [1, math.nan]}, "'spacing_mm' in --overrides is [1, nan]"),
         ("overrides", {"spacing": [1, 1]}, "--overrides has no 'spacing'; did you mean spacing_mm?"),
+        ("overrides", {"image_channels": 3}, "--overrides has no 'image_channels'"),
+        ("overrides", {"channels": "window", "windows": [[0, 1], [1, 2]]}, "expected one window, or"),
         ("overrides", "roi_size", "--overrides is 'roi_size'; expected an object"),
         ("reader_options", {"on_gaps": "keep"}, "--reader_options cannot be used: DicomSeriesReader has no argument"),
         ("reader_options", {"on_gap": "fill"}, "on_gap is 'fill', expected one of error, keep, resample"),
