@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_vggunet.data import DicomSeriesReader, ModelSpec
+from monai_vggunet.data.plan import CROP_LIMIT, STEP_PIXELS
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.json_rules import Rule
 from monai_vggunet.layout import spec_beside
@@ -56,6 +57,9 @@ def _require(name: str, value: Any, rule: Rule) -> None:
 
 
 def _is_evaluated(value: Any) -> bool:
+    """Whether a value is an expression, or a list that holds one."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_evaluated, value))
     return isinstance(value, str) and value.startswith(EVALUATED)
 
 
@@ -82,14 +86,11 @@ def _require_object(name: str, value: Any, rules: Mapping[str, Rule]) -> None:
 
 
 def _require_one_window(overrides: Any) -> None:
-    if (
-        isinstance(overrides, Mapping)
-        and overrides.get("channels") == "window"
-        and len(overrides.get("windows", [1])) > 1
-    ):
+    windows = overrides.get("windows") if isinstance(overrides, Mapping) else None
+    if isinstance(windows, (list, tuple)) and len(windows) > 1 and overrides.get("channels") == "window":
         raise ConfigurationError(
-            f"'windows' in --overrides is {shortened(overrides['windows'])}, and 'channels' is 'window'; expected one "
-            "window, or 'channels': 'windows'"
+            f"'windows' in --overrides is {shortened(windows)}, and 'channels' is 'window'; expected one window, or "
+            "'channels': 'windows'"
         )
 
 
@@ -134,4 +135,15 @@ def _require_hardware(config: Mapping[str, Any]) -> None:
     kind = usable_device(None if device is None or _is_evaluated(device) else device).type
     if "num_workers" in config:
         workers = config["num_workers"]
-        require_shared_memory(default_workers(kind) if _is_evaluated(workers) else workers, kind)
+        require_shared_memory(default_workers(kind) if _is_evaluated(workers) else workers, _step_pixels(config, kind))
+
+
+def _step_pixels(config: Mapping[str, Any], kind: str) -> int:
+    """Return how many pixels a training step may have: as stated, else the most that is planned for a device."""
+    overrides = config.get("overrides")
+    crop = overrides.get("roi_size") if isinstance(overrides, Mapping) else None
+    rows, columns = (
+        crop if isinstance(crop, (list, tuple)) and not _is_evaluated(crop) else (CROP_LIMIT[kind], CROP_LIMIT[kind])
+    )
+    batch = config.get("batch_size")
+    return batch * rows * columns if isinstance(batch, int) else STEP_PIXELS[kind]

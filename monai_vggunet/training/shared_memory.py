@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from monai_vggunet.data.plan import STEP_PIXELS
 from monai_vggunet.errors import ConfigurationError
 
 __all__ = ["require_shared_memory"]
@@ -15,12 +14,12 @@ PREFETCHED = 2  # batches that torch's loader keeps ready per process
 CHANNELS, BYTES = 4, 4  # three of the image and one of the label, float32
 
 
-def require_shared_memory(num_workers: int, device_kind: str) -> None:
+def require_shared_memory(num_workers: int, step_pixels: int) -> None:
     """Make sure that the batches which processes prepare ahead fit into the shared memory.
 
     Args:
         num_workers: processes that prepare cases.
-        device_kind: `cpu` or `cuda`, for which a step is planned.
+        step_pixels: of all slices of one step.
 
     Raises:
         ConfigurationError: they do not fit.
@@ -28,7 +27,7 @@ def require_shared_memory(num_workers: int, device_kind: str) -> None:
     if not num_workers or not SHARED_MEMORY.is_dir():
         return
     free = shutil.disk_usage(SHARED_MEMORY).free
-    needed = num_workers * PREFETCHED * STEP_PIXELS.get(device_kind, STEP_PIXELS["cpu"]) * CHANNELS * BYTES
+    needed = num_workers * PREFETCHED * step_pixels * CHANNELS * BYTES
     if free < needed:
         raise ConfigurationError(
             f"the shared memory {SHARED_MEMORY} has {free / 1e6:.0f} MB free; expected {needed / 1e6:.0f} MB for "

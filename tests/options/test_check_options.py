@@ -65,6 +65,10 @@ def test_the_check_comes_first_in_every_config(configs: tuple[str, ...]) -> None
         {"train#dataloader#prefetch_factor": 4, "reader_options": {"on_gap": "resample"}, "_note": "a second try"},
         {"loss": {"_target_": "DiceCELoss", "softmax": True}, "pretrained": "scratch", "device": "cpu"},
         {"my_rate": 0.1, "decoder_lr": "@my_rate", "my_steps": ["$@train#trainer.run()"], "run_id": "my_steps"},
+        {
+            "spacing": 2.0,
+            "overrides": {"spacing_mm": ["@spacing", "@spacing"], "channels": "window", "windows": "$[[0, 1]]"},
+        },
         {"batch_size": 1, "samples_per_case": 1, "early_stop_patience": 1, "modality": "mri"},
         {"tracking_uri": "somewhere", "experiment_name": "a", "run_name": "b"},
     ],
@@ -203,6 +207,7 @@ def test_a_small_shared_memory_is_refused_where_processes_would_use_it(monkeypat
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 20, 0, 1 << 20))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     begin(num_workers=0)
+    begin(num_workers=2, batch_size=2, overrides={"roi_size": [32, 32]})
     told = refusal(num_workers=2)
     assert told.startswith(
         "the shared memory /dev/shm has 1 MB free; expected 4 MB for --num_workers 2: make it larger"
