@@ -188,6 +188,11 @@ def test_volume_of_one_slice_is_measured(tmp_path: Path, shape: tuple[int, ...])
 # Refused
 
 
+@pytest.mark.parametrize(("stated", "modality"), [("ct", "CT"), ("MRI", "MR"), ("T1w", "MR")])
+def test_a_stated_modality_is_called_as_dicom_calls_it(tmp_path: Path, stated: str, modality: str) -> None:
+    assert fingerprint_of(write_case(tmp_path, "a"), override=stated).modality == modality
+
+
 def test_cases_of_several_modalities_are_an_error(tmp_path: Path) -> None:
     label, affine = label_array(), affine_of()
     ct = write_case(tmp_path, "a")
