@@ -51,8 +51,9 @@ def require_known(config: Mapping[str, Any], locator: ComponentLocator, steps: C
     used: dict[str, set[str]] = {}
     for text in _expressions({name: value for name, value in config.items() if not name.startswith(PRIVATE)}):
         for name, child in REFERENCE.findall(text):
-            used.setdefault(name, set()).update({child} - {""})
-    known = {*used, *MONAI_READS, *steps, *_of_configs_in_use(config)}
+            used.setdefault(name, set()).update({f"{name}{SEPARATOR}{child}"} if child else ())
+    ours = _ids_of_configs_in_use(config)
+    known = {*used, *MONAI_READS, *steps, *(name for name in ours if SEPARATOR not in name)}
     unknown = [
         _told(name, known)
         for name, value in config.items()
@@ -60,7 +61,9 @@ def require_known(config: Mapping[str, Any], locator: ComponentLocator, steps: C
     ]
     for name, value in config.items():
         if isinstance(value, Mapping) and TARGET not in value and used.get(name):
-            unknown += [_told(f"{name}#{key}", {f"{name}#{k}" for k in used[name]}) for key in {*value} - used[name]]
+            parts = used[name] | {part for part in ours if part.startswith(f"{name}{SEPARATOR}")}
+            given = [f"{name}{SEPARATOR}{key}" for key in value]
+            unknown += [_told(part, parts) for part in given if part not in parts]
         if not name.startswith(PRIVATE):
             unknown += _unknown_arguments(name, value, locator)
     if unknown:
@@ -73,12 +76,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def _of_configs_in_use(config: Mapping[str, Any]) -> set[str]:
-    """Return the names of the bundle's configs that a configuration was merged of: those whose names are all there."""
+def _ids_of_configs_in_use(config: Mapping[str, Any]) -> set[str]:
+    """Return the names in the bundle's configs that are in use, those whose names are all there, and of their parts."""
     found: set[str] = set()
     for path in sorted((bundle_folder() / CONFIGS).glob("*.json")):
-        names = {name.lstrip(MERGED) for name in read_json(path) if SEPARATOR not in name}
-        found |= names if names <= config.keys() else set()
+        content = {name.lstrip(MERGED): value for name, value in read_json(path).items()}
+        if all(name in config for name in content if SEPARATOR not in name):
+            found.update(content)
+            groups = {
+                name: value for name, value in content.items() if isinstance(value, Mapping) and TARGET not in value
+            }
+            found.update(f"{name}{SEPARATOR}{key}" for name, value in groups.items() for key in value)
     return found
 
 

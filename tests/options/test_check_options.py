@@ -69,6 +69,7 @@ def test_the_check_comes_first_in_every_config(configs: tuple[str, ...]) -> None
             "spacing": 2.0,
             "overrides": {"spacing_mm": ["@spacing", "@spacing"], "channels": "window", "windows": "$[[0, 1]]"},
         },
+        {"train#trainer": {"_target_": "SupervisedTrainer", "max_epochs": 1, "network": "@network"}},
         {"batch_size": 1, "samples_per_case": 1, "early_stop_patience": 1, "modality": "mri"},
         {"tracking_uri": "somewhere", "experiment_name": "a", "run_name": "b"},
     ],
