@@ -21,7 +21,19 @@ _LAZY = {
 }
 
 _PARTS = frozenset(
-    ("annotation", "data", "dicom", "inference", "losses", "networks", "outputs", "privacy", "training", "transforms")
+    (
+        "annotation",
+        "data",
+        "dicom",
+        "inference",
+        "losses",
+        "networks",
+        "options",
+        "outputs",
+        "privacy",
+        "training",
+        "transforms",
+    )
 )
 
 __all__ = ["__version__", *_LAZY]

@@ -55,6 +55,7 @@ STAGES = [
     {"inference", "outputs", "pacs"},
     {"export"},
     {"segment", "report", "workflow"},
+    {"options"},
     {"annotation"},
     {"cli"},
     {"__main__"},

@@ -13,7 +13,7 @@ from typing import Any
 from ignite.engine import Engine
 
 from monai_vggunet.atomic_files import PRIVATE, sha256_of_file, write_json
-from monai_vggunet.data import Datalist, ModelSpec
+from monai_vggunet.data import Datalist, ModelSpec, trained_note
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import DATALIST, HISTORY, LAST, MODEL, MODEL_SPEC, RETRAININGS
@@ -37,7 +37,7 @@ class Retraining:
     Args:
         model_dir: folder of the model in use.
         ckpt_dir: folder of the training run; an earlier run's models are removed from it.
-        datalist: of the run.
+        datalist: of the run, as `record_cases` gives it.
         evaluator: MONAI evaluator on the validation cases, with the metric `val_mean_dice`; its network has the
             weights of the model in use when the run begins.
     """
@@ -62,7 +62,10 @@ class Retraining:
         self.before = float(state.metrics[MEAN_DICE])
         # Epoch 0 is the model as it was; -1 lets any model be the best: where no class was there to compare (NaN).
         state.best_metric, state.best_metric_epoch = self.before, -1 if math.isnan(self.before) else 0
-        _log.info("the model in use reaches a mean Dice of %.4f on the validation cases", self.before)
+        judged = self.datalist
+        note = trained_note(len(judged.trained), len(judged.validation), judged.all_trained_known)
+        told = "the model in use reaches a mean Dice of %.4f on the validation cases%s"
+        _log.info(told, self.before, f"; {note}" if note else "")
 
     def finish(self, checkpoint: RunCheckpoint) -> bool:
         """Replace the model in use if the run found a better one; return whether it did.
@@ -76,6 +79,8 @@ class Retraining:
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "training": sorted(case["case"] for case in self.datalist.training),
             "validation": sorted(case["case"] for case in self.datalist.validation),
+            "validation_trained": len(self.datalist.trained),
+            "all_trained_known": self.datalist.all_trained_known,
             "labels_sha256": {c["case"]: sha256_of_file(c["label"]) for c in _all_cases(self.datalist)},
             "mean_dice_before": self.before,
             "mean_dice_after": float(state.best_metric) if improved else None,

@@ -50,7 +50,7 @@ def inspect(
     series: Annotated[str | None, typer.Option(help=SERIES_HELP)] = None,
     description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP)] = None,
     modality: Annotated[str | None, typer.Option(help=MODALITY_HELP)] = None,
-    stack: Annotated[int | None, typer.Option(help="number of the stack within the series, from 0")] = None,
+    stack: Annotated[int | None, typer.Option(help="number of the stack within the series, from 0", min=0)] = None,
     show_phi: Annotated[bool, typer.Option("--show-phi", help=f"{PHI_HELP}, the patient's identifiers")] = False,
 ) -> None:
     """List the series in a folder, which one would be segmented, and what is wrong with the others."""

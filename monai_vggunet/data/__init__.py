@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from monai_vggunet.data.cases import annotated_cases
-from monai_vggunet.data.datalist import Datalist, evaluation_datalist, load_datalist
+from monai_vggunet.data.datalist import Datalist, annotated_datalist, load_datalist
+from monai_vggunet.data.evaluation_cases import evaluation_datalist, mark_trained
 from monai_vggunet.data.fingerprint import Fingerprint, class_weights, compute_fingerprint
 from monai_vggunet.data.input_cases import image_cases, input_cases
 from monai_vggunet.data.model_spec import ModelSpec, Preprocessing, load_model_spec
@@ -12,6 +13,7 @@ from monai_vggunet.data.plan import cases_per_step, plan_batch_size, plan_model
 from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.data.stack_axis import acquisition_plane, spacing_of, stack_axis
 from monai_vggunet.data.switches import is_on
+from monai_vggunet.data.trained_cases import record_cases, trained_note
 
 __all__ = [
     "Datalist",
@@ -22,6 +24,7 @@ __all__ = [
     "Preprocessing",
     "acquisition_plane",
     "annotated_cases",
+    "annotated_datalist",
     "cases_per_step",
     "class_weights",
     "compute_fingerprint",
@@ -31,8 +34,11 @@ __all__ = [
     "is_on",
     "load_datalist",
     "load_model_spec",
+    "mark_trained",
     "plan_batch_size",
     "plan_model",
+    "record_cases",
     "spacing_of",
     "stack_axis",
+    "trained_note",
 ]

@@ -6,17 +6,18 @@ import logging
 import os
 import random
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from monai_vggunet.atomic_files import PRIVATE, write_json
 from monai_vggunet.data.cases import LONGEST_LIST, Case, annotated_cases
 from monai_vggunet.data.class_codes import resolve_class_codes
 from monai_vggunet.data.class_names import require_distinct_names, stated_classes
+from monai_vggunet.data.modality import modality_name
 from monai_vggunet.dicom.annotations.segment_names import MAX_CLASS, same_name
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.json_rules import (
+    FLAG,
     MOST_COUNTED,
     Rule,
     also,
@@ -27,14 +28,10 @@ from monai_vggunet.json_rules import (
     whole,
     without_version,
 )
-from monai_vggunet.layout import require_output_apart, require_sources_kept
 from monai_vggunet.names import counted
 from monai_vggunet.privacy import know_listed, protect_logs, write_down
 
-__all__ = ["Datalist", "evaluation_datalist", "load_datalist"]
-
-# How data sets name the contrasts of one modality, which DICOM calls MR.
-MR_NAMES = ("MRI", "T1", "T2", "FLAIR", "ADC", "DWI", "SWI")
+__all__ = ["Datalist", "annotated_datalist", "load_datalist"]
 
 _NAME = Rule("text", lambda value: isinstance(value, str))
 _CASE = also(
@@ -48,6 +45,9 @@ _FIELDS: dict[str, Any] = {
     "modality": _NAME,
     "segments": mapping(whole(0, MAX_CLASS), MOST_COUNTED),
     "class_codes": Rule("an object", lambda value: isinstance(value, dict)),  # see resolve_class_codes
+    "also_trained": _CASES,
+    "all_trained_known": FLAG,
+    "trained": several(_NAME, 0, MOST_COUNTED),
 }
 
 _log = logging.getLogger(__name__)
@@ -59,16 +59,20 @@ class Datalist:
 
     Attributes:
         FORMAT: version of what the file's fields are and mean.
-        training, validation: cases as dictionaries with `image`, `label`, `case` and `patient`.
+        training, validation: cases as dictionaries with `image`, `label`, `case` and `patient`; where it is known, with
+            `content` (see `image_digest`).
         class_names: name of every class number, background first; empty when the data set does not say.
         modality: `CT`, `MR`, ... as the data set states it; empty when it does not.
         segments: of labels in DICOM SEG or RTSTRUCT, name (or number) of a segment or structure -> class number; as
             `segments` in dataset.json has it, else the class names themselves; empty when the data set says neither.
         class_codes: what the classes mean, by class name, as `codes` in dataset.json states it: see
             `resolve_class_codes`.
+        also_trained: cases besides `training` that the model was trained on, before this run.
+        all_trained_known: whether these are all cases that it was trained on.
+        trained: names of the validation cases that the model is trained on, or on whose patients; see `record_cases`.
     """
 
-    FORMAT: ClassVar[int] = 1
+    FORMAT: ClassVar[int] = 2  # 1 had none of the last three
 
     training: list[Case]
     validation: list[Case]
@@ -76,6 +80,9 @@ class Datalist:
     modality: str = ""
     segments: dict[str, int] = field(default_factory=dict)
     class_codes: dict[str, Any] = field(default_factory=dict)
+    also_trained: list[Case] = field(default_factory=list)
+    all_trained_known: bool = True
+    trained: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], remedy: str = "pass --dataset_dir") -> Datalist:
@@ -96,7 +103,7 @@ class Datalist:
                 f"{path} is not a list of cases as training writes it ({error}): restore it, or {remedy}"
             ) from error
         listed = cls(**content)
-        know_listed([*listed.training, *listed.validation])
+        know_listed([*listed.training, *listed.validation, *listed.also_trained])
         return listed
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -155,47 +162,16 @@ def load_datalist(
     return Datalist(training, validation, *_meaning(description))
 
 
-def evaluation_datalist(
-    dataset_dir: str | os.PathLike[str],
-    split_file: str | os.PathLike[str],
-    split: str = "unseen",
-    output_dir: str | os.PathLike[str] | None = None,
-) -> Datalist:
-    """Choose the cases a model is evaluated on.
-
-    Args:
-        dataset_dir: the folder of annotated cases.
-        split_file: `datalist.json` of the training run; it may be missing when the model came from elsewhere.
-        split: `unseen` leaves out the cases the model was trained on, `all` takes them too.
-        output_dir: where masks will go, if any are saved.
-
-    Returns:
-        A list whose `training` and `validation` both hold the cases.
+def annotated_datalist(dataset_dir: str | os.PathLike[str]) -> Datalist:
+    """Return a data set's annotated cases without a split: `training` and `validation` both hold all of them.
 
     Raises:
-        DatasetError: no case is left.
-        ConfigurationError: masks would lie among the images or labels, or replace them.
+        DatasetError: see `load_datalist`.
     """
     cases, description = annotated_cases(dataset_dir)
-    if output_dir is not None:
-        require_output_apart([dataset_dir], output_dir)
-        for key in ("image", "label"):
-            require_sources_kept({case["case"]: case[key] for case in cases}, output_dir)
-    known: set[str] = set()
-    if split == "unseen" and Path(split_file).is_file():
-        listed = Datalist.read(split_file, "pass --split all")
-        known = {case["image"] for case in listed.training} - {case["image"] for case in listed.validation}
-    elif split not in ("unseen", "all"):
-        raise DatasetError(f"split is {split!r}; expected 'unseen' or 'all'")
-    chosen = [case for case in cases if case["image"] not in known]
-    if not chosen:
-        raise DatasetError(
-            f"the model was trained on all {len(cases)} cases of {dataset_dir}: pass --dataset_dir with others, or "
-            "--split all to see how well it fits them"
-        )
-    left_out = len(cases) - len(chosen)
-    _log.info("evaluating %s, without the %d that the model was trained on", counted(len(chosen), "case"), left_out)
-    return Datalist(chosen, chosen, *_meaning(description))
+    for case in cases:
+        case.pop("split", None)
+    return Datalist(cases, cases, *_meaning(description))
 
 
 def _split_by_patient(cases: list[Case], val_fraction: float, seed: int) -> tuple[list[Case], list[Case]]:
@@ -277,5 +253,4 @@ def _segments(description: dict[str, Any], values: list[int]) -> dict[str, int]:
 def _modality(description: dict[str, Any]) -> str:
     """Return the first channel's modality as DICOM names it; empty when it is not stated."""
     channels = description.get("modality") or description.get("channel_names") or {}
-    name = (str(channels.get("0", "")) if isinstance(channels, dict) else str(channels)).upper()
-    return "MR" if name.startswith(MR_NAMES) else name
+    return modality_name(str(channels.get("0", "")) if isinstance(channels, dict) else str(channels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from tqdm import tqdm
 from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist
+from monai_vggunet.data.image_digest import image_digest
 from monai_vggunet.data.label_values import CLASS_NUMBERS, decided_values, listed_values, values_in
+from monai_vggunet.data.modality import modality_name
 from monai_vggunet.data.model_limits import MOST_CLASSES
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.padded_voxels import is_measured
@@ -53,6 +55,7 @@ class Fingerprint:
         class_voxels: voxels of each class over all cases.
         class_volumes_ml: smallest, median and largest volume per class over the cases that hold it.
         label_values: value of each class in the masks; DICOM labels have none.
+        contents: case -> `image_digest`, of the validation cases too; not stored in `model.json`, see `record_cases`.
     """
 
     n_cases: int
@@ -68,6 +71,11 @@ class Fingerprint:
     class_voxels: tuple[int, ...]
     class_volumes_ml: tuple[tuple[float, float, float], ...]
     label_values: tuple[int, ...] = ()
+    contents: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what `model.json` holds of it."""
+        return {name: value for name, value in asdict(self).items() if name != "contents"}
 
     @property
     def class_weights(self) -> list[float]:
@@ -133,9 +141,10 @@ def compute_fingerprint(
         VGGUNetError: of the kind that fits, for the first case that cannot be used.
         DatasetError: cases of several modalities or numbers of channels, or no labeled voxel at all.
     """
+    stated = modality_name(modality or datalist.modality)
     validation = [case for case in datalist.validation if case not in datalist.training]
     measured = [
-        _measure(load_case(load, case), modality or datalist.modality)
+        _measure(load_case(load, case), stated)
         for case in tqdm([*datalist.training, *validation], desc="reading the data set", unit="case")
     ]
     for what in ("modality", "channels"):
@@ -152,7 +161,8 @@ def compute_fingerprint(
         _by_class(case, one, values, _origin(datalist))
         for case, one in zip([*datalist.training, *validation], measured)
     ]
-    return _summarized(checked[: len(training)], names, values)
+    contents = {case["case"]: one["content"] for case, one in zip([*datalist.training, *validation], measured)}
+    return replace(_summarized(checked[: len(training)], names, values), contents=contents)
 
 
 def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
@@ -179,6 +189,7 @@ def _measure(data: Mapping[str, Any], stated_modality: str) -> dict[str, Any]:
         "values": voxels,
         "numbered": bool(label.meta.get(CLASS_NUMBERS) or values_in(data)),
         "voxel_ml": abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0,
+        "content": image_digest(image),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from monai_vggunet.dicom.affine import LEAST_EDGE_MM, MOST_PIXEL_MM, MOST_STEP_MM
 from monai_vggunet.json_rules import FLAG, Rule, also, mapping, number, one_of, require_object, several, text, whole
 
-__all__ = ["AXCODES", "CHANNEL_MODES", "PICTURE_PLANE", "STRIDE", "require_honest"]
+__all__ = ["AXCODES", "CHANNEL_MODES", "NETWORK", "PICTURE_PLANE", "PREPROCESSING", "STRIDE", "require_honest"]
 
 # Orientation of a slice stack per plane: rows, columns, stack. Slices stand as a radiologist sees them (patient's
 # left on the right-hand side, head or front up), which is also how ImageNet's photographs stand.
@@ -66,7 +66,7 @@ _CLASSES = also(
 _OBJECT = Rule("an object", lambda value: isinstance(value, dict) and len(value) <= MOST_CLASSES)  # see class_codes
 _VERSIONS = mapping(text(LONGEST_NAME), MOST_VERSIONS, text(LONGEST_NAME))
 
-_NETWORK = {
+NETWORK = {
     "spatial_dims": one_of(2),
     "in_channels": whole(1, MOST_CHANNELS),
     "out_channels": whole(1, MOST_CLASSES),
@@ -75,7 +75,7 @@ _NETWORK = {
     "upsample": one_of("deconv", "bilinear"),
     "dropout": also(number(0, 1), "not 1", lambda value: value < 1),
 }
-_PREPROCESSING = {
+PREPROCESSING = {
     "modality": text(LONGEST_NAME, 1),
     "plane": one_of(*AXCODES, PICTURE_PLANE),
     "spacing_mm": several(_PIXEL_MM, 2, 2),
@@ -102,8 +102,8 @@ _FINGERPRINT = {
     "class_volumes_ml": several(several(number(0, LARGEST_INTENSITY), 3, 3), 1, MOST_CLASSES),
 }
 _FIELDS: dict[str, Any] = {
-    "network": (_NETWORK, ("in_channels", "out_channels")),
-    "preprocessing": (_PREPROCESSING, ("modality", "plane", "spacing_mm", "roi_size", "windows")),
+    "network": (NETWORK, ("in_channels", "out_channels")),
+    "preprocessing": (PREPROCESSING, ("modality", "plane", "spacing_mm", "roi_size", "windows")),
     "class_names": _CLASSES,
     "class_codes": _OBJECT,
     "fingerprint": (_FINGERPRINT, ()),

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from monai_vggunet._version import __version__
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
+from monai_vggunet.data.modality import modality_name
 from monai_vggunet.data.model_limits import AXCODES, CHANNEL_MODES, PICTURE_PLANE, require_honest
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
 from monai_vggunet.json_files import read_json
@@ -91,7 +92,10 @@ class Preprocessing:
         unknown = sorted(set(overrides or {}) - names)
         if unknown:
             raise ConfigurationError(f"cannot override {unknown}; preprocessing has {sorted(names)}")
-        return replace(self, **{name: _as_tuple(value) for name, value in (overrides or {}).items()})
+        values = {name: _as_tuple(value) for name, value in (overrides or {}).items()}
+        if "modality" in values:
+            values["modality"] = modality_name(values["modality"])
+        return replace(self, **values)
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,9 @@ def require_usable(spec: ModelSpec) -> None:
         require_honest(asdict(spec))
     except ValueError as error:
         raise ConfigurationError(f"no model can be trained with these settings: {error}") from error
+    contradiction = _contradiction(spec)
+    if contradiction:
+        raise ConfigurationError(f"no model can be trained with settings that contradict each other: {contradiction}")
 
 
 def _spec_of(content: Mapping[str, Any]) -> ModelSpec:
@@ -225,29 +232,28 @@ def _spec_of(content: Mapping[str, Any]) -> ModelSpec:
 
 
 def _require_consistent(spec: ModelSpec, source: Path) -> None:
+    contradiction = _contradiction(spec)
+    if contradiction:
+        raise ModelMismatchError(f"{source} contradicts itself: {contradiction}; restore the file that training wrote")
+
+
+def _contradiction(spec: ModelSpec) -> str:
+    """Return what in a specification cannot be together; nothing where all of it can."""
     declared = spec.network["in_channels"], spec.network["out_channels"]
     needed = (spec.preprocessing.in_channels, len(spec.class_names))
     if declared != needed:
-        raise ModelMismatchError(
-            f"{source} contradicts itself: its network has {declared[0]} input and {declared[1]} output channels, its "
-            f"preprocessing and class names need {needed[0]} and {needed[1]}; restore the file that training wrote"
+        return (
+            f"its network has {declared[0]} input and {declared[1]} output channels, its preprocessing and class names "
+            f"need {needed[0]} and {needed[1]}"
         )
     if spec.preprocessing.n_guidance not in (0, len(spec.class_names)):
-        raise ModelMismatchError(
-            f"{source} contradicts itself: {spec.preprocessing.n_guidance} channels for clicks and "
-            f"{len(spec.class_names)} classes; restore the file that training wrote"
-        )
+        return f"{spec.preprocessing.n_guidance} channels for clicks and {len(spec.class_names)} classes"
     if len(spec.label_values) != len(spec.class_names):
-        raise ModelMismatchError(
-            f"{source} contradicts itself: {len(spec.label_values)} values of masks and {len(spec.class_names)} "
-            "classes; restore the file that training wrote"
-        )
+        return f"{len(spec.label_values)} values of masks and {len(spec.class_names)} classes"
     windows = len(spec.preprocessing.windows)
     if spec.preprocessing.channels == "window" and windows != 1:
-        raise ModelMismatchError(
-            f"{source} contradicts itself: channels 'window' and {windows} windows; restore the file that training "
-            "wrote"
-        )
+        return f"channels 'window' and {windows} windows"
+    return ""
 
 
 def software_versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from monai_vggunet.data.fingerprint import Fingerprint
 from monai_vggunet.data.model_limits import STRIDE
 from monai_vggunet.data.model_spec import UNSEEN, ModelSpec, Preprocessing, require_usable
 from monai_vggunet.data.switches import is_on
+from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.layout import spec_beside
 from monai_vggunet.memory import available_memory
 
@@ -90,7 +91,7 @@ def plan_model(
         preprocessing=preprocessing,
         class_names=list(fingerprint.class_names),
         class_codes=resolve_class_codes(class_codes, fingerprint.class_names),
-        fingerprint=asdict(fingerprint),
+        fingerprint=fingerprint.stored(),
     )
     require_usable(spec)
     _log.info("fingerprint of the training set\n%s", fingerprint.summary())
@@ -115,7 +116,14 @@ def plan_batch_size(spec: ModelSpec, device: torch.device | str = "cpu") -> int:
 
 
 def cases_per_step(batch_size: int, samples_per_case: int) -> int:
-    """Return how many cases make one training step of `batch_size` slices, at least one."""
+    """Return how many cases make one training step of `batch_size` slices, at least one.
+
+    Raises:
+        ConfigurationError: one of the two is no whole number from 1.
+    """
+    for name, value in (("batch_size", batch_size), ("samples_per_case", samples_per_case)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigurationError(f"--{name} is {value!r}; expected a whole number from 1")
     return max(1, batch_size // samples_per_case)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from monai_vggunet.data import Datalist, annotated_cases, image_cases, load_datalist
+from monai_vggunet.data import Datalist, annotated_cases, image_cases, load_datalist, mark_trained
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
 from monai_vggunet.layout import DATALIST
+from monai_vggunet.transforms import loading
 
 __all__ = ["cases_to_check", "cases_to_judge"]
 
@@ -31,16 +34,28 @@ def cases_to_check(model_file: str | os.PathLike[str], dataset_dir: str | os.Pat
         return image_cases(dataset_dir)
 
 
-def cases_to_judge(model_file: str | os.PathLike[str], dataset_dir: str | os.PathLike[str] | None = None) -> Datalist:
+def cases_to_judge(
+    model_file: str | os.PathLike[str],
+    dataset_dir: str | os.PathLike[str] | None = None,
+    reader_options: Mapping[str, Any] | None = None,
+) -> Datalist:
     """Return annotated cases to calibrate int8 on (`training`) and to judge it by (`validation`).
 
     Args:
         model_file, dataset_dir: see `cases_to_check`; a folder is split by patient as training splits it.
+        reader_options: arguments of `DicomSeriesReader`.
+
+    Returns:
+        A list whose `trained` names the validation cases that the model was trained on.
 
     Raises:
         DatasetError: neither is there, or an image has no label.
     """
-    return _of_training(model_file) if dataset_dir is None else load_datalist(dataset_dir)
+    beside = Path(model_file).with_name(DATALIST)
+    listed = _of_training(model_file) if dataset_dir is None else load_datalist(dataset_dir)
+    return (
+        listed if dataset_dir is None else mark_trained(listed, beside, loading(False, reader_options=reader_options))
+    )
 
 
 def _of_training(model_file: str | os.PathLike[str]) -> Datalist:

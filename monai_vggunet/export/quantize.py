@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from monai_vggunet.atomic_files import write_json
-from monai_vggunet.data import Datalist, ModelSpec
+from monai_vggunet.data import Datalist, ModelSpec, trained_note
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import EngineUnavailableError, ExportError, LabelContentError
 from monai_vggunet.export.formats import quiet, save_openvino
@@ -60,7 +60,8 @@ def quantize_model(
         reader_options: arguments of `DicomSeriesReader`.
 
     Returns:
-        The report: Dice before and after per class, sizes in bytes, seconds per slice, layers in either precision.
+        The report: Dice before and after per class, sizes in bytes, seconds per slice, layers in either precision, and
+        how many of the validation cases the model was trained on.
 
     Raises:
         EngineUnavailableError: OpenVINO or NNCF is not installed.
@@ -120,6 +121,11 @@ def quantize_model(
         "weights_sha256": spec.weights_sha256,
         "dice": {"fp32": _named(before, spec), "int8": _named(after, spec), "max_drop": max_dice_drop},
         "slices": {"calibration": len(calibration), "validation": len(validation)},
+        "cases": {
+            "validation": len(datalist.validation),
+            "trained": len(datalist.trained),
+            "all_trained_known": datalist.all_trained_known,
+        },
         "layers": _layers(quantized),
         "bytes": {
             "fp32": 4 * sum(p.numel() for p in network.parameters()),
@@ -145,6 +151,9 @@ def describe_quantization(report: Mapping[str, Any]) -> str:
         f"{layers['int8']} of {layers['int8'] + layers['floating_point']} convolutions in int8; judged by "
         f"{report['slices']['validation']} slices",
     ]
+    cases = report["cases"]
+    note = trained_note(cases["trained"], cases["validation"], cases["all_trained_known"])
+    lines += [note] if note else []
     return "\n".join(lines)
 
 

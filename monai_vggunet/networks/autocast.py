@@ -10,9 +10,18 @@ from monai.inferers import SimpleInferer
 
 from monai_vggunet.errors import ConfigurationError
 
-__all__ = ["AutocastInferer", "autocast_dtype", "describe_device", "describe_hardware", "own_device", "trainer_amp"]
+__all__ = [
+    "TRAINING_PRECISIONS",
+    "AutocastInferer",
+    "autocast_dtype",
+    "describe_device",
+    "describe_hardware",
+    "own_device",
+    "trainer_amp",
+]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
+TRAINING_PRECISIONS = ("auto", *_DTYPES)
 
 
 def autocast_dtype(device: torch.device | str, precision: str = "auto") -> torch.dtype | None:

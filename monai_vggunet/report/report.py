@@ -56,7 +56,7 @@ def report(
         DatasetError: a path holds neither results nor a training run, or an `images` path holds no image.
         ConfigurationError: the limit is not above 0.
     """
-    if limit_mb <= 0:
+    if not limit_mb > 0:  # NaN too
         raise ConfigurationError(f"the limit of an image in a page (--max-mb) is {limit_mb:g} MB; expected more than 0")
     results, finder = [], None
     for path in map(Path, paths):

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from monai_vggunet.case_path import is_folder_or_case
-from monai_vggunet.data import Datalist, ModelSpec, evaluation_datalist
+from monai_vggunet.data import Datalist, ModelSpec, annotated_datalist
 from monai_vggunet.data.cases import Case
+from monai_vggunet.data.trained_cases import trained_among
 from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.layout import DATALIST, HISTORY, MASK, METRICS, MODEL_SPEC, REPORT
 from monai_vggunet.privacy import keep_names, reveal, shown_case
@@ -47,7 +48,7 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
         raise DatasetError(
             f"{root} holds {len(histories)} files named {HISTORY}; expected one training run: name its folder"
         )
-    history = History.read(histories[0])
+    history = _with_cases(History.read(histories[0]), histories[0].with_name(DATALIST))
     description = histories[0].with_name(MODEL_SPEC)
     model = ModelSpec.read(description) if description.is_file() else None
     judged = sorted(_files(root, METRICS), key=lambda file: file.stat().st_mtime)
@@ -59,7 +60,8 @@ def report_training(folder: str | os.PathLike[str], datasets: Sequence[str | os.
         evaluation = Evaluation.read(judged[-1])
         real = {shown_case(name): name for name in map(reveal, evaluation.per_case)}
         shown = {shown_case(reveal(name)): figures for name, figures in evaluation.per_case.items()}
-        evaluation = replace(evaluation, per_case=shown)
+        trained = [shown_case(reveal(name)) for name in evaluation.trained]
+        evaluation = replace(evaluation, per_case=shown, trained=trained)
         if len(judged) > 1:
             notes.append(f"Of {len(judged)} evaluations the newest is shown, {judged[-1].parent.name}.")
         pictures, missing = _pictures(judged[-1].parent, worst_first(shown), real, model, datasets)
@@ -124,7 +126,7 @@ def _known_cases(
 ) -> tuple[dict[str, Case], dict[str, int] | None]:
     """Return the judged cases by name, from the given data sets or from the list that the evaluation left."""
     if datasets:
-        lists = [evaluation_datalist(path, "", "all") for path in datasets]
+        lists = [annotated_datalist(path) for path in datasets]
         segments = {name: number for each in lists for name, number in each.segments.items()}
         return {case["case"]: case for each in lists for case in each.validation}, segments or None
     if not (folder / DATALIST).is_file():
@@ -136,6 +138,14 @@ def _known_cases(
         if os.path.exists(case["image"]) or is_folder_or_case(case["image"])
     }
     return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.segments or None
+
+
+def _with_cases(history: History, split_file: Path) -> History:
+    """Return a curve of format 1 with what the run's list says of its validation cases."""
+    if history.n_validation is not None or not split_file.is_file():
+        return history
+    listed = Datalist.read(split_file, "move it away")
+    return history.of_cases(replace(listed, trained=trained_among(listed.validation, listed.training)))
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -25,6 +25,7 @@ from monai_vggunet.inference.test_time_views import SCALES
 from monai_vggunet.layout import spec_beside
 from monai_vggunet.names import counted
 from monai_vggunet.networks import VGG16UNet
+from monai_vggunet.networks.devices import usable_device
 from monai_vggunet.training import load_weights
 from monai_vggunet.transforms import (
     clicked_slices,
@@ -105,7 +106,7 @@ class Segmenter:
         weights = Path(model)
         self.spec: ModelSpec = ModelSpec.read(spec_beside(weights))
         self.spec.require_weights(weights)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = usable_device(device or None)
         self.probabilities = probabilities
         network: nn.Module = load_weights(VGG16UNet(**self.spec.network), weights, self.device).eval()
         choice = EngineChoice(self.spec, engine, precision, weights)

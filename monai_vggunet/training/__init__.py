@@ -20,13 +20,14 @@ from monai_vggunet.training.metrics import (
 )
 from monai_vggunet.training.model_files import load_weights, log_weights, save_model
 from monai_vggunet.training.param_groups import parameter_groups
+from monai_vggunet.training.processes import gathered_rows, share_buffers, validation_sampler
 from monai_vggunet.training.progress import TrainingProgressHandler
 from monai_vggunet.training.progressive_unfreeze import ProgressiveUnfreezeHandler
 from monai_vggunet.training.run_settings import run_settings
 from monai_vggunet.training.seeding import EpochSampler, EpochSeedHandler
 from monai_vggunet.training.simulated_clicks import SimulatedClicks, largest_error, simulated_clicks
 from monai_vggunet.training.tensorboard_folder import tensorboard_folder
-from monai_vggunet.training.validation import mean_dice, validation_sampler
+from monai_vggunet.training.validation import mean_dice
 from monai_vggunet.training.warm_start import initial_network, start_from
 from monai_vggunet.training.weight_average import WeightAverageHandler
 
@@ -51,6 +52,7 @@ __all__ = [
     "default_lr",
     "default_workers",
     "dice_metric",
+    "gathered_rows",
     "initial_network",
     "largest_error",
     "load_weights",
@@ -60,6 +62,7 @@ __all__ = [
     "parameter_groups",
     "run_settings",
     "save_model",
+    "share_buffers",
     "simulated_clicks",
     "start_from",
     "surface_metrics",

@@ -28,10 +28,20 @@ class EvaluationReportHandler:
         class_names: background first.
         cases: names of the cases in the order they are evaluated.
         output_dir: folder of `metrics.json`.
+        trained: names of the cases that the model was trained on, or on whose patients; see `Datalist`.
+        all_trained_known: whether it is known on which cases the model was trained.
     """
 
-    def __init__(self, class_names: Sequence[str], cases: Sequence[str], output_dir: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        cases: Sequence[str],
+        output_dir: str | os.PathLike[str],
+        trained: Sequence[str] = (),
+        all_trained_known: bool = False,
+    ) -> None:
         self.class_names, self.cases, self.output_dir = list(class_names)[1:], list(cases), Path(output_dir)
+        self.trained, self.all_trained_known = list(trained), all_trained_known
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -57,6 +67,8 @@ class EvaluationReportHandler:
                 }
                 for number, case in enumerate(self.cases)
             },
+            trained=[shown_case(case) for case in self.trained],
+            all_trained_known=self.all_trained_known,
         )
         evaluation.write(self.output_dir / METRICS)
         table = Table(title=f"{counted(len(self.cases), 'case')}, mean over cases")
@@ -67,3 +79,5 @@ class EvaluationReportHandler:
             table.add_row(class_name, *(f"{values[number]:.3f}" for values in means.values()))
         table.add_row("mean", *(f"{engine.state.metrics[name]:.3f}" for name in means), style="bold")
         Console().print(table)
+        if evaluation.note:
+            Console(soft_wrap=True).print(f"{evaluation.note}: the figures may flatter", style="bold")

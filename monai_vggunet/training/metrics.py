@@ -15,6 +15,10 @@ from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance, compute_surface_dice
 
+from monai_vggunet.data import Datalist
+from monai_vggunet.training.history import History
+from monai_vggunet.training.processes import gathered_rows
+
 __all__ = [
     "HD95_MM",
     "LabelDice",
@@ -43,11 +47,12 @@ class LabelMapMetric(CumulativeIterationMetric):
 
     Args:
         n_classes: number of classes, background included.
+        n_cases: how many cases are judged; needed under `torchrun`, see `gathered_rows`.
     """
 
-    def __init__(self, n_classes: int) -> None:
+    def __init__(self, n_classes: int, n_cases: int | None = None) -> None:
         super().__init__()
-        self.n_classes = n_classes
+        self.n_classes, self.n_cases = n_classes, n_cases
 
     @abstractmethod
     def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
@@ -77,6 +82,11 @@ class LabelMapMetric(CumulativeIterationMetric):
             else:
                 values.append(self.compare(a, b, spacing_mm))
         return values
+
+    def get_buffer(self) -> Any:
+        """Return the figures of all cases, `(cases, classes)`, in their order; None when none was judged."""
+        gathered = super().get_buffer()
+        return gathered if gathered is None or self.n_cases is None else gathered_rows(gathered, self.n_cases)
 
     def aggregate(self) -> torch.Tensor:
         """Return the mean over classes of each class' mean over cases; NaN when nothing was there to compare."""
@@ -117,10 +127,11 @@ class LabelSurfaceDice(LabelMapMetric):
     Args:
         n_classes: number of classes, background included.
         tolerance_mm: distance that still counts as agreement.
+        n_cases: see `LabelMapMetric`.
     """
 
-    def __init__(self, n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM) -> None:
-        super().__init__(n_classes)
+    def __init__(self, n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM, n_cases: int | None = None) -> None:
+        super().__init__(n_classes, n_cases)
         self.tolerance_mm = tolerance_mm
 
     def compare(self, predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: tuple[float, ...]) -> float:
@@ -133,16 +144,18 @@ class LabelSurfaceDice(LabelMapMetric):
         return 0.0
 
 
-def dice_metric(n_classes: int) -> dict[str, IgniteMetricHandler]:
-    """Return `val_mean_dice`, the key metric of an evaluator whose `pred` is a label map."""
-    return {MEAN_DICE: _handler(LabelDice(n_classes))}
+def dice_metric(n_classes: int, n_cases: int | None = None) -> dict[str, IgniteMetricHandler]:
+    """Return `val_mean_dice`, the key metric of an evaluator whose `pred` is a label map; see `LabelMapMetric`."""
+    return {MEAN_DICE: _handler(LabelDice(n_classes, n_cases))}
 
 
-def surface_metrics(n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM) -> dict[str, IgniteMetricHandler]:
-    """Return `val_hd95_mm` and `val_surface_dice`, for an evaluator's `additional_metrics`."""
+def surface_metrics(
+    n_classes: int, tolerance_mm: float = SURFACE_TOLERANCE_MM, n_cases: int | None = None
+) -> dict[str, IgniteMetricHandler]:
+    """Return `val_hd95_mm` and `val_surface_dice`, for an evaluator's `additional_metrics`; see `LabelSurfaceDice`."""
     return {
-        HD95_MM: _handler(LabelHausdorff95(n_classes)),
-        SURFACE_DICE: _handler(LabelSurfaceDice(n_classes, tolerance_mm)),
+        HD95_MM: _handler(LabelHausdorff95(n_classes, n_cases)),
+        SURFACE_DICE: _handler(LabelSurfaceDice(n_classes, tolerance_mm, n_cases)),
     }
 
 
@@ -156,10 +169,13 @@ class MetricsLogHandler:
 
     Args:
         class_names: background first.
+        datalist: whose validation cases are judged; the lines say if the model is trained on some of them.
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], datalist: Datalist | None = None) -> None:
         self.class_names = list(class_names)[1:]
+        note = History().of_cases(datalist).note if datalist is not None else ""
+        self.note = f"; {note}" if note else ""
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -171,7 +187,7 @@ class MetricsLogHandler:
             details = engine.state.metric_details.get(name)
             if details is not None and engine.state.rank == 0:
                 per_class = [f"{c} {m:.3f}" for c, m in zip(self.class_names, class_means(details).tolist())]
-                _log.info("%s %.4f (%s)", name, value, ", ".join(per_class))
+                _log.info("%s %.4f (%s%s)", name, value, ", ".join(per_class), self.note)
 
 
 def _handler(metric: LabelMapMetric) -> IgniteMetricHandler:

@@ -115,10 +115,15 @@ def unwrapped(thing: Any) -> Any:
     return thing.module if isinstance(thing, nn.parallel.DistributedDataParallel) else thing
 
 
-def log_weights(network: nn.Module) -> str:
-    """Log the hash of a network's weights and return it; under `torchrun` every process logs its own."""
+def log_weights(*networks: nn.Module) -> str:
+    """Log the hash of the weights and buffers of networks and return it; under `torchrun` every process logs its own.
+
+    Args:
+        networks: the trained one, and that of its averaged weights.
+    """
     digest = hashlib.sha256()
-    for tensor in unwrapped(network).parameters():
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    for network in networks:
+        for tensor in unwrapped(network).state_dict().values():
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     _log.info("process %d ends with weights %s", idist.get_rank(), digest.hexdigest()[:16])
     return digest.hexdigest()

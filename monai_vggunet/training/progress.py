@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
-from monai_vggunet.data import is_on
+from monai_vggunet.data import Datalist, is_on
 from monai_vggunet.networks.autocast import describe_device
 from monai_vggunet.training.history import LOSS, PER_CLASS, RATES, History
 from monai_vggunet.training.metrics import class_means
@@ -32,6 +32,7 @@ class TrainingProgressHandler:
         evaluator: MONAI evaluator whose metrics belong to the epoch.
         precision: see `autocast_dtype`, for the line that says what computes.
         bar: show the bar; see `is_on`.
+        datalist: of the run; the curve and the lines say if the model is trained on some of its validation cases.
 
     Raises:
         DatasetError: when training begins, if an earlier curve cannot be read.
@@ -43,8 +44,10 @@ class TrainingProgressHandler:
         evaluator: Engine | None = None,
         precision: str = "auto",
         bar: bool | str = True,
+        datalist: Datalist | None = None,
     ) -> None:
         self.history, self.evaluator, self.precision = Path(history), evaluator, precision
+        self.datalist = datalist
         self.curve = History()
         self.bar = is_on(bar, "show_bar")
         self._losses: list[float] = []
@@ -65,6 +68,8 @@ class TrainingProgressHandler:
     def _started(self, engine: Engine) -> None:
         self._told = False
         self.curve = History.read(self.history) if self.history.is_file() else History()
+        if self.datalist is not None:
+            self.curve = self.curve.of_cases(self.datalist)
         _log.info("training on %s", describe_device(engine.state.device, self.precision))
 
     def _epoch_begins(self, engine: Engine) -> None:
@@ -92,7 +97,9 @@ class TrainingProgressHandler:
             RATES: [group["lr"] for group in engine.optimizer.param_groups],  # type: ignore[attr-defined]
         }
         state = getattr(self.evaluator, "state", None)
+        note = ""
         if state is not None and state.epoch == engine.state.epoch:
+            note = f" ({self.curve.note})" if self.curve.note else ""
             row |= {name: round(float(value), 5) for name, value in state.metrics.items()}
             for name, details in state.metric_details.items():
                 row[f"{name}{PER_CLASS}"] = [round(v, 5) for v in class_means(details).tolist()]
@@ -100,7 +107,8 @@ class TrainingProgressHandler:
         self.curve.write(self.history)
         left = (engine.state.max_epochs - engine.state.epoch) * row["seconds"] / len(self.curve.epochs)
         shown = " ".join(f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds")
-        _log.info("epoch %d/%d: %s, %s left", engine.state.epoch, engine.state.max_epochs, shown, _duration(left))
+        told = "epoch %d/%d: %s%s, %s left"
+        _log.info(told, engine.state.epoch, engine.state.max_epochs, shown, note, _duration(left))
 
 
 def _loss_of(output: Any) -> dict[str, float]:

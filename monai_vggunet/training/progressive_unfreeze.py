@@ -15,7 +15,7 @@ from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.names import counted
 from monai_vggunet.networks import find_vgg16_unet
 
-__all__ = ["ProgressiveUnfreezeHandler"]
+__all__ = ["DIRECTIONS", "ProgressiveUnfreezeHandler", "given_schedule"]
 
 EVERY_EPOCHS = 5  # the source article's
 DIRECTIONS = ("deep_first", "shallow_first")
@@ -85,7 +85,7 @@ class ProgressiveUnfreezeHandler:
         if schedule is None:
             self.schedule = _regular_schedule(every_epochs, stages_per_step, start_epoch, count)
         else:
-            self.schedule = _given_schedule(schedule, count)
+            self.schedule = given_schedule(schedule, count)
         if not isinstance(lr_decay, (int, float)) or isinstance(lr_decay, bool) or not 0 < lr_decay <= 1:
             raise ConfigurationError(f"got lr_decay={lr_decay!r}, expected a factor in (0, 1]")
         if lr_decay != 1 and optimizer is None:
@@ -206,7 +206,16 @@ def _regular_schedule(every: int, per_step: int, start: int | None, count: int) 
     return [(first + step * every, min(count, (step + 1) * per_step)) for step in range(steps)]
 
 
-def _given_schedule(schedule: Mapping[Any, int], count: int) -> list[tuple[int, int]]:
+def given_schedule(schedule: Mapping[Any, int], count: int) -> list[tuple[int, int]]:
+    """Return a schedule of unfreezing as pairs of epoch and number of free stages, in the order of the epochs.
+
+    Args:
+        schedule: see `ProgressiveUnfreezeHandler`.
+        count: stages of the encoder.
+
+    Raises:
+        ConfigurationError: it is no schedule, or frees fewer stages than before.
+    """
     given = list(schedule.items()) if isinstance(schedule, Mapping) else []
     # keys of JSON are text
     epochs = [int(epoch) if isinstance(epoch, str) and epoch.isdecimal() else epoch for epoch, _ in given]

@@ -8,7 +8,6 @@ only, because checkpoints are passed on.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import re
@@ -17,21 +16,23 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
+import ignite.distributed as idist
 from monai.bundle.utils import ID_SEP_KEY
 from torch import nn
 
 from monai_vggunet.atomic_files import sha256_of_file, sha256_of_input
 from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.data.switches import SWITCH_WORDS
-from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.layout import files_of
 from monai_vggunet.names import readable
+from monai_vggunet.training.parser_at_work import parser_at_work
 
 __all__ = ["changed_settings", "options_of", "run_settings", "settings_digest"]
 
 # Ids, as patterns, that two parts of one run may differ in, and why.
 NOT_SHAPING = {
     "_meta_": "what the bundle says of itself",
+    "cases": "what is written down of the cases: they count themselves",
     "imports": "names for expressions, which count themselves",
     "bundle_root": "a folder: a run may be moved",
     "*dataset_dir": "a folder: the cases and labels in it count",
@@ -104,14 +105,14 @@ def run_settings(datalist: Datalist, spec: ModelSpec, network: nn.Module, pretra
     Raises:
         ConfigurationError: when no parser of MONAI is at work.
     """
-    parser = _parser_at_work()
+    parser = parser_at_work()
     settings = options_of(parser.get(), parser.ref_resolver.resolved_content)
     source = str(getattr(network, "pretrained_source", "scratch"))
     settings["pretrained"] = _kept(str(pretrained)) if source.startswith("file:") else source
     for part, cases in (("training", datalist.training), ("validation", datalist.validation)):
         settings[f"{part} cases"] = f"{len(cases)} ({_hash([case['case'] for case in cases])})"
         for key in ("image", "label"):
-            settings[f"{key}s of the {part} cases"] = _hash([_content(case[key]) for case in cases])
+            settings[f"{key}s of the {part} cases"] = _hash([_shared_content(case[key]) for case in cases])
     settings["fingerprint of the training cases"] = _hash(spec.fingerprint)
     return settings
 
@@ -144,21 +145,6 @@ def changed_settings(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """Return the hash of settings, 64 hexadecimal digits: equal where `changed_settings` finds nothing."""
     return hashlib.sha256(_canonical(settings).encode()).hexdigest()
-
-
-def _parser_at_work() -> ConfigParser:
-    """Return the parser that is evaluating the configuration from which we are called.
-
-    MONAI gives a component what it refers to, and never the configuration itself; but the parser is among our callers,
-    whoever started it: `monai.bundle run`, a workflow class, MONAI Label.
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigParser):
-            return caller
-        frame = frame.f_back
-    raise ConfigurationError("run_settings collects the options of a MONAI configuration: name it in one as _target_")
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -220,11 +206,15 @@ def _is_path(text: str) -> bool:
     return bool(ABSOLUTE_PATH.search(text)) if text.startswith(EVALUATED) else "/" in text or "\\" in text
 
 
+def _shared_content(path: str) -> str:
+    """Return `_content`; under `torchrun` the first process reads it, for all, one by one lest the others time out."""
+    return str(idist.broadcast(_content(path) if idist.get_rank() == 0 else "", src=0, safe_mode=True))
+
+
 def _content(path: str) -> str:
-    """Return the hash of an image or a label: a file, or all files of a folder."""
-    place = Path(path)
-    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
-    return _hash([sha256_of_input(path) for path in files])
+    """Return the hash of an image or a label: a file, or all files of a folder or a case."""
+    files = sorted(files_of(path)) or [Path(path)]
+    return _hash([sha256_of_input(file) for file in files])
 
 
 def _hash(content: Any) -> str:

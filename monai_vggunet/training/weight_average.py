@@ -7,6 +7,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 
+from monai_vggunet.training.processes import share_buffers
+
 __all__ = ["WeightAverageHandler"]
 
 
@@ -14,7 +16,8 @@ class WeightAverageHandler(EMAHandler):
     """Ignite's exponential moving average, whose warm-up follows the trainer's iteration.
 
     Its base counts the calls since it was made, and cannot be saved for `weights_only=True`: a resumed run would warm
-    up a second time and end with another model than the uninterrupted one.
+    up a second time and end with another model than the uninterrupted one. Under `torchrun` the buffers of the network
+    are made the same in all processes first, and so are those of the average: see `share_buffers`.
 
     Args:
         model: the network that is trained.
@@ -32,6 +35,7 @@ class WeightAverageHandler(EMAHandler):
         event: Any = Events.ITERATION_COMPLETED,
     ) -> None:
         """Attach to a trainer."""
+        engine.add_event_handler(event, lambda: share_buffers(self.model))
         super().attach(engine, name, warn_if_exists, event)
         engine.add_event_handler(Events.STARTED, self._catch_up)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -93,13 +94,17 @@ def test_evaluation_reports_every_class_and_case(trained: Run, tmp_path: Path) -
 
 
 def test_evaluation_leaves_out_what_the_model_was_trained_on(trained: Run, tmp_path: Path) -> None:
+    """In a data set that was moved after the training."""
+    shutil.copytree(trained.data, tmp_path / "moved")
     output = run_bundle(
         "run",
         config_file="['configs/train.json','configs/evaluate.json']",
-        dataset_dir=trained.data,
+        dataset_dir=tmp_path / "moved",
         ckpt_dir=trained.folder / "models",
         output_dir=tmp_path,
     )
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["trained"], metrics["all_trained_known"]) == ([], True)
     split = json.loads((trained.folder / "models" / "datalist.json").read_text())
     assert set(figures_per_case(tmp_path)) == {case["case"] for case in split["validation"]}
     assert f"without the {len(split['training'])} that the model was trained on" in output

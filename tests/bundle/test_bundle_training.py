@@ -160,7 +160,7 @@ def test_a_finished_run_is_not_trained_again(trained: Run) -> None:
     assert (trained.folder / "models" / "model.pt").stat().st_mtime_ns == before
 
 
-def test_two_processes_end_with_the_same_weights(trained: Run, tmp_path: Path) -> None:
+def test_two_processes_end_with_the_same_weights_and_the_figures_of_one(trained: Run, tmp_path: Path) -> None:
     def run() -> str:
         launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
         return run_bundle(
@@ -180,6 +180,17 @@ def test_two_processes_end_with_the_same_weights(trained: Run, tmp_path: Path) -
     assert ends["0"] == ends["1"]
     load_model_spec(tmp_path / "models" / "model.json").require_weights(tmp_path / "models" / "model.pt")
     assert "it is finished" in run()
+    run_bundle(
+        "run",
+        config_file="['configs/train.json','configs/evaluate.json']",
+        dataset_dir=trained.data,
+        ckpt_dir=tmp_path / "models",
+        output_dir=tmp_path / "eval",
+    )
+    alone = json.loads((tmp_path / "eval" / "metrics.json").read_text())["mean"]
+    curve = json.loads((tmp_path / "models" / "history.json").read_text())["epochs"]
+    best = max(curve, key=lambda epoch: epoch["val_mean_dice"])
+    assert {name: round(value, 5) for name, value in alone.items()} == {name: best[name] for name in alone}
 
 
 def test_the_workflow_class_trains_from_any_directory(phantoms: Path, tmp_path: Path) -> None:

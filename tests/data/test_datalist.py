@@ -591,10 +591,13 @@ def test_model_from_elsewhere_is_judged_on_every_case(tmp_path: Path) -> None:
     assert datalist.class_names == ["background", "liver"]
 
 
-def test_model_validated_on_its_own_cases_is_judged_on_them(tmp_path: Path) -> None:
+def test_model_validated_on_its_own_cases_is_judged_on_them_only_if_asked_for(tmp_path: Path) -> None:
     pairs(tmp_path, "a")
     load_datalist(tmp_path).write(tmp_path / "datalist.json")
-    assert names_of(evaluation_datalist(tmp_path, tmp_path / "datalist.json").validation) == ["a"]
+    with pytest.raises(DatasetError, match=r"trained on all 1 cases of .* or --split all"):
+        evaluation_datalist(tmp_path, tmp_path / "datalist.json")
+    judged = evaluation_datalist(tmp_path, tmp_path / "datalist.json", "all")
+    assert names_of(judged.validation) == judged.trained == ["a"]
 
 
 def test_data_set_whose_cases_were_all_trained_on_is_an_error(tmp_path: Path) -> None:
@@ -619,8 +622,19 @@ def test_garbled_split_is_an_error(tmp_path: Path, text: str) -> None:
 
 def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    evaluation_datalist(pairs(tmp_path, "a", "b"), tmp_path / "absent.json")
-    assert "evaluating 2 cases, without the 0 that the model was trained on" in caplog.text
+    load_datalist(pairs(tmp_path, "a", "b")).write(tmp_path / "datalist.json")
+    evaluation_datalist(tmp_path, tmp_path / "datalist.json")
+    assert "evaluating 1 case, without the 1 that the model was trained on, or on whose patients" in caplog.text
+
+
+def test_without_the_list_of_the_training_run_nothing_is_claimed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    judged = evaluation_datalist(pairs(tmp_path, "a", "b"), tmp_path / "absent.json")
+    assert not judged.all_trained_known
+    assert "it is not known which cases the model was trained on: there is no" in caplog.text
+    assert caplog.messages[-1] == "evaluating 2 cases"
 
 
 @pytest.mark.parametrize(
@@ -643,7 +657,7 @@ def test_number_of_judged_cases_is_told(tmp_path: Path, caplog: pytest.LogCaptur
         ({"training": [], "validation": [], "segments": {"liver": True}}, "segments is"),
         ({"training": [], "validation": [], "class_names": "ab"}, "class_names is text; expected a list"),
         ({"training": [], "validation": [], "surprise": 1}, "a name in it is unknown"),
-        ({"format_version": 2, "training": [], "later": 1}, "format_version is 2; .* a later one wrote this"),
+        ({"format_version": 3, "training": [], "later": 1}, "format_version is 3; .* a later one wrote this"),
     ],
 )
 def test_a_list_of_another_kind_is_refused(tmp_path: Path, content: Any, message: str) -> None:
@@ -656,7 +670,9 @@ def test_a_list_from_before_versions_is_read(tmp_path: Path) -> None:
     datalist = load_datalist(pairs(tmp_path, "a", "b"))
     datalist.write(tmp_path / "datalist.json")
     content = json.loads((tmp_path / "datalist.json").read_text())
-    assert content.pop("format_version") == 1
+    assert content.pop("format_version") == 2
+    for later in ("also_trained", "all_trained_known", "trained"):
+        del content[later]
     (tmp_path / "datalist.json").write_text(json.dumps(content))
     assert Datalist.read(tmp_path / "datalist.json") == datalist
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ def write_picture(root: Path, name: str, color: bool) -> dict[str, str]:
     return {"image": str(root / "images" / f"{name}.png"), "label": str(root / "labels" / f"{name}.png"), "case": name}
 
 
+def test_settings_with_which_no_model_could_be_read_again_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="contradict each other: channels 'window' and 2 windows"):
+        plan_model(FINGERPRINT, overrides={"channels": "window", "windows": [[0, 1], [1, 2]]})
+
+
 # Measured
 
 
@@ -61,7 +66,7 @@ def test_phantom_is_measured_as_computed_by_hand(tmp_path: Path) -> None:
     case = {"image": str(write_nifti(tmp_path / "i.nii.gz", image, affine)), "case": "a"}
     case["label"] = str(write_nifti(tmp_path / "l.nii.gz", label, affine))
     found = fingerprint_of(case)
-    assert asdict(found) == {
+    assert found.stored() == {
         "n_cases": 1,
         "modality": "CT",
         "plane": "axial",
@@ -182,6 +187,11 @@ def test_volume_of_one_slice_is_measured(tmp_path: Path, shape: tuple[int, ...])
 
 
 # Refused
+
+
+@pytest.mark.parametrize(("stated", "modality"), [("ct", "CT"), ("MRI", "MR"), ("T1w", "MR")])
+def test_a_stated_modality_is_called_as_dicom_calls_it(tmp_path: Path, stated: str, modality: str) -> None:
+    assert fingerprint_of(write_case(tmp_path, "a"), override=stated).modality == modality
 
 
 def test_cases_of_several_modalities_are_an_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -186,9 +187,10 @@ def test_a_folder_without_record_is_refused_with_what_was_expected(tmp_path: Pat
         report([tmp_path / "images"])
 
 
-def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit_mb", [0, -1, float("nan")])
+def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path, limit_mb: float) -> None:
     with pytest.raises(ConfigurationError, match="expected more than 0"):
-        report([tmp_path], limit_mb=0)
+        report([tmp_path], limit_mb=limit_mb)
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +257,39 @@ def test_a_training_run_has_a_page_with_the_worst_first(tmp_path: Path) -> None:
     assert "0.7500 in epoch 3" in text
     assert "<b>" not in text
     assert str(tmp_path) not in text
+
+
+def test_figures_of_training_cases_are_called_so(tmp_path: Path) -> None:
+    """In the titles of the curves, the facts, the table and under the pictures."""
+    root = training_run(tmp_path / "run")
+    curve = History.read(root / "models" / "history.json")
+    replace(curve, n_validation=2, n_trained=2).write(root / "models" / "history.json")
+    judged = Evaluation.read(root / "eval" / "metrics.json")
+    replace(judged, trained=["worst"], all_trained_known=True).write(root / "eval" / "metrics.json")
+    report([root], [root / "data"])
+    text = (root / "report.html").read_text()
+    assert "<h2>validation Dice (of training cases) by epoch</h2>" in text
+    assert "<dt>best validation Dice (of training cases)</dt>" in text
+    assert "Of the curves of validation: the model is trained on all of the judged cases (2)" in text
+    assert "The model is trained on 1 of the 3 judged cases, or on their patients." in text
+    assert re.findall(r"<tr><td>([\w-]+) <span class=\"pale\">trained", text) == [shown_case("worst")]
+    assert re.findall(r"Dice ([\d.]+), trained", text) == ["0.250"]
+
+
+def test_figures_of_unseen_cases_need_no_word(tmp_path: Path) -> None:
+    root = training_run(tmp_path / "run")
+    judged = Evaluation.read(root / "eval" / "metrics.json")
+    replace(judged, all_trained_known=True).write(root / "eval" / "metrics.json")
+    report([root], [root / "data"])
+    assert "train" not in (root / "report.html").read_text().split("judged cases, worst first")[1].split("<dt>")[0]
+
+
+def test_curves_from_before_it_was_noted_are_judged_by_the_list_of_cases(tmp_path: Path) -> None:
+    root = training_run(tmp_path / "run", judged=False)
+    case = {"image": "a.nii.gz", "label": "l.nii.gz", "case": "a", "patient": "a"}
+    Datalist([case], [case]).write(root / "models" / "datalist.json")
+    report([root])
+    assert "validation Dice (of training cases)" in (root / "report.html").read_text()
 
 
 def test_the_cases_are_found_by_the_list_that_the_evaluation_leaves(tmp_path: Path) -> None:

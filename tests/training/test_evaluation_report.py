@@ -29,7 +29,7 @@ def run_evaluation(folder, cases=("case_1", "case_2")) -> None:
         }
 
     engine = Engine(compare)
-    EvaluationReportHandler(CLASSES, cases, folder).attach(engine)
+    EvaluationReportHandler(CLASSES, cases, folder, cases[1:], True).attach(engine)
     engine.run([0])
 
 
@@ -37,7 +37,7 @@ def test_figures_are_written_per_class_and_case(tmp_path):
     run_evaluation(tmp_path / "eval")
     content = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert content == {
-        "format_version": 1,
+        "format_version": 2,
         "n_cases": 2,
         "mean": {"val_mean_dice": 0.5625, "val_hd95_mm": 3.0},
         "per_class": {
@@ -54,6 +54,8 @@ def test_figures_are_written_per_class_and_case(tmp_path):
                 "val_hd95_mm": {"liver": 2.0, "spleen": 6.0, "kidney": None},
             },
         },
+        "trained": [shown_case("case_2")],
+        "all_trained_known": True,
     }
 
 
@@ -74,6 +76,8 @@ def test_table_shows_every_class_and_the_mean(tmp_path, capsys):
     assert ["spleen", "0.375", "5.000"] in rows
     assert ["kidney", "nan", "nan"] in rows
     assert ["mean", "0.562", "3.000"] in rows
+    told = "the model is trained on 1 of the 2 judged cases, or on their patients: the figures may flatter"
+    assert rows[-1] == told.split()
 
 
 def test_pseudonyms_can_be_looked_up_even_if_the_evaluation_fails(tmp_path):

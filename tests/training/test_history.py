@@ -20,7 +20,7 @@ def test_what_is_written_reads_back_equal(tmp_path: Path) -> None:
     curve = History([entry(1), entry(2, val_mean_dice=0.5, val_mean_dice_per_class=[0.5, None])])
     curve.write(tmp_path / "history.json")
     assert History.read(tmp_path / "history.json") == curve
-    assert json.loads((tmp_path / "history.json").read_text())["format_version"] == 1
+    assert json.loads((tmp_path / "history.json").read_text())["format_version"] == 2
 
 
 def test_figures_that_are_none_and_losses_of_any_size_read_back(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_an_epoch_that_is_trained_again_takes_the_place_of_all_from_it_on() -> N
         ("3", "it is a number; expected an object"),
         ("{}", "epochs is missing"),
         ('{"epochs": [], "surprise": 1}', "a name in it is unknown"),
-        ('{"format_version": 2, "epochs": [], "later": 1}', "format_version is 2; .* a later one wrote this"),
+        ('{"format_version": 3, "epochs": [], "later": 1}', "format_version is 3; .* a later one wrote this"),
         ('{"format_version": true, "epochs": []}', "format_version is true or false; expected a whole number"),
         ("[5]", "epochs is a list; expected a list of"),
         ('[{"epoch": 1}]', "expected .* with numbers as 'epoch', 'seconds'"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ignite.distributed as idist
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 
@@ -22,6 +23,7 @@ from monai_vggunet.training import run_settings
 from monai_vggunet.training.run_settings import (
     COUNTED_BY_EFFECT,
     NOT_SHAPING,
+    _shared_content,
     changed_settings,
     options_of,
     settings_digest,
@@ -30,7 +32,7 @@ from monai_vggunet.training.run_settings import (
 # Options of train.json that may differ between two parts of one run, or count by what follows from them. An option
 # that is added there counts, unless someone writes it down here, too.
 FREE = {"imports", "bundle_root", "dataset_dir", "ckpt_dir", "output_dir", "device", "num_workers", "max_epochs"}
-FREE |= {"early_stop_patience", "resume", "show_bar", "show_phi", "initialize", "finalize"}
+FREE |= {"cases", "early_stop_patience", "resume", "show_bar", "show_phi", "initialize", "finalize"}
 FREE_WITHIN = {
     "checkpoint#ckpt_dir",
     "checkpoint#resume",
@@ -330,5 +332,11 @@ def test_the_configuration_is_found_however_it_is_run(tmp_path: Path) -> None:
 
 
 def test_without_a_configuration_there_are_no_options() -> None:
-    with pytest.raises(ConfigurationError, match="collects the options of a MONAI configuration: name it in one"):
+    with pytest.raises(ConfigurationError, match="asked for outside of one: call it from one"):
         run_settings(Datalist([], []), model(), SimpleNamespace())  # type: ignore[arg-type]
+
+
+def test_the_first_of_several_processes_reads_the_images_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idist, "get_rank", lambda: 1)
+    monkeypatch.setattr(idist, "broadcast", lambda digest, src, safe_mode: f"from {src}" if not digest else "read")
+    assert _shared_content("nowhere") == "from 0"

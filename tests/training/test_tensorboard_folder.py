@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from monai_vggunet.data import Datalist
 from monai_vggunet.errors import ConfigurationError, refusal_behind
 from monai_vggunet.training import tensorboard_folder
 
@@ -16,6 +17,14 @@ STRANGE = os.fsdecode(b"Andr\xe9")
 
 def test_curves_lie_in_the_output(tmp_path: Path) -> None:
     assert tensorboard_folder(tmp_path / "\u00e9") == str(tmp_path / "\u00e9" / "tensorboard")
+
+
+def test_curves_of_training_cases_lie_apart(tmp_path: Path) -> None:
+    """TensorBoard shows the folder's name beside the curve."""
+    case = {"image": "a.nii.gz", "label": "l.nii.gz", "case": "a"}
+    assert tensorboard_folder(tmp_path, Datalist([case], [case])) == str(tmp_path / "tensorboard")
+    apart = tensorboard_folder(tmp_path, Datalist([case], [case], trained=["a"]))
+    assert apart == str(tmp_path / "tensorboard" / "validated_on_training_cases")
 
 
 def test_a_folder_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:

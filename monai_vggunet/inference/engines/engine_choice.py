@@ -92,7 +92,7 @@ class EngineChoice:
         if int8:
             raise EngineUnavailableError(
                 f"the model has no int8 export {self._expected('openvino_int8')}: make one with 'python -m "
-                "monai.bundle run quantize --config_file configs/quantize.json', or use another precision"
+                "monai.bundle run --config_file configs/quantize.json', or use another precision"
             )
         reference = AutocastInferer("fp32")
         return CheckedEngine(

@@ -68,14 +68,16 @@ def write_training_report(
         path,
         "training.html",
         name=name,
-        curves=_charts(history.epochs, classes, titles),
-        facts=[(key, value) for key, value in _facts(history.epochs, model).items() if value],
+        curves=_charts(history.epochs, classes, titles, _judged_on(history)),
+        facts=[(key, value) for key, value in _facts(history, model).items() if value],
         classes=[(number, one, hex_color(number)) for number, one in enumerate(classes, start=1)],
         titles=[titles[key] for key in names],
         rows=[_row(case, per_case[case], names, classes) for case in order],
+        trained=set(evaluation.trained) if evaluation else set(),
+        judged_note=evaluation.note if evaluation else "",
         columns=classes,
         worst=[(case, _mean_dice(per_case[case]), _as_url(shown[case])) for case in order if case in shown],
-        notes=list(notes),
+        notes=[f"Of the curves of validation: {history.note}."] * bool(history.note) + list(notes),
     )
     return Path(path)
 
@@ -108,12 +110,25 @@ def mistaken_slice(view: DisplayView, truth: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _judged_on(history: History) -> str:
+    """Return what stands in the title of a figure of validation if it is not one of unseen cases; else nothing."""
+    if not history.n_trained:
+        return "" if history.all_trained_known else " (perhaps of training cases)"
+    n_validation = history.n_validation or 0
+    return (
+        " (of training cases)"
+        if history.n_trained == n_validation
+        else (f" ({history.n_trained} of {n_validation} are training cases)")
+    )
+
+
 def _charts(
-    history: Sequence[Mapping[str, Any]], classes: Sequence[str], titles: Mapping[str, str]
+    history: Sequence[Mapping[str, Any]], classes: Sequence[str], titles: Mapping[str, str], judged_on: str
 ) -> list[tuple[str, Markup]]:
     charts = []
     epochs = (1, max((row["epoch"] for row in history), default=1))
-    for key, title in titles.items():
+    for key, name in titles.items():
+        title = name if key == LOSS else f"{name}{judged_on}"
         mean = [(row["epoch"], row[key]) for row in history if key in row]
         figures = [(row["epoch"], row[f"{key}{PER_CLASS}"]) for row in history if f"{key}{PER_CLASS}" in row]
         curves = {
@@ -148,13 +163,14 @@ def _ranges(numbers: Sequence[int]) -> str:
     return f"{numbers[0]}–{numbers[-1]}" if consecutive and len(numbers) > 1 else ", ".join(map(str, numbers))
 
 
-def _facts(history: Sequence[Mapping[str, Any]], model: ModelSpec | None) -> dict[str, str]:
+def _facts(curve: History, model: ModelSpec | None) -> dict[str, str]:
+    history = curve.epochs
     judged = [row for row in history if row.get(MEAN_DICE) is not None]
     best = max(judged, key=lambda row: row[MEAN_DICE], default=None)
     facts = {
         "epochs": str(history[-1]["epoch"]) if history else "",
         "time": f"{history[-1]['seconds'] / 60:.1f} min of training" if history else "",
-        "best validation Dice": f"{best[MEAN_DICE]:.4f} in epoch {best['epoch']}" if best else "",
+        f"best validation Dice{_judged_on(curve)}": f"{best[MEAN_DICE]:.4f} in epoch {best['epoch']}" if best else "",
     }
     if model is None:
         return facts

@@ -1,0 +1,110 @@
+"""The cases that a model is evaluated on, and which of them it was trained on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from monai_vggunet.data.case_names import Case
+from monai_vggunet.data.datalist import Datalist, annotated_datalist
+from monai_vggunet.data.trained_cases import trained_among, with_contents
+from monai_vggunet.errors import DatasetError, VGGUNetError
+from monai_vggunet.layout import require_output_apart, require_sources_kept
+from monai_vggunet.names import counted
+
+__all__ = ["evaluation_datalist", "mark_trained"]
+
+SPLITS = ("unseen", "all")
+
+_log = logging.getLogger(__name__)
+
+
+def evaluation_datalist(
+    dataset_dir: str | os.PathLike[str],
+    split_file: str | os.PathLike[str],
+    split: str = "unseen",
+    output_dir: str | os.PathLike[str] | None = None,
+    load: Callable[[Any], Any] | None = None,
+) -> Datalist:
+    """Choose the cases a model is evaluated on.
+
+    Args:
+        dataset_dir: the folder of annotated cases.
+        split_file: `datalist.json` of the training run; it may be missing when the model came from elsewhere.
+        split: `unseen` leaves out the cases that the model was trained on, and all others of their patients; `all`
+            takes them too.
+        output_dir: where masks will go, if any are saved.
+        load: see `mark_trained`.
+
+    Returns:
+        A list whose `training` and `validation` both hold the cases; `trained` names those that are not unseen.
+
+    Raises:
+        DatasetError: no case is left, or an unknown `split`.
+        ConfigurationError: masks would lie among the images or labels, or replace them.
+    """
+    if split not in SPLITS:
+        raise DatasetError(f"split is {split!r}; expected {' or '.join(map(repr, SPLITS))}")
+    listed = annotated_datalist(dataset_dir)
+    if output_dir is not None:
+        require_output_apart([dataset_dir], output_dir)
+        for key in ("image", "label"):
+            require_sources_kept({case["case"]: case[key] for case in listed.validation}, output_dir)
+    listed = mark_trained(listed, split_file, load)
+    n_trained = len(listed.trained)
+    is_told = n_trained or listed.all_trained_known
+    of_it = f"{n_trained} that the model was trained on, or on whose patients" if is_told else ""
+    if split == "all":
+        _log.info("evaluating %s%s", counted(len(listed.validation), "case"), of_it and f", among them {of_it}")
+        return listed
+    chosen = [case for case in listed.validation if case["case"] not in listed.trained]
+    if not chosen:
+        raise DatasetError(
+            f"the model was trained on all {len(listed.validation)} cases of {dataset_dir}, or on other images of "
+            "their patients: pass --dataset_dir with others, or --split all to see how well it fits them"
+        )
+    _log.info("evaluating %s%s", counted(len(chosen), "case"), of_it and f", without the {of_it}")
+    return replace(listed, training=chosen, validation=chosen, trained=[])
+
+
+def mark_trained(
+    listed: Datalist, split_file: str | os.PathLike[str], load: Callable[[Any], Any] | None = None
+) -> Datalist:
+    """Return a list of cases whose `trained` names the validation cases that a model was trained on.
+
+    Args:
+        listed: the cases.
+        split_file: `datalist.json` of the training run; where it is missing, nothing is known.
+        load: from a case to its `image`, such as `loading(with_label=False)`: cases are recognized by what their images
+            show, wherever and however they are stored. Without it, they are recognized by path and patient alone.
+    """
+    if not Path(split_file).is_file():
+        _log.warning("it is not known which cases the model was trained on: there is no %s", split_file)
+        return replace(listed, all_trained_known=False, trained=[])
+    training_run = Datalist.read(split_file, "move it away")
+    known = [*training_run.training, *training_run.also_trained]
+    cases = listed.validation
+    if load is not None:
+        known = [_digested(case, load) for case in known]
+        cases = with_contents(cases, load)
+    trained = trained_among(cases, known)
+    if not training_run.all_trained_known:
+        _log.warning("%s does not say all cases that the model was trained on", split_file)
+    names = {case["case"] for case in known}
+    alike = [case["case"] for case in cases if case["case"] in names and case["case"] not in trained]
+    if alike:
+        told = "%s called as a case that the model was trained on, with another image, which counts as unseen"
+        _log.warning(told, "1 case is" if len(alike) == 1 else f"{len(alike)} cases are each")
+    return replace(listed, validation=cases, all_trained_known=training_run.all_trained_known, trained=trained)
+
+
+def _digested(case: Case, load: Callable[[Any], Any]) -> Case:
+    """Return a case of a list from before there were digests with its digest, if its image is still there."""
+    with suppress(VGGUNetError):
+        return with_contents([case], load)[0]
+    return case
