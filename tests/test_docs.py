@@ -45,7 +45,7 @@ CONFIG_PAGES = {
 }
 DERIVED = {
     "train.json": {"from_scratch", "network", "run"},
-    "evaluate.json": {"pretrained", "run", "finalize"},
+    "evaluate.json": {"pretrained", "cases", "run", "finalize"},
     "inference.json": {"network"},
     "quantize.json": {"model_file", "datalist"},
     "export.json": {"model_file", "cases"},

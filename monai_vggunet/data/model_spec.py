@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data.class_codes import ClassCodes, resolve_class_codes
 from monai_vggunet.data.modality import modality_name
 from monai_vggunet.data.model_limits import AXCODES, CHANNEL_MODES, PICTURE_PLANE, require_honest
+from monai_vggunet.data.software_versions import software_versions
 from monai_vggunet.errors import ConfigurationError, ModelMismatchError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.json_rules import versioned, without_version
@@ -126,7 +126,7 @@ class ModelSpec:
     pretrained: str = "scratch"
     weights_sha256: str = ""
     accepted_sha256: list[str] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=lambda: software_versions())
+    versions: dict[str, str] = field(default_factory=software_versions)
 
     @property
     def label_values(self) -> tuple[int, ...]:
@@ -254,17 +254,6 @@ def _contradiction(spec: ModelSpec) -> str:
     if spec.preprocessing.channels == "window" and windows != 1:
         return f"channels 'window' and {windows} windows"
     return ""
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions that a model's behavior depends on."""
-    found = {"monai_vggunet": __version__}
-    for name in ("monai", "torch", "torchvision", "pytorch-ignite", "pydicom", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # running from a source tree without metadata
-            found[name] = "unknown"
-    return found
 
 
 def _of_template(metadata: Mapping[str, Any]) -> ModelSpec:
