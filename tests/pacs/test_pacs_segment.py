@@ -139,9 +139,16 @@ def test_one_series_of_several_studies_is_refused(orthanc: Orthanc, run: Callabl
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_leaves_no_image_behind(
-    orthanc: Orthanc, proxy: FaultyProxy, study: Path, run: Callable[..., Result], tmp_path: Path, number: int
+    orthanc: Orthanc,
+    proxy: FaultyProxy,
+    study: Path,
+    run: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
 ) -> None:
     """Stopped while one series lies on the disk and the archive is silent about the next; `run` looks what is left."""
+    monkeypatch.setattr("monai_vggunet.stopping.GRACE_SEC", 120.0)  # the forced end would be that of the tests
     orthanc.upload(write_series(tmp_path / "second", series_uid="1.2.3.4.5.99"))
     proxy.faults = [Fault(where="/series/1.2.3.4.5.99", silence=True)]
     modes = []
