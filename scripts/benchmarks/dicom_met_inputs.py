@@ -24,6 +24,7 @@ import nibabel as nib
 import numpy as np
 from hippocampus import ROOT
 from monai.transforms import LoadImage
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from results_page import machine, markdown_table, write_section
 
 from monai_vggunet.data import DicomSeriesReader, image_cases
@@ -139,14 +140,21 @@ def compared(ours: list[Volume], peers: list[Volume]) -> str:
     """Return how many of our volumes dcm2niix has too, voxel for voxel."""
     if not ours or not peers:
         return ""
-    there = [closest(*volume) for volume in peers if volume[0].ndim == 3 and volume[0].dtype.fields is None]
+    there = [closest(*each) for each in peers if each[0].ndim == 3 and each[0].dtype.fields is None and is_grid(each)]
     equal = sum(any(same(closest(*mine), theirs) for theirs in there) for mine in ours)
     return f"{equal} of {len(ours)}"
 
 
+def is_grid(volume: Volume) -> bool:
+    """Whether the axes of a volume span space: dcm2niix writes others too."""
+    return abs(np.linalg.det(volume[1][:3, :3])) > 0.0
+
+
 def closest(array: np.ndarray, affine: np.ndarray) -> Volume:
-    image = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(array, np.float32), affine))
-    return np.asarray(image.dataobj), image.affine
+    """Return a volume with its axes in the order and direction of RAS."""
+    orientation = io_orientation(affine)
+    moved = apply_orientation(np.asarray(array, np.float32), orientation)
+    return moved, affine @ inv_ornt_aff(orientation, array.shape)
 
 
 def same(one: Volume, other: Volume) -> bool:
