@@ -121,7 +121,7 @@ class DicomSeriesReader(ImageReader):
         if not paths:
             raise DicomReadError("got an empty list of paths, expected a DICOM folder or files")
         if other:
-            what = "is neither a folder nor a DICOM file" if other[0].exists() else "does not exist"
+            what = "is neither a folder nor a DICOM file" if os.path.exists(other[0]) else "does not exist"
             raise DicomReadError(f"{other[0]} {what}; expected DICOM")
         return _DicomSource(paths)
 
@@ -142,7 +142,7 @@ class DicomSeriesReader(ImageReader):
             DicomPixelError: if pixels cannot be decoded.
         """
         paths: tuple[Path, ...] = img.paths
-        missing = [path for path in paths if not (path.exists() or is_folder_or_case(path))]
+        missing = [path for path in paths if not (os.path.exists(path) or is_folder_or_case(path))]
         if missing:
             raise DicomReadError(f"{missing[0]} does not exist; expected a DICOM folder or file")
         if len(paths) > 1 and any(path.is_dir() for path in paths):

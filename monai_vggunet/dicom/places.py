@@ -38,9 +38,9 @@ def scan_path(path: str | os.PathLike[str], num_workers: int = DEFAULT_WORKERS) 
     case = case_path_of(source)
     if case is not None and is_folder_or_case(source):
         return scan_files(files_of(source), num_workers, case.study_uid)
-    if source.is_dir():
+    if os.path.isdir(source):  # unlike `Path`, it tolerates any text
         return scan_folder(source, num_workers)
-    if not source.exists():
+    if not os.path.exists(source):
         raise DicomReadError(f"{source} does not exist; expected a folder, a DICOMDIR or a DICOM file")
     if not is_dicomdir(source):
         return scan_files([source], num_workers)

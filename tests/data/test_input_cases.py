@@ -58,6 +58,15 @@ def test_a_series_over_two_folders_is_one_case(tmp_path: Path) -> None:
     assert names(image_cases(tmp_path / "ct")) == ["ct"]
 
 
+def test_a_series_over_so_many_folders_that_no_file_could_be_called_so_is_read(tmp_path: Path) -> None:
+    """Each slice in a folder of its own, beside another study: the case's path is longer than a name may be."""
+    for slice_number in range(20):
+        write_part(tmp_path / f"EXPORTED_FOLDER_{slice_number:03}", "1.2.1", slice_number, slices=1)
+    write_part(tmp_path / "other", "1.2.2", 0)
+    assert sizes(tmp_path) == [20, 4]
+    assert max(len(Path(case["image"]).name) for case in image_cases(tmp_path)) > 255
+
+
 def test_folders_of_an_archive_stay_cases_and_parts_join_within_them(tmp_path: Path) -> None:
     for patient, uid in (("p1", "1.2.1"), ("p2", "1.2.2")):
         write_part(tmp_path / patient / "a" / "DIR000", uid, 0)
