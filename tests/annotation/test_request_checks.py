@@ -229,6 +229,11 @@ def test_of_a_files_name_the_ending_alone_is_kept(sent: str, kept: str, content:
         ("x.nrrd", NRRD + b"Data File : LIST\n/etc/passwd\n\n", "names other files"),
         ("x.nrrd", NRRD + b"comment: x\rdatafile: ../x\n\n", "names other files"),
         ("x.nrrd", NRRD.replace(b"\n", b"\r\n") + b"datafile:x\r\n\r\n", "names other files"),
+        (
+            "x.nrrd",
+            NRRD.replace(b"raw", b"gzip") + b"\n" + gzip.compress(bytes(1 << 24)),
+            "inflates to more than the 1",
+        ),
     ],
 )
 def test_what_is_no_volume_of_its_own_is_refused(name: str | None, content: bytes, word: str) -> None:

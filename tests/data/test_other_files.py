@@ -170,7 +170,7 @@ def nrrd(path: Path, content: bytes = b"", end: str = "\n\n", **fields: str) -> 
         ({"encoding": "gzip"}, gzip.compress(bytes(64), mtime=0)),
         ({"encoding": "bzip2"}, bz2.compress(bytes(64))),
         ({"encoding": "ascii", "type": "double"}, b"0 " * 64),
-        ({"Segment0_Name:=sizes: 9 9 9\nsizes": "4 4 4"}, bytes(64)),
+        ({"Segment0_Name:=sizes": "9 9 9"}, bytes(64)),
     ],
 )
 def test_an_honest_nrrd_is_left_to_monai(tmp_path: Path, fields: dict[str, str], content: bytes) -> None:
@@ -198,12 +198,31 @@ def test_an_honest_nrrd_is_left_to_monai(tmp_path: Path, fields: dict[str, str],
         ({"sizes": ""}, "no readable type, sizes and encoding"),
         ({"type": "block"}, "no readable type, sizes and encoding"),
         ({"encoding": "secret"}, "no readable type, sizes and encoding"),
+        ({"sizes": "9 9 9\nx: \rsizes: 4 4 4"}, "no readable type, sizes and encoding"),
+        ({"sizes": "9 9 9\nx:=\x0csizes: 4 4 4"}, "promises 9 x 9 x 9 voxels"),
+        ({"sizes": "", "sizes:9 9 9\nx:=\rsizes": "4 4 4"}, "no readable type, sizes and encoding"),
+        ({"sizes": "", "sizes:=9 9 9\nx:=\rsizes": "4 4 4"}, "no readable type, sizes and encoding"),
+        ({"encoding": "gzip\nbyte skip: -1"}, "begin elsewhere than behind its header"),
+        ({"encoding": "gzip\nLineSkip:=1"}, "begin elsewhere than behind its header"),
+        ({"encoding": "gzip"}, "holds voxels that cannot be inflated"),
     ],
 )
 def test_an_nrrd_that_promises_what_cannot_be_is_refused(tmp_path: Path, fields: dict[str, str], message: str) -> None:
     path = nrrd(tmp_path / "a.nrrd", bytes(64), **fields)
     with pytest.raises(ImageReadError, match=message):
         other_files.OtherFileReader().get_data(other_files.OtherFileReader().read(path))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
+@pytest.mark.parametrize("blank_line", ["", " \t", "\x0c", "\x80"])
+def test_an_nrrd_that_inflates_to_more_than_it_promises_is_refused(
+    tmp_path: Path, compress: Callable[[bytes], bytes], blank_line: str
+) -> None:
+    encoding, bomb = compress.__module__, compress(bytes(1 << 24))
+    end, honest = f"\n{blank_line}\n", compress(bytes(64))
+    for content in (bomb, bomb + b"\n\n" + honest, honest + bomb):
+        path = nrrd(tmp_path / "a.nrrd", content, end, encoding=encoding)
+        assert "inflates to more than the 64 bytes that its header promises" in doubt_in_nrrd(path, True)
 
 
 def test_an_nrrd_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from monai_vggunet.annotation.front.values import BAD_VALUE
 from monai_vggunet.annotation.shown import shown
 from monai_vggunet.data.nifti_file import START_BYTES, doubt_in_nifti
-from monai_vggunet.data.nrrd_header import LONGEST_HEADER, doubt_in_nrrd_start
+from monai_vggunet.data.nrrd_header import doubt_in_open_nrrd
 from monai_vggunet.errors import RequestRefusedError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING
 
@@ -44,16 +44,20 @@ def safe_file_name(file_name: str | None, content: BinaryIO, may_be_blank: bool 
         raise RequestRefusedError(f"the file's name ends with {shown(end)}; expected one of {expected}", BAD_VALUE)
     file_bytes = content.seek(0, io.SEEK_END)
     content.seek(0)
-    doubt = _DOUBTS[ending](content.read(max(START_BYTES, LONGEST_HEADER)), file_bytes, may_be_blank=may_be_blank)
+    doubt = _DOUBTS[ending](content, file_bytes, may_be_blank=may_be_blank)
     content.seek(0)
     if doubt:
         raise RequestRefusedError(f"the file is called {ending}, but {doubt}", BAD_VALUE)
     return f"{UPLOADED}{ending}"
 
 
+def _doubt_in_nifti(content: BinaryIO, file_bytes: int, may_be_blank: bool, compressed: bool) -> str:
+    return doubt_in_nifti(content.read(START_BYTES), file_bytes, compressed, may_be_blank)
+
+
 # The longer endings first: one file has several.
 _DOUBTS: dict[str, Callable[..., str]] = {
-    SLICER_ENDING: doubt_in_nrrd_start,
-    **{ending: partial(doubt_in_nifti, compressed=ending.endswith(".gz")) for ending in NIFTI_ENDINGS},
-    NRRD_ENDING: doubt_in_nrrd_start,
+    SLICER_ENDING: doubt_in_open_nrrd,
+    **{ending: partial(_doubt_in_nifti, compressed=ending.endswith(".gz")) for ending in NIFTI_ENDINGS},
+    NRRD_ENDING: doubt_in_open_nrrd,
 }

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from requests_toolbelt import MultipartEncoder
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
@@ -73,7 +74,8 @@ async def read_body(route: Route, request: Request, served: Served) -> Body:
         return Body(JSON, checked_json("the body", content, route.body, served).encode())
     form = await _form(request)
     try:
-        encoder = _written_form(route, route.body, form, served)
+        # Looking through a compressed file takes seconds, in which others are answered.
+        encoder = await run_in_threadpool(_written_form, route, route.body, form, served)
     except BaseException:
         await form.close()
         raise
