@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import threading
+import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -229,10 +232,18 @@ def has_form_of_pseudonym(name: str) -> bool:
 
 
 def written_forms(name: str) -> set[str]:
-    """Return the ways in which a message may write a name: as it is, escaped as in Python or JSON, as in a URL."""
+    """Return the ways in which a message may write a name.
+
+    As it is, with composed or decomposed letters; escaped as in Python, as text or bytes, as in JSON, HTML or a URL.
+    """
     escaped = name.encode("unicode_escape").decode("ascii")
     urls = {each(name, safe=safe, errors="surrogateescape") for each in (quote, quote_plus) for safe in ("/", "!'()*")}
-    return {name, readable(name), repr(name)[1:-1], escaped, *urls}
+    forms = {name, readable(name), repr(name)[1:-1], escaped, json.dumps(name)[1:-1], html.escape(name), *urls}
+    if not name.isascii():
+        forms |= {unicodedata.normalize(kind, name) for kind in ("NFC", "NFD")}
+        with suppress(UnicodeEncodeError):  # half of a surrogate pair, which no file's name holds
+            forms.add(repr(os.fsencode(name))[2:-1])
+    return forms
 
 
 _known = KnownNames()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import time
+import unicodedata
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,7 +26,7 @@ from monai_vggunet.privacy import (
     shown_case,
 )
 
-NAMES = ("Doe^Jane", "Müller Anna", "O'Brien", "Li", "Smith.2019.A", "山田太郎")
+NAMES = ("Doe^Jane", "Müller Anna", "O'Brien", "Li", "Smith.2019.A", "山田太郎", 'Ärmel & "Söhne"')
 
 
 @pytest.fixture
@@ -47,7 +50,8 @@ def test_a_name_is_replaced_wherever_it_stands(name: str, text: str, archive: Pa
 
 @pytest.mark.parametrize("name", NAMES)
 def test_escaped_names_are_found(name: str, archive: Path) -> None:
-    for written in (repr(name), quote(name), name.encode("unicode_escape").decode(), ascii(name)):
+    python = (repr(name), name.encode("unicode_escape").decode(), ascii(name), repr(os.fsencode(name)))
+    for written in (*python, quote(name), json.dumps(name), html.escape(name), unicodedata.normalize("NFD", name)):
         assert shown_case(name) in redact(f"x {written} y")
 
 
