@@ -26,8 +26,9 @@ MARK = "Zqxvjk"  # begins every planted name; no word holds it, and no random by
 TEXT_VRS = {"AE": 16, "LO": 64, "LT": 64, "PN": 64, "SH": 16, "ST": 64, "UC": 64, "UT": 64}
 # Groups of what a scanner, a hospital or a viewer writes into an image.
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038, 0x0040, 0x0088, 0x4008)
-# Elements of one value that read their text as something else, or that a phantom needs as they are.
-LEFT_ALONE = {"SpecificCharacterSet", "EscapeTriplet", "RunLengthTriplet", "HuffmanTableTriplet"}
+# Elements of one value that read their text as something else, or that a phantom needs as they are. A CT of another
+# unit than HU is chosen by nobody who does not ask for it.
+LEFT_ALONE = {"SpecificCharacterSet", "EscapeTriplet", "RunLengthTriplet", "HuffmanTableTriplet", "RescaleType"}
 LOCAL_LISTS = ("names.json", "datalist.json")
 GROUND_UIDS = {"StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1"}
 

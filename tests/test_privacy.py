@@ -77,7 +77,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _edited(file, ImagePositionPatient=places[number // 2], StackID=f"{MARK}{number % 2}")
     for file in plant_series(root / f"{MARK}uid", SeriesInstanceUID="1.2.3.4.5.6"):
         file.write_bytes(file.read_bytes().replace(b"1.2.3.4.5.6", f"{MARK}uidxx".encode()))
-    plant_series(root / f"{MARK}beside", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.20")
+    unit = marked("unit").upper()[:16]
+    plant_series(root / f"{MARK}beside", SeriesInstanceUID="1.2.826.0.1.3680043.8.498.20", RescaleType=unit)
     (root / f"{MARK}beside" / f"{MARK}notes.doc").write_text("no DICOM")
     (root / f"{MARK}beside" / f"{MARK}empty").touch()
     (root / f"{MARK}texts").mkdir()
