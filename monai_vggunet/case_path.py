@@ -42,7 +42,7 @@ class CasePath:
 
 
 def case_path_of(path: str | os.PathLike[str]) -> CasePath | None:
-    """Return the case that a text of this form means; None if it is an ordinary path.
+    """Return the case that a text of this form means; None if it is an ordinary path, or would lead out of its folder.
 
     Example:
         >>> case_path_of("/data/?in=DIR000&in=DIR001").parts
@@ -55,6 +55,8 @@ def case_path_of(path: str | os.PathLike[str]) -> CasePath | None:
         return None
     said = [entry.partition("=")[::2] for entry in name.removeprefix("?").split("&")]
     parts = [os.sep.join(_unquoted(one) for one in value.split(_BETWEEN)) for key, value in said if key == "in"]
+    if any(os.path.isabs(part) or os.pardir in part.split(os.sep) for part in parts):
+        return None
     return CasePath(Path(folder), tuple(parts), next((_unquoted(value) for key, value in said if key == "study"), ""))
 
 

@@ -240,6 +240,13 @@ def test_a_case_path_comes_back_from_its_text() -> None:
     assert str(case) == "/data/?in=a|%C3%BC%26&in=.&study=1.2.3"
 
 
+@pytest.mark.parametrize("part", ["..", "a|..|..|b", "..%2Fb", "%2Fetc", "|etc", "a%2F%2E%2E"])
+def test_no_path_of_a_case_leads_out_of_its_folder(part: str) -> None:
+    """Lists of cases come with data sets."""
+    assert case_path_of(f"/data/?in=DIR000&in={part}") is None
+    assert case_path_of("/data/?in=a..b&in=c|...") is not None
+
+
 @pytest.fixture
 def data_set(tmp_path: Path) -> Path:
     write_part(tmp_path / "images" / "DIR000", "1.2.1", 0)
