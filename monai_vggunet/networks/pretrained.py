@@ -17,6 +17,7 @@ from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 
 from monai_vggunet.errors import ConfigurationError, PretrainedWeightsError
 from monai_vggunet.names import counted
+from monai_vggunet.networks.weight_files import require_uncompressed
 
 __all__ = ["StagedEncoder", "adapt_first_filter", "load_encoder_weights"]
 
@@ -166,6 +167,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             "state dict"
         )
     try:
+        require_uncompressed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, from pickle's to zipfile's
         raise PretrainedWeightsError(

@@ -21,6 +21,7 @@ from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.layout import MODEL, MODEL_SPEC
 from monai_vggunet.names import is_utf_8
+from monai_vggunet.networks.weight_files import require_uncompressed
 
 __all__ = ["load_weights", "log_weights", "save_model", "torch_save", "unwrapped"]
 
@@ -81,9 +82,7 @@ def _require_plain(path: Path, network: nn.Module) -> None:
         raise ValueError(f"it has {size:,} bytes, the network's weights {expected:,}")
     if not zipfile.is_zipfile(path):
         raise ValueError("it is not a file as torch.save writes it today; save the state dict again")
-    with zipfile.ZipFile(path) as archive:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-            raise ValueError("parts of it are compressed; expected a state dict as torch.save writes it")
+    require_uncompressed(path)
 
 
 def _require_numbers(network: nn.Module) -> None:

@@ -14,6 +14,7 @@ import torch
 from monai_vggunet.atomic_files import atomic_path, remove_stale_temporaries
 from monai_vggunet.errors import ModelMismatchError, OutputWriteError
 from monai_vggunet.layout import DATALIST, HISTORY, LAST, MODEL, MODEL_SPEC, PREVIOUS
+from monai_vggunet.networks.weight_files import require_uncompressed
 
 __all__ = ["read_last", "remove_leftovers", "set_aside"]
 
@@ -32,6 +33,7 @@ def read_last(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
+        require_uncompressed(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelMismatchError(
