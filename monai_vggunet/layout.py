@@ -50,7 +50,8 @@ __all__ = [
     "called_as_results",
     "files_of",
     "holds_results_alone",
-    "place_within",
+    "lies_within",
+    "output_below",
     "require_output_apart",
     "require_path_kept",
     "require_sources_kept",
@@ -182,12 +183,20 @@ def holds_results_alone(folder: Path) -> bool:
     return found
 
 
-def place_within(folder: Path, output_dir: str | os.PathLike[str] | None) -> Path | None:
-    """Return where a walk of `folder` meets the output's folder; None if it does not."""
-    if output_dir is None:
+def output_below(folder: Path, output_dir: str | os.PathLike[str] | None) -> Path | None:
+    """Return where an output really lies, which a walk of `folder` may meet, through links too.
+
+    None if there is no output yet, or if the folder lies within it: then all that the walk meets is input.
+    """
+    if output_dir is None or not os.path.isdir(output_dir):
         return None
-    root, output = _real(folder), _real(output_dir)
-    return folder / output.relative_to(root) if output != root and output.is_relative_to(root) else None
+    output = _real(output_dir)
+    return None if _real(folder).is_relative_to(output) else output
+
+
+def lies_within(folder: Path, output: Path) -> bool:
+    """Whether a folder really lies within an output, as `output_below` gives it, or is it."""
+    return _real(folder).is_relative_to(output)
 
 
 def require_path_kept(path: str | os.PathLike[str]) -> None:

@@ -17,7 +17,8 @@ from monai_vggunet.errors import DatasetError
 from monai_vggunet.file_kinds import is_archive, is_companion, is_image_file
 from monai_vggunet.layout import (
     called_as_results,
-    place_within,
+    lies_within,
+    output_below,
     require_output_apart,
     require_sources_kept,
     walk_inputs,
@@ -108,7 +109,7 @@ def _found_in(path: PathLike, output_dir: PathLike | None) -> _Found:
     if root.is_file():
         _refuse_archive(root)
         return _Found(root, [root])
-    found = _walked(folder, place_within(folder, output_dir))
+    found = _walked(folder, output_below(folder, output_dir))
     if not found.images and not found.dicom:
         unpack = f"; unpack the archives ({listed(found.archives)})" if found.archives else ""
         raise DatasetError(
@@ -131,7 +132,7 @@ def _walked(folder: Path, output: Path | None) -> _Found:
     found = _Found(folder)
     for parent, folders, files in walk_inputs(folder, found.unlisted.append):
         visible = [name for name in files if not name.startswith(".")]
-        if output is not None and parent.is_relative_to(output):
+        if output is not None and lies_within(parent, output):
             results = called_as_results(visible)
             found.half_done += [parent / name for name in visible if name in results]
             visible = [name for name in visible if name not in results]

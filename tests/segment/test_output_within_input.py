@@ -63,6 +63,14 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
+@pytest.mark.parametrize("target", ["out", ".", "out/a"])
+def test_an_output_that_links_lead_to_is_known(archive: Path, tmp_path: Path, target: str) -> None:
+    """A killed run left a mask without a record; a link in the input leads to the output, above it or into it."""
+    write_volume(tmp_path / "out" / "a" / "mask.nii.gz")
+    (archive / "link").symlink_to(tmp_path / target, target_is_directory=True)
+    assert [case["case"] for case in image_cases(archive, tmp_path / "out")] == ["a", "ct"]
+
+
 def test_an_output_within_the_input_changes_nothing(command: Command, archive: Path) -> None:
     """Twice, with and without `--resume`, with all there is to write, and among the results of other runs."""
     words = ("segment", archive, "-o", archive / "out", "--report", "--output", "nifti,nifti_per_class")
