@@ -7,6 +7,7 @@ from monai_vggunet.data.datalist import Datalist, annotated_datalist, load_datal
 from monai_vggunet.data.evaluation_cases import evaluation_datalist, mark_trained
 from monai_vggunet.data.fingerprint import Fingerprint, class_weights, compute_fingerprint
 from monai_vggunet.data.input_cases import image_cases, input_cases
+from monai_vggunet.data.model_classes import numbered_as
 from monai_vggunet.data.model_spec import ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.data.nifti_reader import NiftiVolumeReader
 from monai_vggunet.data.plan import cases_per_step, plan_batch_size, plan_model
@@ -35,6 +36,7 @@ __all__ = [
     "load_datalist",
     "load_model_spec",
     "mark_trained",
+    "numbered_as",
     "plan_batch_size",
     "plan_model",
     "record_cases",

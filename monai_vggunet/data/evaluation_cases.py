@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist, annotated_datalist
+from monai_vggunet.data.model_classes import numbered_as
 from monai_vggunet.data.trained_cases import trained_among, with_contents
 from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.layout import require_output_apart, require_sources_kept
@@ -30,6 +31,7 @@ def evaluation_datalist(
     split: str = "unseen",
     output_dir: str | os.PathLike[str] | None = None,
     load: Callable[[Any], Any] | None = None,
+    class_names: Sequence[str] = (),
 ) -> Datalist:
     """Choose the cases a model is evaluated on.
 
@@ -40,12 +42,14 @@ def evaluation_datalist(
             takes them too.
         output_dir: where masks will go, if any are saved.
         load: see `mark_trained`.
+        class_names: of the model, background first: labels are read with its class numbers, see `numbered_as`. Without
+            them, they are read with those of the data set.
 
     Returns:
         A list whose `training` and `validation` both hold the cases; `trained` names those that are not unseen.
 
     Raises:
-        DatasetError: no case is left, or an unknown `split`.
+        DatasetError: no case is left, an unknown `split`, or a class that the model does not have.
         ConfigurationError: masks would lie among the images or labels, or replace them.
     """
     if split not in SPLITS:
@@ -55,6 +59,8 @@ def evaluation_datalist(
         require_output_apart([dataset_dir], output_dir)
         for key in ("image", "label"):
             require_sources_kept({case["case"]: case[key] for case in listed.validation}, output_dir)
+    if class_names:
+        listed = numbered_as(listed, class_names)
     listed = mark_trained(listed, split_file, load)
     n_trained = len(listed.trained)
     is_told = n_trained or listed.all_trained_known

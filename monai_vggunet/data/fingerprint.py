@@ -18,6 +18,7 @@ from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.image_digest import image_digest
 from monai_vggunet.data.label_values import CLASS_NUMBERS, decided_values, listed_values, values_in
 from monai_vggunet.data.modality import modality_name
+from monai_vggunet.data.model_classes import unnamed_classes
 from monai_vggunet.data.model_limits import MOST_CLASSES
 from monai_vggunet.data.model_spec import AXCODES, PICTURE_PLANE, ModelSpec
 from monai_vggunet.data.padded_voxels import is_measured
@@ -156,7 +157,7 @@ def compute_fingerprint(
             )
     training = measured[: len(datalist.training)]
     values = _label_values(datalist, training)
-    names = list(datalist.class_names) or ["background", *(f"class {number}" for number in range(1, len(values)))]
+    names = list(datalist.class_names) or unnamed_classes(len(values))
     checked = [
         _by_class(case, one, values, _origin(datalist))
         for case, one in zip([*datalist.training, *validation], measured)
@@ -205,7 +206,8 @@ def _counted(label: torch.Tensor) -> dict[int, int]:
 
 def _label_values(datalist: Datalist, training: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
     """Return the value of each class: as the data set states it, else as the masks of the training cases hold it."""
-    stated = next((values_in(case) for case in datalist.training if values_in(case)), ())
+    of_case = next((values_in(case) for case in datalist.training if values_in(case)), ())
+    stated = tuple(value for value in of_case if value is not None)
     if stated or datalist.class_names:
         return stated or tuple(range(len(datalist.class_names)))
     masks: Counter[int] = Counter()

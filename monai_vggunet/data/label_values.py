@@ -18,6 +18,8 @@ CLASS_NUMBERS = "class_numbers"  # true in the metadata of a label that was draw
 # More classes than data sets have without naming them (whole-body CT: 118). An image taken for a mask has more.
 MOST_UNNAMED = 128
 
+_NO_VALUE = "-"  # in a case's entry, for a class that its data set does not have
+
 _log = logging.getLogger(__name__)
 
 
@@ -88,24 +90,26 @@ def listed_values(voxels: Mapping[int, int]) -> str:
     return ", ".join(f"{value} ({count})" for value, count in zip(values[:MOST_NAMED], counts)) + more
 
 
-def as_text(values: Sequence[int]) -> str:
-    """Return the entry `label_values` of a case: the value of each class, background first."""
-    return " ".join(map(str, values))
+def as_text(values: Sequence[int | None]) -> str:
+    """Return the entry `label_values` of a case: the value of each class, background first; None if it has none."""
+    return " ".join(_NO_VALUE if value is None else str(value) for value in values)
 
 
-def values_in(case: Mapping[Any, object]) -> tuple[int, ...]:
+def values_in(case: Mapping[Any, object]) -> tuple[int | None, ...]:
     """Return the value of each class that a case's data set states; empty if it states none.
+
+    A class of a model that the data set does not have has None.
 
     Raises:
         LabelContentError: the entry is not one that `as_text` gives.
 
     Example:
-        >>> values_in({"label_values": "0 1 4"}), values_in({})
-        ((0, 1, 4), ())
+        >>> values_in({"label_values": "0 1 - 4"}), values_in({})
+        ((0, 1, None, 4), ())
     """
     text = str(case.get(LABEL_VALUES) or "")
     try:
-        return tuple(map(int, text.split()))
+        return tuple(None if part == _NO_VALUE else int(part) for part in text.split())
     except ValueError as error:
         raise LabelContentError(
             f"label_values is {shortened(text)}; expected whole numbers, such as '0 1 4': restore datalist.json"

@@ -7,10 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_vggunet.data import Datalist, annotated_cases, image_cases, load_datalist, mark_trained
+from monai_vggunet.data import (
+    Datalist,
+    ModelSpec,
+    annotated_cases,
+    image_cases,
+    load_datalist,
+    mark_trained,
+    numbered_as,
+)
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import DatasetError
-from monai_vggunet.layout import DATALIST
+from monai_vggunet.layout import DATALIST, spec_beside
 from monai_vggunet.transforms import loading
 
 __all__ = ["cases_to_check", "cases_to_judge"]
@@ -49,13 +57,14 @@ def cases_to_judge(
         A list whose `trained` names the validation cases that the model was trained on.
 
     Raises:
-        DatasetError: neither is there, or an image has no label.
+        DatasetError: neither is there, an image has no label, or the folder names a class that the model lacks.
+        ModelMismatchError: `model.json` is missing or damaged.
     """
     beside = Path(model_file).with_name(DATALIST)
-    listed = _of_training(model_file) if dataset_dir is None else load_datalist(dataset_dir)
-    return (
-        listed if dataset_dir is None else mark_trained(listed, beside, loading(False, reader_options=reader_options))
-    )
+    if dataset_dir is None:
+        return _of_training(model_file)
+    listed = numbered_as(load_datalist(dataset_dir), ModelSpec.read(spec_beside(model_file)).class_names)
+    return mark_trained(listed, beside, loading(False, reader_options=reader_options))
 
 
 def _of_training(model_file: str | os.PathLike[str]) -> Datalist:

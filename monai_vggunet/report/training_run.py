@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from monai_vggunet.case_path import is_folder_or_case
-from monai_vggunet.data import Datalist, ModelSpec, annotated_datalist
+from monai_vggunet.data import Datalist, ModelSpec, annotated_datalist, numbered_as
 from monai_vggunet.data.cases import Case
 from monai_vggunet.data.trained_cases import trained_among
 from monai_vggunet.errors import DatasetError, VGGUNetError
@@ -89,7 +89,7 @@ def _pictures(
         model: that was judged; None if it is not known.
         datasets: see `report_training`.
     """
-    known, segments = _known_cases(folder, datasets)
+    known, segments = _known_cases(folder, datasets, model.class_names if model else ())
     modality, values = (model.preprocessing.modality, model.label_values) if model else ("", None)
     worst = ordered[:N_WORST]
     pictures, reasons, n_unknown = {}, {}, 0
@@ -122,11 +122,14 @@ def _pictures(
 
 
 def _known_cases(
-    folder: Path, datasets: Sequence[str | os.PathLike[str]]
+    folder: Path, datasets: Sequence[str | os.PathLike[str]], class_names: Sequence[str]
 ) -> tuple[dict[str, Case], dict[str, int] | None]:
-    """Return the judged cases by name, from the given data sets or from the list that the evaluation left."""
+    """Return the judged cases by name, from the given data sets or from the list that the evaluation left.
+
+    Labels are read with the class numbers of the model that was judged, if its names are known.
+    """
     if datasets:
-        lists = [annotated_datalist(path) for path in datasets]
+        lists = [numbered_as(annotated_datalist(path), class_names) for path in datasets]
         segments = {name: number for each in lists for name, number in each.segments.items()}
         return {case["case"]: case for each in lists for case in each.validation}, segments or None
     if not (folder / DATALIST).is_file():

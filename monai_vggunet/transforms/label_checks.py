@@ -78,12 +78,13 @@ def _require_whole(found: Sequence[float], label: MetaTensor) -> None:
         )
 
 
-def _require_known(found: Sequence[float], values: tuple[int, ...], label: MetaTensor) -> None:
+def _require_known(found: Sequence[float], values: tuple[int | None, ...], label: MetaTensor) -> None:
     wrong = [value for value in found if value not in values]
     if not wrong:
         return
     numbers = f"whole class numbers from 0 to {len(values) - 1}"
-    expected = numbers if _is_plain(values) else f"{', '.join(map(str, values))}, one for each class"
+    known = [value for value in values if value is not None]
+    expected = numbers if _is_plain(values) else f"{', '.join(map(str, known))}, one for each class"
     few = len(found) <= MOST_NAMED and all(map(_is_whole, found))
     line = f" ({dataset_line([int(value) for value in found])})" if few else ""
     raise LabelContentError(
@@ -92,7 +93,7 @@ def _require_known(found: Sequence[float], values: tuple[int, ...], label: MetaT
     )
 
 
-def _is_plain(values: tuple[int, ...]) -> bool:
+def _is_plain(values: tuple[int | None, ...]) -> bool:
     """Whether values are the class numbers themselves; true if none are stated."""
     return values == tuple(range(len(values)))
 
@@ -105,10 +106,11 @@ def _first(values: Sequence[float]) -> str:
     return f"{list(values[:_MOST_SHOWN])}{' ...' if len(values) > _MOST_SHOWN else ''}"
 
 
-def _numbered(label: MetaTensor, values: Sequence[int]) -> MetaTensor:
+def _numbered(label: MetaTensor, values: Sequence[int | None]) -> MetaTensor:
     """Return a label with class numbers for its values, all of which are known."""
-    known, order = torch.tensor(values).sort()
-    numbers = order[torch.searchsorted(known, label.as_tensor().long())].to(torch.uint8)
+    pairs = sorted((value, number) for number, value in enumerate(values) if value is not None)
+    known, order = torch.tensor(pairs).unbind(1)
+    numbers = order[torch.searchsorted(known.contiguous(), label.as_tensor().long())].to(torch.uint8)
     return MetaTensor(numbers, meta=label.meta)
 
 
