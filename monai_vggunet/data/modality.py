@@ -8,9 +8,10 @@ from monai_vggunet.errors import DatasetError
 
 __all__ = ["modality_name"]
 
-# How data sets name the contrasts of one modality, which DICOM calls MR, and a CT.
-MR_NAMES = ("MRI", "T1", "T2", "FLAIR", "ADC", "DWI", "SWI")
-CT_NAMES = re.compile(r"CTA?(?:[ _(].*)?|COMPUTED TOMOGRAPHY")
+# How data sets name the contrasts of one modality, which DICOM calls MR, a CT, and a PET. `CT/PET` is neither.
+MR_NAMES = re.compile(r"(?:MRI|MRA|T1|T2|FLAIR|ADC|DWI|SWI|MAGNETIC RESONANCE).*|MR(?:[ _(:,-].*)?")
+CT_NAMES = re.compile(r"(?:CTA?|CECT|NCCT|CBCT|COMPUTED TOMOGRAPHY)(?:[ _(:,-].*)?")
+PT_NAMES = re.compile(r"PET(?:[ _(:,-].*)?")
 
 
 def modality_name(stated: str) -> str:
@@ -20,12 +21,11 @@ def modality_name(stated: str) -> str:
         DatasetError: it is not text.
 
     Example:
-        >>> modality_name("ct"), modality_name("MRI"), modality_name("T1w")
-        ('CT', 'MR', 'MR')
+        >>> modality_name("CT-scan"), modality_name("MRI"), modality_name("T1w"), modality_name("pet")
+        ('CT', 'MR', 'MR', 'PT')
     """
     if not isinstance(stated, str):
         raise DatasetError(f"the modality is {stated!r}; expected text, such as CT or MR")
     name = stated.strip().upper()
-    if name.startswith(MR_NAMES):
-        return "MR"
-    return "CT" if CT_NAMES.fullmatch(name) else name
+    known = {"MR": MR_NAMES, "CT": CT_NAMES, "PT": PT_NAMES}
+    return next((modality for modality, names in known.items() if names.fullmatch(name)), name)

@@ -28,7 +28,8 @@ def without_maps(all_series: Sequence[Series], modality: str | None) -> tuple[Se
         modality: that is asked for; None for any.
     """
     rest = tuple(series for series in all_series if not _is_map(series))
-    has_others = any(series.stacks and modality in (None, series.modality) for series in rest)
+    asked = None if modality is None else modality.upper()
+    has_others = any(asked in (None, stack.origin.modality.upper()) for series in rest for stack in series.stacks)
     return rest if has_others else tuple(all_series)
 
 

@@ -57,8 +57,8 @@ class DicomIndex:
             stack: which stack of the series, 0-based in the order that `inspect` and the error list them.
 
         Raises:
-            SeriesSelectionError: if none or several fit; the text lists what is there. If the only CT is not in HU. If
-                a series that fits holds instances of several patients.
+            SeriesSelectionError: if none or several fit; the text lists what is there. If a series that fits holds
+                instances of several patients, or the only CT is not in HU.
             DicomReadError: if there is no image at all, or the chosen series has a damaged file.
         """
         is_asked_for = not (series_uid is None and description is None and stack is None)

@@ -13,8 +13,10 @@ from monai_vggunet.errors import DatasetError
     ("stated", "name"),
     [
         *((text, "CT") for text in ("CT", "ct", " Ct ", "CTA", "CT (HU)", "ct_portal", "computed tomography")),
-        *((text, "MR") for text in ("MR", "mr", "MRI", "mri", "T1w", "t2", "FLAIR", "ADC")),
-        *((text, text) for text in ("PET", "US", "XA", "PICTURE", "CT/PET", "")),
+        *((text, "CT") for text in ("CT-scan", "CT: abdomen", "CECT", "ncct", "CBCT")),
+        *((text, "MR") for text in ("MR", "mr", "MRI", "mri", "T1w", "t2", "FLAIR", "ADC", "MR T1", "mr-t2", "MRA")),
+        *((text, "PT") for text in ("PET", "pet (SUV)", "PT")),
+        *((text, text) for text in ("US", "XA", "PICTURE", "CT/PET", "")),
     ],
 )
 def test_a_modality_has_one_name(stated: str, name: str) -> None:

@@ -106,6 +106,7 @@ def test_the_ct_is_the_obvious_one_beside_its_maps(tmp_path: Path) -> None:
     assert volume.selection.series.series_number == "2"
     assert [finding.count for finding in volume.findings if finding.kind is FindingKind.OTHER_UNIT] == [2]
     assert read(tmp_path, series_uid="4").selection.series.series_number == "4"
+    assert {read(tmp_path, modality=asked).selection.series.series_number for asked in ("CT", "ct")} == {"2"}
 
 
 def test_frames_of_one_object_state_their_unit_too(tmp_path: Path) -> None:
