@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from monai_vggunet.atomic_files import sha256_of_file
@@ -39,13 +41,7 @@ def join_shared_series(cases: Sequence[Case], unlabeled: Iterable[Path] = ()) ->
     others = [path for path in without if path.is_dir()]
     if len(folders) + len(others) < 2:
         return list(cases), without
-    owner: dict[str, Path] = {}
-    members: dict[Path, list[Path]] = {}
-    for folder in [*folders, *others]:
-        series = sorted(image_series(folder))
-        first = next((owner[uid] for uid in series if uid in owner), folder)
-        members.setdefault(first, []).append(folder)
-        owner |= {uid: first for uid in series if uid not in owner}
+    members = _sharing_a_series([*folders, *others])
     label_of = {Path(case["image"]): case["label"] for case in cases}
     joined: list[Case] = []
     for case in cases:
@@ -60,10 +56,25 @@ def join_shared_series(cases: Sequence[Case], unlabeled: Iterable[Path] = ()) ->
     return joined, [path for path in without if path not in taken]
 
 
+def _sharing_a_series(folders: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Return folders by the first of those with which they share a series, directly or by others between them."""
+    holder: dict[tuple[str, str], Path] = {}
+    first_of, rank = {folder: folder for folder in folders}, {folder: at for at, folder in enumerate(folders)}
+    members = {folder: [folder] for folder in folders}
+    for folder in folders:
+        for series in sorted(image_series(folder)):
+            one, other = sorted((first_of[holder.setdefault(series, folder)], first_of[folder]), key=rank.__getitem__)
+            if one != other:
+                members[one] += members.pop(other)
+                first_of |= dict.fromkeys(members[one], one)
+    return members
+
+
 def _require_one_label(group: Sequence[Path], label_of: dict[Path, str]) -> None:
     labels = {label_of[folder] for folder in group if folder in label_of}
     if len({sha256_of_file(Path(label)) if os.path.isfile(label) else label for label in labels}) > 1:
-        uid = min(image_series(group[0]) & image_series(group[1]), default="")
+        series = (image_series(folder) for folder in group)
+        uid = next((uid for uid, times in Counter(chain.from_iterable(series)).items() if times > 1), ("",))[0]
         raise DatasetError(
             f"{listed(group)} hold the same series ({short_uid(uid)}), each with a label of its own; expected one "
             "label per series: remove one of them, or put parts of the series into one folder with a label of the whole"

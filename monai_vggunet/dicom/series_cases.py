@@ -50,10 +50,13 @@ class DicomCases:
     strays: tuple[Path, ...]
 
 
-def image_series(folder: Path) -> frozenset[str]:
-    """Return the SeriesInstanceUIDs of the images below a folder."""
-    found = _identities(list(files_of(folder)))
-    return frozenset(one.series_uid for one in found.values() if one.is_image) - {""}
+def image_series(folder: Path) -> frozenset[tuple[str, str]]:
+    """Return the SeriesInstanceUIDs of the images below a folder, each with its StudyInstanceUID.
+
+    Exports for research give the same UID to a series of a former study and to one of the present.
+    """
+    found = _one_study_per_file(_identities(list(files_of(folder))))
+    return frozenset((one.series_uid, one.study_uid) for one in found.values() if one.is_image and one.series_uid)
 
 
 @dataclass

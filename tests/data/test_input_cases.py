@@ -284,3 +284,22 @@ def test_training_names_archives_that_have_a_label(data_set: Path) -> None:
     write_volume(data_set / "labels" / "p4.nii.gz")
     with pytest.raises(DatasetError, match=r"p4\.zip is an archive; expected .*: unpack it"):
         annotated_cases(data_set)
+
+
+def test_training_keeps_two_studies_apart_whose_series_have_one_uid(data_set: Path) -> None:
+    """As segmenting them does."""
+    write_part(data_set / "images" / "p2_before", "1.2.2", 0, StudyInstanceUID="1.2.2.2")
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 2), np.int16), np.eye(4)), data_set / "labels" / "p2_before.nii.gz")
+    cases, _ = annotated_cases(data_set)
+    assert names(cases) == ["DIR000", "p2", "p2_before"]
+    assert cases[1]["patient"] == cases[2]["patient"]
+    assert len(image_cases(data_set)) == 3
+
+
+def test_training_joins_folders_that_share_series_through_another(data_set: Path) -> None:
+    """The last folder holds parts of two series that until then lie in folders of their own."""
+    write_part(data_set / "images" / "p3", "1.2.2", 4)
+    write_part(data_set / "images" / "p3", "1.2.1", 8)
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 2), np.int16), np.eye(4)), data_set / "labels" / "p2.nii.gz")
+    with pytest.raises(DatasetError, match=r"DIR000, .*DIR001, .*p3, .*p2 hold the same series"):
+        annotated_cases(data_set)
