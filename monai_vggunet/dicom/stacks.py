@@ -12,6 +12,7 @@ from monai_vggunet.dicom.along_normal import slice_normal
 from monai_vggunet.dicom.findings import Finding, FindingKind, note, warning
 from monai_vggunet.dicom.headers.discriminators import DATES, TEXTS
 from monai_vggunet.dicom.headers.records import FrameRecord, ImageKind, InstanceRecord, Origin, Stack, tell_nothing
+from monai_vggunet.dicom.hounsfield import other_unit
 from monai_vggunet.dicom.telling_apart import tell_apart, varying_attributes
 from monai_vggunet.names import readable
 from monai_vggunet.privacy import clean_text
@@ -32,10 +33,11 @@ _PROJECTIONS = frozenset({"PROJECTION IMAGE", "MIP", "MINIP", "MIN IP", "AVERAGE
 
 
 def split_into_stacks(instances: Iterable[InstanceRecord]) -> tuple[Stack, ...]:
-    """Split a series' planes by origin, kind, matrix size, pixel spacing and orientation, and then into volumes.
+    """Split a series' planes by origin, unit, kind, matrix, pixel spacing and orientation, and then into volumes.
 
     Whatever else the instances of a series share, planes of two patients, studies, frames of reference, modalities or
-    SOP classes are never one volume (PS3.3 C.7.3.1, C.7.4.1). `tell_apart` says what else are several volumes.
+    SOP classes are never one volume (PS3.3 C.7.3.1, C.7.4.1), nor are those in HU and those of a map of another
+    quantity (PS3.3 C.11.1.1.2). `tell_apart` says what else are several volumes.
 
     Args:
         instances: of one series, in any order.
@@ -52,13 +54,15 @@ def split_into_stacks(instances: Iterable[InstanceRecord]) -> tuple[Stack, ...]:
     origins = _names_of_origins(by_origin)
     stacks = []
     for origin, frames in by_origin.items():
-        for group in _by_grid(frames):
+        units = _by_unit(origin.modality, frames)
+        for unit, group in ((unit, group) for unit, part in units.items() for group in _by_grid(part)):
             volumes = tell_apart(group)
             for part, values in volumes:
                 others = [other for _, other in volumes]
                 told = [f"{keyword}={_shown(keyword, value, others)}" for keyword, value in values.items()]
                 own = origins[origin] if part[0].kind == ImageKind.IMAGE else ""
-                label = ", ".join(filter(None, (_describe(part), own, *told)))
+                in_unit = f"RescaleType={unit or 'HU'}" if len(units) > 1 else ""
+                label = ", ".join(filter(None, (_describe(part), own, in_unit, *told)))
                 findings = (*([_own_studies(part)] if odd_studies else []), *_findings(part))
                 stacks.append(Stack(tuple(part), part[0].kind, label, origin, findings))
     return tuple(sorted(stacks, key=lambda stack: (stack.kind != ImageKind.IMAGE, -len(stack.frames), stack.label)))
@@ -94,6 +98,14 @@ def _class_name(origin: Origin) -> str:
     """Return the name of a storage class of the standard; of another UID the end."""
     uid = UID(origin.sop_class_uid)
     return (short_uid(uid) if uid.name == uid else uid.name) or "absent"
+
+
+def _by_unit(modality: str, frames: Iterable[FrameRecord]) -> dict[str, list[FrameRecord]]:
+    """Group the planes of a CT by their unit where that cannot be HU (`Z_EFF`, `ED`); all others have none."""
+    groups: dict[str, list[FrameRecord]] = {}
+    for frame in frames:
+        groups.setdefault(other_unit(modality, [frame]), []).append(frame)
+    return groups
 
 
 def _by_grid(frames: Iterable[FrameRecord]) -> list[list[FrameRecord]]:

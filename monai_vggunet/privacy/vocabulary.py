@@ -127,9 +127,9 @@ _COMPUTED_TOMOGRAPHY = """
 """
 
 _NUCLEAR_MEDICINE = """
-    ac acct attenuation bed beds bonescan choline ctac dotanoc dotatate dotatoc emission fdg fet fused fusion
-    listmode mdp mibi mrac nac osem planar psf psma scatter static stress suv tomo tomography transmission
-    uncorrected wholebodyscan
+    ac acct attenuation bed beds bonescan bqml choline cnts cps ctac dotanoc dotatate dotatoc emission fdg fet fused
+    fusion gml listmode mdp mibi mrac nac osem pcnt planar propcnts propcps psf psma scatter static stress suv tomo
+    tomography transmission uncorrected wholebodyscan
 """
 
 _OTHER_MODALITIES = """

@@ -99,6 +99,10 @@ def test_a_stack_is_read_with_the_origin_of_its_own(tmp_path: Path) -> None:
         ("StudyDate", ("20240101", "20240601")),
         ("SeriesDescription", ("Thorax Lung", "Thorax Soft")),
         ("SeriesNumber", ("3", "4")),
+        ("ContrastBolusAgent", ("Iodine", "Water")),
+        ("PatientPosition", ("HFS", "FFS")),
+        ("Units", ("BQML", "CNTS")),
+        ("RescaleType", ("HU", "Z_EFF")),
     ],
 )
 def test_planes_of_two_reconstructions_or_passes_are_stacks(
