@@ -146,7 +146,7 @@ def test_nnunets_description_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stated", "modality"),
-    [({"0": "T2w"}, "MR"), ({"0": "FLAIR"}, "MR"), ("ct", "CT"), ({"0": "PET"}, "PET"), (None, "")],
+    [({"0": "T2w"}, "MR"), ({"0": "FLAIR"}, "MR"), ("ct", "CT"), ({"0": "PET"}, "PT"), (None, "")],
 )
 def test_modality_is_called_as_dicom_calls_it(tmp_path: Path, stated: Any, modality: str) -> None:
     assert load_datalist(described(tmp_path, modality=stated)).modality == modality
