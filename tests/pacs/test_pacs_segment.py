@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.pacs
 STUDY, OTHER_STUDY = "1.2.3.4.5", "1.2.3.4.50"
 CT = "1.2.3.4.5.61"
 TOKEN = "tOp-SECRET-0815"
+OWN_PROCESS = "MONAI_VGGUNET_TEST_IN_OWN_PROCESS"
 
 
 def record_of(folder: Path) -> dict:
@@ -137,8 +140,31 @@ def test_one_series_of_several_studies_is_refused(orthanc: Orthanc, run: Callabl
     assert "lies in one study" in str(result.exception)
 
 
+@pytest.fixture
+def own_process(request: pytest.FixtureRequest) -> bool:
+    """Whether this is a process for one test; else the test is run in such a one, which its signals may end."""
+    if OWN_PROCESS in os.environ:
+        return True
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", request.node.nodeid]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment[OWN_PROCESS] = "1"
+    done = subprocess.run(words, cwd=request.config.rootpath, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "1 passed" in done.stdout
+    return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_leaves_no_image_behind(
+    own_process: bool, request: pytest.FixtureRequest, number: int
+) -> None:
+    """Stopped while one series lies on the disk and the archive is silent about the next."""
+    if own_process:
+        names = ("orthanc", "proxy", "study", "run", "tmp_path", "monkeypatch")
+        stop_a_run(*map(request.getfixturevalue, names), number)
+
+
+def stop_a_run(
     orthanc: Orthanc,
     proxy: FaultyProxy,
     study: Path,
@@ -147,7 +173,7 @@ def test_a_run_that_is_stopped_leaves_no_image_behind(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    """Stopped while one series lies on the disk and the archive is silent about the next; `run` looks what is left."""
+    """Stop a run of this process; `run` looks what is left."""
     monkeypatch.setattr("monai_vggunet.stopping.GRACE_SEC", 120.0)  # the forced end would be that of the tests
     orthanc.upload(write_series(tmp_path / "second", series_uid="1.2.3.4.5.99"))
     proxy.faults = [Fault(where="/series/1.2.3.4.5.99", silence=True)]
