@@ -23,14 +23,15 @@ import dcm2niix
 import nibabel as nib
 import numpy as np
 from hippocampus import ROOT
-from monai.transforms import LoadImage
+from monai.transforms import LoadImaged
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from results_page import machine, markdown_table, write_section
 
 from monai_vggunet.data import DicomSeriesReader, image_cases
+from monai_vggunet.data.case_loading import load_case
 from monai_vggunet.dicom.findings import unpack_findings
 from monai_vggunet.dicom.survey import survey
-from monai_vggunet.errors import SeriesSelectionError, VGGUNetError, refusal_behind
+from monai_vggunet.errors import SeriesSelectionError, VGGUNetError
 
 CASES = ROOT.parent / "shared" / "cases" / "dicom"
 HEADING = "## DICOM: inputs that people met"
@@ -87,8 +88,7 @@ def read_case(place: str) -> tuple[list[Volume], str]:
         image = load(place)
         kinds = ", ".join(sorted({finding.kind.value for finding in unpack_findings(image.meta["findings"])}))
         return [volume_of(image)], f"read {'x'.join(map(str, image.shape))}" + f" ({kinds})" * bool(kinds)
-    except Exception as error:
-        refusal = refusal_behind(error) or error
+    except Exception as refusal:
         kind = getattr(refusal, "kind", None)
         word = f"refused: {kind.value if kind is not None else type(refusal).__name__}"
         if not isinstance(refusal, SeriesSelectionError):
@@ -103,7 +103,7 @@ def read_case(place: str) -> tuple[list[Volume], str]:
 
 
 def load(place: str, **options: Any) -> Any:
-    return LoadImage(reader=DicomSeriesReader(**options), image_only=True)(place)
+    return load_case(LoadImaged("image", reader=DicomSeriesReader(**options)), {"image": place})["image"]
 
 
 def volume_of(image: Any) -> Volume:
