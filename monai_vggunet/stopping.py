@@ -57,6 +57,7 @@ def stop_on_signals() -> Iterator[None]:
     _pipes.add((reading, writing))
     former_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     seen: list[int] = []
+    over = threading.Event()
 
     def stop(number: int, frame: object) -> None:
         if not seen:
@@ -65,10 +66,11 @@ def stop_on_signals() -> Iterator[None]:
             raise Stopped(number)
 
     former = {number: signal.signal(number, stop) for number in heeded}
-    threading.Thread(target=_watch, args=(reading, heeded), name="signals", daemon=True).start()
+    threading.Thread(target=_watch, args=(reading, heeded, over), name="signals", daemon=True).start()
     try:
         yield
     finally:
+        over.set()
         for number, handler in former.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(former_fd)
@@ -128,12 +130,18 @@ def _tell() -> None:
         event.set()
 
 
-def _watch(reading: int, heeded: list[int]) -> None:
-    """Wait for the numbers of signals, which arrive whatever the main thread does, until nobody can send any more."""
+def _watch(reading: int, heeded: list[int], over: threading.Event) -> None:
+    """Wait for the numbers of signals, which arrive whatever the main thread does, until nobody can send any more.
+
+    Args:
+        reading: the pipe's end; a child process that a library forked may hold the other end open.
+        heeded: the signals that end what runs.
+        over: set as soon as it has ended in order.
+    """
     number = _next(reading, heeded)
-    if number:
+    if number and not over.is_set():
         _tell()
-        if _next(reading, heeded, GRACE_SEC) is not None:
+        if _next(reading, heeded, GRACE_SEC) is not None and not over.is_set():
             end_now(Stopped(number).status)
     os.close(reading)
 

@@ -232,6 +232,31 @@ print("done")
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
+def test_an_end_in_order_is_not_forced_because_a_child_holds_the_pipe() -> None:
+    """A library forks without Python's knowledge, so that the pipe stays open when the run has ended."""
+    program = """
+import ctypes, os, signal, time
+from monai_vggunet.stopping import GRACE_SEC, Stopped, stop_on_signals
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+libc = ctypes.CDLL(None)
+try:
+    with stop_on_signals():
+        child = libc.fork()
+        if not child:
+            libc.sleep(20)
+            libc._exit(0)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+except Stopped:
+    time.sleep(GRACE_SEC + 1)
+    os.kill(child, signal.SIGKILL)
+    print("in order")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "in order\n"), done.stderr
+
+
 def test_the_command_ends_while_it_imports_its_libraries(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         """
