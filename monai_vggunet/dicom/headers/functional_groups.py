@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["GROUPS"]
 
-# Where a functional group hides what a classic header has at its top level: sequence, keyword inside it.
+# Keyword of the classic header -> sequence of the functional group, keyword inside it.
 GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "ImagePositionPatient": (("PlanePositionSequence", "ImagePositionPatient"),),
     "ImageOrientationPatient": (("PlaneOrientationSequence", "ImageOrientationPatient"),),
