@@ -10,10 +10,11 @@ from monai_vggunet.dicom.headers.records import FrameRecord
 
 __all__ = [
     "DISPLACEMENT_TOLERANCE_MM",
-    "DISPLACEMENT_TOLERANCE_OF_SPACING",
     "along_normal",
     "count_places",
+    "displacement_tolerance_mm",
     "distinct_positions",
+    "fit_even_steps",
     "has_even_steps",
     "new_places",
     "slice_normal",
@@ -24,7 +25,7 @@ SAME_POSITION_MM = 0.01
 # How far a voxel may lie from where it is expected: what rounding of positions to 0.1 mm can do.
 DISPLACEMENT_TOLERANCE_MM = 0.1
 # In thin-sliced volumes a voxel may be displaced by no more than a tenth of the slice spacing.
-DISPLACEMENT_TOLERANCE_OF_SPACING = 0.1
+_DISPLACEMENT_TOLERANCE_OF_SPACING = 0.1
 
 
 def slice_normal(frame: FrameRecord) -> np.ndarray | None:
@@ -75,8 +76,25 @@ def has_even_steps(along_mm: np.ndarray) -> bool:
     steps = np.diff(sorted_mm)
     if len(steps) < 2:
         return bool((steps > SAME_POSITION_MM).all())
-    index = np.arange(len(sorted_mm)) - (len(sorted_mm) - 1) / 2
-    step = float(index @ sorted_mm / (index @ index))
-    off = np.abs(sorted_mm - sorted_mm.mean() - index * step).max()
-    tolerance = min(DISPLACEMENT_TOLERANCE_MM, DISPLACEMENT_TOLERANCE_OF_SPACING * float(np.median(steps)))
-    return bool(steps.min() > SAME_POSITION_MM and off <= tolerance)
+    start, step = fit_even_steps(sorted_mm)
+    off = np.abs(sorted_mm - start - step * np.arange(len(sorted_mm))).max()
+    return bool(steps.min() > SAME_POSITION_MM and off <= displacement_tolerance_mm(float(np.median(steps))))
+
+
+def fit_even_steps(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit evenly spaced places to those given by least squares.
+
+    Args:
+        places: at least two, in order: `(N,)` along the normal, or `(N, 3)` in space; mm.
+
+    Returns:
+        The first of the evenly spaced places, and the step to the next, mm: numbers, or vectors `(3,)`.
+    """
+    index = np.arange(len(places)) - (len(places) - 1) / 2
+    step = index @ places / (index @ index)
+    return places.mean(axis=0) + index[0] * step, step
+
+
+def displacement_tolerance_mm(step_mm: float) -> float:
+    """Return how far a voxel may lie from where it is expected, in slices that are so far apart."""
+    return min(DISPLACEMENT_TOLERANCE_MM, _DISPLACEMENT_TOLERANCE_OF_SPACING * step_mm)

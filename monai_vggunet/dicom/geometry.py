@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from monai_vggunet.dicom.affine import doubt_in_scale, edges_mm, lps_to_ras
-from monai_vggunet.dicom.along_normal import DISPLACEMENT_TOLERANCE_MM, DISPLACEMENT_TOLERANCE_OF_SPACING
+from monai_vggunet.dicom.along_normal import displacement_tolerance_mm, fit_even_steps
 from monai_vggunet.dicom.findings import Finding, FindingKind, warning
 from monai_vggunet.dicom.headers.records import FrameRecord, Vector3
 from monai_vggunet.dicom.positions import group_by_position, in_plane_axes, positions_of
@@ -99,7 +99,7 @@ def volume_geometry(
         origin = positions[0]
         findings.append(depth)
     else:
-        origin, step = _fit_line(positions)
+        origin, step = fit_even_steps(positions)
         gaps = _judge_steps(placed, positions @ normal, axes, (origin, step), on_gap)
         findings += gaps
         to_resample += ("gap",) if gaps and on_gap == "resample" else ()
@@ -119,13 +119,6 @@ def volume_geometry(
     return VolumeGeometry(tuple(placed), affine, edges_mm(affine), tilt_deg, tuple(findings), to_resample)
 
 
-def _fit_line(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit evenly spaced points to slice positions (K, 3) by least squares: origin and step, mm."""
-    index = np.arange(len(positions)) - (len(positions) - 1) / 2
-    step = index @ positions / (index @ index)
-    return positions.mean(axis=0) + index[0] * step, step
-
-
 def _judge_steps(
     frames: list[FrameRecord],
     along: np.ndarray,
@@ -138,7 +131,7 @@ def _judge_steps(
     steps = np.diff(along)
     # The lower median: with few slices a gap would pull the ordinary median up to itself.
     expected = float(np.sort(steps)[(len(steps) - 1) // 2])
-    tolerance = min(DISPLACEMENT_TOLERANCE_MM, DISPLACEMENT_TOLERANCE_OF_SPACING * expected)
+    tolerance = displacement_tolerance_mm(expected)
     worst = float(displacement.max())
     if worst <= tolerance:
         return []
