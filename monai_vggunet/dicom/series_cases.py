@@ -12,6 +12,7 @@ from pathlib import Path
 from monai_vggunet.case_path import CasePath
 from monai_vggunet.dicom.headers.identity import Identity, read_identity
 from monai_vggunet.dicom.headers.records import tell_nothing
+from monai_vggunet.dicom.index import DEFAULT_WORKERS
 from monai_vggunet.dicom.parallel.spread import spread
 from monai_vggunet.layout import files_of
 
@@ -19,7 +20,6 @@ __all__ = ["DicomCase", "DicomCases", "dicom_cases", "image_series"]
 
 # Headers are read in parcels of this many files: few enough that all helpers end together.
 _FILES_PER_PARCEL = 256
-_WORKERS = min(8, 2 * (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _identities(files: list[Path]) -> dict[Path, Identity]:
     def note(which: int, parcel: list[Identity | None]) -> None:
         found.update((file, one) for file, one in zip(parcels[which], parcel, strict=True) if one is not None)
 
-    spread(_read_parcel, parcels, note, _WORKERS)
+    spread(_read_parcel, parcels, note, DEFAULT_WORKERS)
     return found
 
 

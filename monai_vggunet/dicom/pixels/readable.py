@@ -13,6 +13,7 @@ from monai_vggunet.dicom.findings import FindingKind
 from monai_vggunet.dicom.headers.records import FrameRecord
 from monai_vggunet.dicom.headers.stored_pixels import PixelFormat
 from monai_vggunet.dicom.pixels.decoding import PLUGINS
+from monai_vggunet.dicom.pixels.deflated_frames import DEFLATED_IMAGE_FRAMES
 from monai_vggunet.errors import DicomPixelError
 from monai_vggunet.names import counted
 from monai_vggunet.privacy import clean_text, clean_uid
@@ -27,7 +28,7 @@ _NEWER_NAMES = {
     "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
     "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
     "1.2.840.10008.1.2.4.112": "JPEG XL",
-    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+    DEFLATED_IMAGE_FRAMES: "Deflated Image Frame Compression",
 }
 
 
