@@ -174,10 +174,6 @@ def _reason(
     return refusal or note(FindingKind.NOT_THE_OBVIOUS_ONE, "another series is taken")
 
 
-def _refusal_of(error: DicomGeometryError | DicomPixelError) -> Finding:
-    return refused(error.kind, str(error), error.instances)
-
-
 def _is_copy(frame: FrameRecord, first: FrameRecord) -> bool:
     """Whether a plane is the same frame of the same instance as another, which lies there twice."""
     same = frame.sop_instance_uid == first.sop_instance_uid and frame.frame_index == first.frame_index
@@ -192,12 +188,12 @@ def _stack(number: int, stack: Stack) -> StackSurvey:
         require_readable(stack.frames)
         require_frame_count(stack.frames)
         groups = group_by_position(stack.frames)
-        unlike = [frame for group in groups for frame in group if not _is_copy(frame, group[0])]
-        if unlike:
+        if not all(_is_copy(frame, group[0]) for group in groups for frame in group):
             unique_planes(stack.frames)  # their headers do not tell whether they are copies; their pixels do
         geometry = volume_geometry([group[0] for group in groups])
     except (DicomGeometryError, DicomPixelError) as error:
-        return StackSurvey(number, stack.label, size, None, 0.0, about_values, _refusal_of(error), modality)
+        refusal = refused(error.kind, str(error), error.instances)
+        return StackSurvey(number, stack.label, size, None, 0.0, about_values, refusal, modality)
     copies = len(stack.frames) - len(groups)
     findings, problem = (*geometry.findings, *about_values, *findings_of_sample(geometry.frames)), None
     if cut := [frame for frame in stack.frames if frame.stored and frame.stored.is_cut_short]:
