@@ -127,7 +127,7 @@ def test_the_unit_of_other_modalities_is_theirs(tmp_path: Path) -> None:
 
 def test_a_unit_that_is_a_name_is_not_told(tmp_path: Path) -> None:
     write_series(tmp_path, RescaleType="Doe^Jane")
-    with pytest.raises(SeriesSelectionError) as refusal:
+    with pytest.raises(SeriesSelectionError, match="expected HU") as refusal:
         read(tmp_path)
     assert "Doe" not in str(refusal.value).title()
 
