@@ -1,4 +1,4 @@
-"""RTSTRUCT as label maps: against another rasterizer, on tilted and oblique series; and what is refused."""
+"""RTSTRUCT as label maps, on tilted and oblique series; and what is refused."""
 
 from __future__ import annotations
 
@@ -10,113 +10,14 @@ import pydicom
 import pytest
 from annotation_phantoms import contour, grid_of, series, write_rtstruct
 from dicom_phantoms import AXIAL, CORONAL, SAGITTAL, oblique, stored_values
-from matplotlib.path import Path as Outline
-from pydicom.dataelem import RawDataElement
+from outlines import COLUMNS, ROWS, SLICES, circle, inside
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
 
 from monai_vggunet.dicom.annotations.annotation import read_annotation
-from monai_vggunet.dicom.annotations.contours import VERTEX_DECIMALS, combine_even_odd, fill_contour, in_conflict
 from monai_vggunet.dicom.annotations.label_grid import ImageGrid
 from monai_vggunet.errors import DicomReadError, GridMismatchError, LabelContentError
 
 ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL, "oblique": oblique()}
-ROWS, COLUMNS, SLICES = 40, 36, 5
-
-
-def circle(center: tuple[float, float], radius: float, points: int = 60) -> np.ndarray:
-    """Return a circle's points in pixels, as (column, row), as exact as contours are kept."""
-    angle = np.linspace(0, 2 * np.pi, points, endpoint=False) + 0.1
-    return np.round(np.array(center) + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), VERTEX_DECIMALS)
-
-
-def filled(*outlines: np.ndarray, shape: tuple[int, int] = (COLUMNS, ROWS)) -> np.ndarray:
-    """Return what `contours` fills, on a whole slice."""
-    column, row, mask = combine_even_odd([fill_contour(outline) for outline in outlines])
-    whole = np.zeros(shape, dtype=bool)
-    whole[column : column + mask.shape[0], row : row + mask.shape[1]] = mask
-    return whole
-
-
-def inside(*outlines: np.ndarray, shape: tuple[int, int] = (COLUMNS, ROWS)) -> np.ndarray:
-    """Return the same by matplotlib's test of points in polygons, and exclusive or."""
-    centers = np.argwhere(np.ones(shape))
-    return np.logical_xor.reduce([Outline(outline).contains_points(centers) for outline in outlines]).reshape(shape)
-
-
-# Filling
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_any_polygon_is_filled_as_another_rasterizer_fills_it(seed: int) -> None:
-    """Stars with many spikes, no vertex on a pixel center."""
-    rng = np.random.default_rng(seed)
-    angle = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 80)))
-    radius = rng.uniform(2, 16, len(angle))
-    star = np.array([17.3, 19.1]) + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    star = np.round(star, VERTEX_DECIMALS)
-    np.testing.assert_array_equal(filled(star), inside(star))
-    np.testing.assert_array_equal(filled(star[::-1]), inside(star))
-
-
-def test_a_ring_and_two_parts_beside_each_other() -> None:
-    outlines = [circle((17.2, 18.1), 12.05), circle((17.2, 18.1), 5.07), circle((4.1, 33.3), 3.03)]
-    mask = filled(*outlines)
-    np.testing.assert_array_equal(mask, inside(*outlines))
-    assert not mask[17, 18]
-    assert mask[17, 27]
-    assert mask[4, 33]
-    assert mask.sum() == pytest.approx(np.pi * (12.05**2 - 5.07**2 + 3.03**2), rel=0.03)
-    assert not in_conflict([fill_contour(outline) for outline in outlines])
-
-
-def test_a_keyhole_is_a_hole() -> None:
-    """PS3.3 C.8.8.6.3: one outline that runs inward on a channel without width and back."""
-    outer, inner = circle((17.2, 18.1), 12.05), circle((17.2, 18.1), 5.07)[::-1]
-    keyhole = np.concatenate([outer, outer[:1], inner[-1:], inner, outer[:1]])
-    np.testing.assert_array_equal(filled(keyhole), filled(outer, inner))
-
-
-def test_of_two_that_share_an_edge_each_pixel_belongs_to_one() -> None:
-    """Outlines through pixel centers: lower columns and rows in, upper ones out."""
-    left = np.array([[2, 3], [10, 3], [10, 9], [2, 9]])
-    right = np.array([[10, 3], [15, 3], [15, 9], [10, 9]])
-    expected = np.zeros((COLUMNS, ROWS), dtype=bool)
-    expected[2:10, 3:9] = True
-    np.testing.assert_array_equal(filled(left), expected)
-    assert not (filled(left) & filled(right)).any()
-    assert (filled(left) | filled(right)).sum() == 13 * 6
-    slanted = [np.array([[2, 3], [14, 3], [14, 15]]), np.array([[2, 3], [14, 15], [2, 15]])]
-    assert (filled(slanted[0]).astype(int) + filled(slanted[1])).max() == 1
-    assert (filled(slanted[0]) | filled(slanted[1])).sum() == 12 * 12
-
-
-def test_noise_far_below_a_pixel_decides_nothing() -> None:
-    square = np.array([[2.0, 3.0], [10, 3], [10, 9], [2, 9]])
-    for seed in range(20):
-        noise = np.random.default_rng(seed).uniform(-4e-5, 4e-5, square.shape)
-        np.testing.assert_array_equal(filled(square + noise), filled(square))
-
-
-@pytest.mark.parametrize(
-    "outline",
-    [[[5, 5]] * 4, [[1, 1], [9, 1], [5, 1]], [[5.2, 5.2], [5.6, 5.2], [5.6, 5.6]]],
-    ids=["point", "line", "small"],
-)
-def test_what_holds_no_center_fills_nothing(outline: list[list[float]]) -> None:
-    assert filled(np.array(outline, dtype=float)).sum() == 0
-
-
-def test_a_contour_that_is_there_twice_counts_once_and_crossing_ones_are_noticed() -> None:
-    one, other = circle((12, 18), 6.05), circle((18, 18), 6.05)
-    np.testing.assert_array_equal(filled(one, one), filled(one))
-    assert in_conflict([fill_contour(one), fill_contour(one)])
-    np.testing.assert_array_equal(filled(one, other), inside(one) ^ inside(other))
-    assert in_conflict([fill_contour(one), fill_contour(other)])
-    assert not in_conflict([fill_contour(one), fill_contour(circle((29, 18), 3.02))])
-
-
-# On a series
 
 
 def place(folder: Path, outline: np.ndarray, slice_index: float, files: list[Path]) -> np.ndarray:
@@ -375,66 +276,3 @@ def test_a_real_structure_equals_the_mask_made_of_it_by_others(shared_data: Path
     )
     np.testing.assert_array_equal(annotation.array, np.asarray(reference.dataobj))
     assert annotation.array.sum() == 17090
-
-
-def refused(tmp_path: Path, contours: list[Dataset], message: str) -> None:
-    (source, *_) = series(tmp_path / "ct", np.zeros((2, 64, 64), np.int16))
-    write_rtstruct(tmp_path / "rs.dcm", {"Liver": contours}, source)
-    with pytest.raises(DicomReadError, match=message):
-        read_annotation(tmp_path / "rs.dcm", grid_of(tmp_path / "ct"), {"Liver": 1})
-
-
-def in_first_slice(tmp_path: Path, outline: np.ndarray) -> Dataset:
-    """Return a contour of (column, row) points in slice 0 of the series that `refused` writes."""
-    if not (tmp_path / "ct").is_dir():
-        series(tmp_path / "ct", np.zeros((2, 64, 64), np.int16))
-    affine = grid_of(tmp_path / "ct").affine_lps
-    points = np.c_[outline, np.zeros(len(outline)), np.ones(len(outline))]
-    return contour((points @ affine.T)[:, :3])
-
-
-def test_a_contour_that_goes_up_and_down_without_end_is_refused(tmp_path: Path) -> None:
-    """Every edge crosses all rows: a megabyte of text would become gigabytes of crossings."""
-    zigzag = np.stack([np.linspace(1, 60, 20_000), np.tile([1.0, 60.0], 10_000)], axis=1)
-    refused(tmp_path, [in_first_slice(tmp_path, zigzag)], "20,000 points that goes up and down over 1,180,000 rows")
-
-
-def test_an_outline_as_dense_as_the_pixels_is_filled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("monai_vggunet.dicom.annotations.structure_set._HARMLESS_CROSSINGS", 0)
-    comb = [(0.5, 60.5), (0.5, 0.5)]
-    for column in range(1, 60, 2):  # a tooth of one pixel's width in every other column
-        comb += [(column + 0.5, 0.5), (column + 0.5, 58.5), (column + 1.5, 58.5), (column + 1.5, 0.5)]
-    comb += [(61.5, 0.5), (61.5, 60.5)]
-    drawn = [in_first_slice(tmp_path, np.array(comb))]
-    write_rtstruct(tmp_path / "rs.dcm", {"Liver": drawn}, next((tmp_path / "ct").iterdir()))
-    array = read_annotation(tmp_path / "rs.dcm", grid_of(tmp_path / "ct"), {"Liver": 1}).array
-    assert np.count_nonzero(array[..., 0]) == np.count_nonzero(filled(np.array(comb), shape=(64, 64)))
-
-
-def test_contours_without_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monai_vggunet.dicom.annotations.structure_set._MOST_CONTOURS", 40)
-    drawn = [in_first_slice(tmp_path, np.array([[1.0, 1], [2, 1], [2, 2]]) + 0.01 * k) for k in range(41)]
-    refused(tmp_path, drawn, r"in slice 0, has 41 contours, .* expected up to 40")
-
-
-def test_contours_that_cover_a_slice_again_and_again_are_refused(tmp_path: Path) -> None:
-    whole = np.array([[0.5, 0.5], [62, 0.5], [62, 62], [0.5, 62]])
-    drawn = [in_first_slice(tmp_path, whole + 0.001 * k) for k in range(70)]
-    refused(tmp_path, drawn, r"has 70 contours, with boxes of .* no more than 64 times the slice")
-
-
-def test_a_coordinate_without_end_is_refused(tmp_path: Path) -> None:
-    """numpy gives every text of an array the length of the longest one."""
-    item = in_first_slice(tmp_path, np.array([[1.0, 1], [2, 1], [2, 2]]))
-    content = b"\\".join([b"1." + b"0" * 100_000, *[b"1"] * 89_999])
-    item[0x30060050] = RawDataElement(BaseTag(0x30060050), "DS", len(content), content, 0, False, True)
-    item.NumberOfContourPoints = 30_000
-    refused(tmp_path, [item], "has ContourData that are not numbers")
-
-
-def test_ten_thousand_pairs_that_meet_are_a_conflict_without_being_compared() -> None:
-    patches = [fill_contour(np.array([[0.0, 0], [9, 0], [9, 9 + k % 3], [0, 9 + k // 3]])) for k in range(200)]
-    assert in_conflict(patches)
-    nested = [fill_contour(circle((17, 17), radius)) for radius in (15, 10, 5)]
-    assert not in_conflict(nested)
-    assert in_conflict([*nested, fill_contour(circle((27, 17), 5))])
