@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["LONGEST_UID", "UID_PATTERN", "is_archive_uid", "is_uid"]
+__all__ = ["UID_PATTERN", "is_archive_uid", "is_uid"]
 
-LONGEST_UID = 64  # characters
+_LONGEST_UID = 64  # characters
 # Without the rules on leading zeros, which hospitals break.
-UID_PATTERN = rf"(?=.{{1,{LONGEST_UID}}}\Z)[0-9]+(\.[0-9]+)*"
+UID_PATTERN = rf"(?=.{{1,{_LONGEST_UID}}}\Z)[0-9]+(\.[0-9]+)*"
 
 _UID = re.compile(UID_PATTERN)
-_ARCHIVE_UID = re.compile(rf"(?=.{{1,{LONGEST_UID}}}\Z)[0-9A-Za-z][0-9A-Za-z._-]*")
+_ARCHIVE_UID = re.compile(rf"(?=.{{1,{_LONGEST_UID}}}\Z)[0-9A-Za-z][0-9A-Za-z._-]*")
 
 
 def is_uid(text: str, fewest_components: int = 1) -> bool:

@@ -18,12 +18,12 @@ from monai.bundle.config_item import ComponentLocator
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import CONFIGS
+from monai_vggunet.training.run_settings import EVALUATED, SEPARATOR, TARGET
 from monai_vggunet.workflow import bundle_folder
 
 __all__ = ["nearest", "require_known"]
 
-TARGET, DISABLED = "_target_", "_disabled_"
-EVALUATED = ("$", "@", "%")  # how MONAI's expressions, references and macros begin
+DISABLED = "_disabled_"
 REFERENCE = re.compile(r"[@%](\w+)(?:(?:#|::)(\w+))?")
 # Read by MONAI: what every configuration may hold, and what `--tracking` adds.
 MONAI_READS = {"imports", "initialize", "run", "finalize"} | {
@@ -33,7 +33,7 @@ MONAI_READS = {"imports", "initialize", "run", "finalize"} | {
     "save_execute_config",
     "is_not_rank0",
 }
-SEPARATOR, MERGED = "#", "+"  # in an id of MONAI's: of a nested one, of one that is added to
+MERGED = "+"  # begins an id of MONAI's that is added to
 PRIVATE = "_"  # begins a name that MONAI leaves alone, such as `_meta_`
 
 

@@ -14,9 +14,10 @@ from monai_vggunet.json_rules import Rule
 from monai_vggunet.layout import spec_beside
 from monai_vggunet.names import shortened
 from monai_vggunet.networks.devices import usable_device
-from monai_vggunet.options.known_options import EVALUATED, nearest
+from monai_vggunet.options.known_options import nearest
 from monai_vggunet.options.rules import INFERENCE_RULES, NETWORK_OPTIONS, OVERRIDES, RULES, SAME_AS
 from monai_vggunet.training import default_workers
+from monai_vggunet.training.run_settings import EVALUATED
 from monai_vggunet.training.shared_memory import require_shared_memory
 
 __all__ = ["require_usable_values"]

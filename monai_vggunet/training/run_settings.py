@@ -79,7 +79,7 @@ WATCHERS = {
 }
 CASE_LISTS = "*#data"  # ids of lists of cases, which hold names and paths
 FREE_TEXT = "description"  # of the reader: what somebody typed, perhaps a name
-SEPARATOR = "#"
+SEPARATOR = "#"  # in an id of MONAI's, before what is nested
 TARGET = "_target_"
 EVALUATED = ("$", "@", "%")  # how MONAI's expressions, references and macros begin
 ABSOLUTE_PATH = re.compile(r"""["'](?:/[^"']+/|~|[A-Za-z]:[\\/])""")  # quoted, within an expression
