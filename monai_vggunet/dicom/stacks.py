@@ -55,13 +55,12 @@ def split_into_stacks(instances: Iterable[InstanceRecord]) -> tuple[Stack, ...]:
     stacks = []
     for origin, frames in by_origin.items():
         units = _by_unit(origin.modality, frames)
-        for unit, group in ((unit, group) for unit, part in units.items() for group in _by_grid(part)):
+        for in_unit, group in ((unit, group) for unit, part in units.items() for group in _by_grid(part)):
             volumes = tell_apart(group)
             for part, values in volumes:
                 others = [other for _, other in volumes]
                 told = [f"{keyword}={_shown(keyword, value, others)}" for keyword, value in values.items()]
                 own = origins[origin] if part[0].kind == ImageKind.IMAGE else ""
-                in_unit = f"RescaleType={unit or 'HU'}" if len(units) > 1 else ""
                 label = ", ".join(filter(None, (_describe(part), own, in_unit, *told)))
                 findings = (*([_own_studies(part)] if odd_studies else []), *_findings(part))
                 stacks.append(Stack(tuple(part), part[0].kind, label, origin, findings))
@@ -100,11 +99,22 @@ def _class_name(origin: Origin) -> str:
     return (short_uid(uid) if uid.name == uid else uid.name) or "absent"
 
 
-def _by_unit(modality: str, frames: Iterable[FrameRecord]) -> dict[str, list[FrameRecord]]:
-    """Group the planes of a CT by their unit where that cannot be HU (`Z_EFF`, `ED`); all others have none."""
+def _by_unit(modality: str, frames: Sequence[FrameRecord]) -> dict[str, list[FrameRecord]]:
+    """Group planes by their unit: a CT's where it cannot be HU (`Z_EFF`, `ED`), and the Units of PET (`BQML`, `GML`).
+
+    A plane without Units joins those that state the only one: its header is damaged.
+
+    Returns:
+        The planes of each unit, by how a label tells them from the others.
+    """
+    stated = [(other_unit(modality, [frame]), dict(frame.discriminators).get("Units", "")) for frame in frames]
+    several_types = len({of_rescale for of_rescale, _ in stated}) > 1
+    several_units = len({units for _, units in stated} - {""}) > 1
     groups: dict[str, list[FrameRecord]] = {}
-    for frame in frames:
-        groups.setdefault(other_unit(modality, [frame]), []).append(frame)
+    for frame, (of_rescale, units) in zip(frames, stated):
+        told = [f"RescaleType={of_rescale or 'HU'}"] if several_types else []
+        told += [f"Units={_shown('Units', units, ())}"] if several_units else []
+        groups.setdefault(", ".join(told), []).append(frame)
     return groups
 
 

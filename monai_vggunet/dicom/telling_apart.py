@@ -16,7 +16,7 @@ from monai_vggunet.dicom.headers.records import FrameRecord
 __all__ = ["tell_apart", "varying_attributes"]
 
 # Attributes whose values may alternate between planes of different positions without the planes being one volume.
-_NEVER_MIXED = ("EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue", "Units")
+_NEVER_MIXED = ("EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue")
 # Attributes that differ between the slices of one volume, because a scanner takes them one after the other.
 _TIMES = frozenset({"TriggerTime", "AcquisitionTime"})
 # More attributes than this at once have never been needed (echo and magnitude/phase need two).

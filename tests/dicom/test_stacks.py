@@ -117,6 +117,24 @@ def test_planes_of_two_reconstructions_or_passes_are_stacks(
         assert read_volume(scan_folder(tmp_path).choose_series(stack=number)).array.shape == (5, 6, 4)
 
 
+@pytest.mark.parametrize("keyword", ["Units", "RescaleType"])
+@pytest.mark.parametrize("origin", [BETWEEN, PASS_BEHIND])
+def test_planes_of_another_quantity_are_a_stack_however_few(
+    tmp_path: Path, keyword: str, origin: tuple[float, float, float]
+) -> None:
+    first, second = ("BQML", "GML") if keyword == "Units" else ("HU", "ED")
+    two(tmp_path, {keyword: first}, {keyword: second, "origin": origin, "stored": stored_values(2, seed=2)})
+    assert [(size, label.rpartition(f"{keyword}=")[2]) for size, label in stacks_of(tmp_path)] == [
+        (4, first),
+        (2, second),
+    ]
+
+
+def test_planes_that_lack_the_unit_of_the_others_stay_with_them(tmp_path: Path) -> None:
+    two(tmp_path, {"Units": "BQML"}, {"origin": (-30.0, 12.5, -90.0), "stored": stored_values(2, seed=2)})
+    assert [size for size, _ in stacks_of(tmp_path)] == [6]
+
+
 def test_three_reconstructions_are_told_apart_by_two_attributes(tmp_path: Path) -> None:
     for number, (kernel, thickness) in enumerate([("B30f", "5"), ("B70f", "5"), ("B70f", "1.25")]):
         own = {"ConvolutionKernel": kernel, "SliceThickness": thickness, "prefix": f"{number}_"}
