@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import configparser
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+
+def test_every_package_is_listed_in_setup(repository: Path) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(repository / "setup.cfg")
+    folders = {path.parent.relative_to(repository) for path in (repository / "monai_vggunet").rglob("*.py")}
+    elsewhere = dict(line.split(" = ") for line in setup["options"]["package_dir"].strip().splitlines())
+    assert all((repository / folder).is_dir() for folder in elsewhere.values())
+    expected = {".".join(folder.parts) for folder in folders} | set(elsewhere)
+    assert sorted(setup["options"]["packages"].split()) == sorted(expected)
 
 
 @pytest.mark.slow
