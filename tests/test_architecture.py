@@ -133,6 +133,17 @@ def test_a_stage_imports_only_earlier_stages(path):
         assert other in GROUND or other == stage or level_of(other) < level_of(stage), f"{stage} imports {name}"
 
 
+def test_contributing_tells_the_order_and_has_every_room_on_its_map(repository):
+    text = (repository / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    order = re.search(r"Data flows one way: ([^.]*)\.", text)
+    assert order is not None
+    told = [set(stage.split(", ")) for stage in " ".join(order[1].split()).split(" → ")]
+    assert told == STAGES[:-1]
+    cells = re.findall(r"^\| (`[^|]*) \|", text.split("## The map")[1].split("\n## ")[0], re.MULTILINE)
+    rooms = {name.removesuffix("/").removesuffix(".py") for name in re.findall("`([^`]+)`", " ".join(cells))}
+    assert GROUND.union(*STAGES) - {"_version", "__main__"} <= rooms
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if stage_of(module_name(p)) in SELF_CONTAINED], ids=module_name)
 def test_networks_losses_outputs_and_pacs_stand_alone(path):
     stage = stage_of(module_name(path))

@@ -215,6 +215,22 @@ def test_every_option_of_the_annotation_server_is_listed_once() -> None:
 # What the pages say of the code
 
 
+def _is_there(name: str) -> bool:
+    """Whether a file or folder lies at a path, or somewhere in the package or the tests if the path is only its end."""
+    inner = name.strip("/")
+    return any((folder / inner).exists() for folder in (ROOT, PACKAGE)) or any(
+        next(folder.rglob(inner), None) is not None for folder in (PACKAGE, ROOT / "tests")
+    )
+
+
+def test_every_source_and_folder_that_contributing_names_is_there() -> None:
+    spans = re.findall(r"`([^`\s]+)`", _prose(ROOT / "CONTRIBUTING.md"))
+    named = {span for span in spans if re.fullmatch(r"[\w.][\w./-]*(?:\.(?:py|js|sh|md|cfg|txt)|/)", span)}
+    assert len(named) > 50
+    assert [name for name in sorted(named) if not _is_there(name)] == []
+    assert not _is_there("headers/gone.py")
+
+
 def test_the_readme_is_short() -> None:
     assert len(_text(ROOT / "README.md").splitlines()) < README_LINES
 
