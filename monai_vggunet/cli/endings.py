@@ -19,9 +19,10 @@ from monai_vggunet.stopping import Stopped, end_now, stop_on_signals
 __all__ = ["SOME_FAILED", "first_line", "run_to_its_end", "start_logging"]
 
 USAGE_ERROR, SOME_FAILED = 2, 1  # exit statuses
-CHATTERERS = {  # log every reader they skip, every module they copy, every UID they send
+CHATTERERS = {  # log every reader they skip, every module they copy, their threads, every UID they send
     "LoadImage": logging.WARNING,
     "highdicom": logging.WARNING,
+    "numexpr": logging.WARNING,
     "dicomweb_client": logging.ERROR,
     "urllib3": logging.ERROR,
     "pynetdicom": logging.CRITICAL,  # we report its failures ourselves

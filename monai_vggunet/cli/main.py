@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 
 DEFAULT_MODEL = Path(MODELS, MODEL)
+INPUTS_HELP = "DICOM folders, folders of studies, a DICOMDIR, NIfTI files or pictures"
 OUTPUT_HELP = (
     "any of nifti, nifti_per_class, dicom_seg, rtstruct; by default nifti, and dicom_seg where results are stored"
 )
@@ -70,7 +71,7 @@ def inspect(
 @app.command()
 def segment(
     output: Annotated[Path, typer.Option("--output-dir", "-o", help="folder of the results", rich_help_panel=RESULTS)],
-    inputs: Annotated[list[Path] | None, typer.Argument(help="DICOM folder, folder of studies, or NIfTI file")] = None,
+    inputs: Annotated[list[Path] | None, typer.Argument(help=INPUTS_HELP)] = None,
     model: Annotated[
         Path, typer.Option(help="model.pt with its model.json beside it", rich_help_panel=HOW)
     ] = DEFAULT_MODEL,

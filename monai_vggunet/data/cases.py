@@ -112,7 +112,10 @@ def _listed_path(root: Path, name: str, split: str, number: int) -> Path:
     if not path.exists() and (root / name.replace("\\", "/")).exists():  # as Windows writes paths
         path = root / name.replace("\\", "/")
     if not path.exists():
-        raise DatasetError(f"entry {number} of '{split}' in {root / 'dataset.json'} names {path}, which does not exist")
+        raise DatasetError(
+            f"entry {number} of '{split}' in {root / 'dataset.json'} names {path}, which does not exist: restore it, "
+            "or correct the path"
+        )
     return path
 
 

@@ -231,7 +231,8 @@ def _segments(description: dict[str, Any], values: list[int]) -> dict[str, int]:
     twice = sorted({name for name in plain if plain.count(name) > 1})
     if twice:
         raise DatasetError(
-            f"'segments' in dataset.json names {twice} more than once; upper and lower case are the same"
+            f"'segments' in dataset.json names {', '.join(twice)} more than once (upper and lower case count as the "
+            "same): keep one entry of each"
         )
     numbers, known_numbers = set(segments.values()) - {0}, set(values or range(MAX_CLASS + 1))
     if not numbers or numbers - known_numbers:

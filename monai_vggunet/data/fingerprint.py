@@ -245,7 +245,8 @@ def _summarized(measured: Sequence[Mapping[str, Any]], names: Sequence[str], val
     voxels = np.array([m["voxels"] for m in measured])
     foreground = np.concatenate([m["foreground"] for m in measured])
     if not len(foreground):
-        raise DatasetError(f"none of the {len(measured)} training labels holds a voxel other than 0 (background)")
+        labels = counted(len(measured), "training label")
+        raise DatasetError(f"no class has a voxel in {labels}; expected some: draw the classes, or correct the labels")
     volumes = voxels * np.array([[m["voxel_ml"]] for m in measured])
     spacing = np.median([m["spacing"] for m in measured], axis=0)
     sizes = np.array([m["shape"][:2] * m["spacing"][:2] / spacing[:2] for m in measured])

@@ -27,14 +27,16 @@ def existing_folder(folder: str | os.PathLike[str]) -> Path:
         raise rewritten_path(root)
     if is_irregular(root):
         raise DatasetError(f"{root} is {IRREGULAR}; expected a folder, or an image file")
+    if root.is_file():
+        raise DatasetError(f"{root} is a file; expected a folder with images/ and labels/, or with a dataset.json")
     if not root.is_dir():
-        raise DatasetError(f"the data set folder {root} does not exist; pass --dataset_dir with an existing folder")
+        raise DatasetError(f"{root} does not exist: correct the path (--dataset_dir in the bundle)")
     try:
         empty = not any(root.iterdir())
     except OSError as error:
-        raise DatasetError(f"the data set folder {root} cannot be listed: {error.strerror}") from error
+        raise DatasetError(f"the folder {root} cannot be listed: {error.strerror}") from error
     if empty:
-        raise DatasetError(f"the data set folder {root} is empty")
+        raise DatasetError(f"the folder {root} is empty; expected images, or folders of DICOM files")
     return root
 
 

@@ -149,7 +149,8 @@ class ModelSpec:
         source = Path(path)
         if not source.is_file():
             raise ModelMismatchError(
-                f"{source} is missing: a model.pt is used together with the model.json that training wrote beside it"
+                f"{source} is missing: a model.pt is used together with the model.json that training wrote beside it; "
+                "train a model, or name one that has both files (--model, in the bundle --ckpt_dir)"
             )
         try:
             content = without_version(read_json(source, LONGEST_FILE), cls.FORMAT)
@@ -179,7 +180,9 @@ class ModelSpec:
             ModelMismatchError: the file is missing, or its hash is another.
         """
         if not Path(weights).is_file():
-            raise ModelMismatchError(f"there is no model at {weights}: train one, or pass --ckpt_dir with its folder")
+            raise ModelMismatchError(
+                f"there is no model at {weights}: train one, or name another (--model, in the bundle --ckpt_dir)"
+            )
         size = Path(weights).stat().st_size
         if size > LARGEST_WEIGHTS:
             raise ModelMismatchError(

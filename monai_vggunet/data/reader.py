@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ class DicomSeriesReader(ImageReader):
     ) -> None:
         super().__init__()
         if unknown:
-            raise ConfigurationError(f"DicomSeriesReader has no argument {', '.join(map(repr, unknown))}")
+            known = ", ".join(name for name in signature(DicomSeriesReader).parameters if name != "unknown")
+            told = ", ".join(map(repr, unknown))
+            raise ConfigurationError(f"DicomSeriesReader has no argument {told}; expected some of {known}")
         for name, text in (("series_uid", series_uid), ("description", description), ("modality", modality)):
             if text is not None and (not isinstance(text, str) or not text.strip()):
                 raise ConfigurationError(f"{name} is {text!r}, expected text or None")

@@ -33,6 +33,7 @@ def cases_to_check(model_file: str | os.PathLike[str], dataset_dir: str | os.Pat
 
     Raises:
         DatasetError: neither is there.
+        ModelMismatchError: there is no model either.
     """
     if dataset_dir is None:
         return _of_training(model_file).validation
@@ -70,6 +71,7 @@ def cases_to_judge(
 def _of_training(model_file: str | os.PathLike[str]) -> Datalist:
     path = Path(model_file).with_name(DATALIST)
     if not path.is_file():
+        ModelSpec.read(spec_beside(model_file))  # if there is no model at all, that is what to tell
         raise DatasetError(
             f"{path} is missing, so the cases that the model was trained on are unknown: pass --dataset_dir (in the "
             "bundle) or --data (of the command export) with similar cases"

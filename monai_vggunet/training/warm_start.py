@@ -14,6 +14,7 @@ from monai_vggunet.data.model_spec import UNSEEN
 from monai_vggunet.data.switches import SWITCH_WORDS
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.layout import spec_beside
+from monai_vggunet.names import shortened
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training.model_files import load_weights
 
@@ -62,7 +63,10 @@ def start_from(network: nn.Module, spec: ModelSpec, model: str | os.PathLike[str
     former = ModelSpec.read(spec_beside(path))
     former.require_weights(path)
     if former.class_names != spec.class_names:
-        raise ModelMismatchError(f"{path} knows the classes {former.class_names}, expected {spec.class_names}")
+        raise ModelMismatchError(
+            f"{path} knows the classes {shortened(former.class_names)}, expected {shortened(spec.class_names)}: name "
+            "them alike and in the same order in dataset.json, or train without --start_from"
+        )
     before, now = asdict(former.preprocessing), asdict(spec.preprocessing)
     differing = [f"{name} {before[name]}, expected {now[name]}" for name in now if before[name] != now[name]]
     differing = [text for text in differing if text.split(" ")[0] not in UNSEEN]

@@ -235,7 +235,7 @@ def test_an_args_file_names_the_config(phantoms: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("missing", "does not exist; pass --dataset_dir"),
+        ("missing", "does not exist: correct the path (--dataset_dir in the bundle)"),
         ("empty", "is empty"),
         ("no label", "have no label of the same name"),
         ("class", "the label holds class 3, but there are 2 classes"),

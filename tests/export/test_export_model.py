@@ -175,6 +175,8 @@ def test_bad_requests_are_refused(tmp_path: Path, images: Path) -> None:
         export_model(model, cases_to_check(model, images), ["onnx", "keras"])
     with pytest.raises(DatasetError, match="pass --dataset_dir"):
         cases_to_check(model)
+    with pytest.raises(ModelMismatchError, match=r"gone\.json is missing: .* train a model, or name one"):
+        cases_to_check(tmp_path / "gone.pt")
     model.write_bytes(model.read_bytes()[:-7])
     with pytest.raises(ModelMismatchError, match=r"is not the model that its model\.json describes"):
         export_model(model, cases_to_check(model, images))
