@@ -21,6 +21,7 @@ import typer
 import monai_vggunet
 from monai_vggunet.cli.main import main
 from monai_vggunet.dicom.findings import FindingKind, Severity
+from monai_vggunet.options.rules import INFERENCE_RULES, RULES
 from monai_vggunet.outputs import study_record
 from monai_vggunet.pacs.bounds import MOST_OBJECT_VARIABLE
 from monai_vggunet.pacs.targets import READING, STORING
@@ -203,6 +204,11 @@ def test_every_setting_of_a_config_is_listed(config: str, page: str) -> None:
     for name in _settings(config) - tables[config]:
         assert name in elsewhere, f"--{name} is not listed"
         assert f"`--{name}" in _text(DOCS / page), f"{page} does not say that {config} takes --{name}"
+
+
+def test_every_setting_of_a_config_has_a_rule() -> None:
+    by_parts = {"device", "network_options", "overrides", "reader_options"}  # see require_usable_values
+    assert set().union(*map(_settings, CONFIG_PAGES)) - by_parts <= RULES.keys() | INFERENCE_RULES.keys()
 
 
 def test_every_option_of_the_annotation_server_is_listed_once() -> None:
