@@ -100,12 +100,12 @@ def mark_trained(
         cases = with_contents(cases, load)
     trained = trained_among(cases, known)
     if not training_run.all_trained_known:
-        _log.warning("%s does not say all cases that the model was trained on", split_file)
+        _log.warning("%s does not list all cases that the model was trained on", split_file)
     names = {case["case"] for case in known}
     alike = [case["case"] for case in cases if case["case"] in names and case["case"] not in trained]
     if alike:
-        told = "%s called as a case that the model was trained on, with another image, which counts as unseen"
-        _log.warning(told, "1 case is" if len(alike) == 1 else f"{len(alike)} cases are each")
+        told = "%s the name of a case that the model was trained on, but another image: such a case counts as unseen"
+        _log.warning(told, "1 case has" if len(alike) == 1 else f"{len(alike)} cases each have")
     return replace(listed, validation=cases, all_trained_known=training_run.all_trained_known, trained=trained)
 
 

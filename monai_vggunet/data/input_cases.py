@@ -161,7 +161,7 @@ def _tell(found: Iterable[_Found], dicom: DicomCases) -> None:
     for one in found:
         if one.half_done:
             count = counted(len(one.half_done), "file")
-            _log.warning("left out of the output, called as results are: %s (%s)", count, listed(one.half_done))
+            _log.warning("left out of the output, named like results: %s (%s)", count, listed(one.half_done))
         if one.archives:
             count = counted(len(one.archives), "archive")
             _log.warning("left out, to be unpacked: %s (%s)", count, listed(one.archives))

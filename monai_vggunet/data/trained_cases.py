@@ -137,6 +137,6 @@ def _trained_before(start_from: str | os.PathLike[str] | None) -> tuple[list[Cas
     beside = Path(start_from).with_name(DATALIST)
     former = Datalist.read(beside, "move it away") if beside.is_file() else Datalist([], [], all_trained_known=False)
     if not former.all_trained_known:
-        told = "%s does not say all cases that %s was trained on: the validation cases may be among them"
+        told = "%s does not list all cases that %s was trained on: the validation cases may be among them"
         _log.warning(told, beside, start_from)
     return [*former.training, *former.also_trained], former.all_trained_known

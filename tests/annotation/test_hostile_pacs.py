@@ -247,7 +247,7 @@ def test_one_malformed_uid_is_left_out_and_the_others_are_learned_from(server: S
     assert [Path(case["image"]).name for case in cases.json()] == [f"{CT}.nii.gz"]
     np.testing.assert_array_equal(np.asarray(nib.load(cases.json()[0]["label"]).dataobj), label_array())
     log = server.log.read_text()
-    assert "series of the DICOMweb server are left out: their UIDs are none" in log
+    assert "series of the DICOMweb server are left out: what names them is no UID" in log
     assert f"the DICOM SEG {BARE} is left out" in log
     for uid in (HOLLOW, TORN):
         assert f"the DICOM SEG {uid} is passed over" in log

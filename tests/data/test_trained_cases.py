@@ -148,7 +148,7 @@ def test_another_data_set_whose_cases_have_the_same_names_is_unseen(
     listed = trained_on(data_set(tmp_path / "data", *"ab"), tmp_path)
     assert judged(data_set(tmp_path / "other", *"ab", first_seed=5), tmp_path) == ["a", "b"]
     assert len(listed.training) == 1
-    assert "1 case is called as a case that the model was trained on, with another image" in caplog.text
+    assert "1 case has the name of a case that the model was trained on, but another image" in caplog.text
 
 
 def test_other_series_of_a_patient_who_was_trained_on_are_not_unseen(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_cases_of_the_model_that_training_began_with_are_not_unseen(tmp_path: Pa
 def test_a_model_whose_former_cases_are_unknown_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = data_set(tmp_path / "data", *"ab")
     assert not trained_on(data, tmp_path / "run", tmp_path / "elsewhere" / "model.pt").all_trained_known
-    assert "does not say all cases that" in caplog.text
+    assert "does not list all cases that" in caplog.text
     assert not evaluation_datalist(data, tmp_path / "run" / DATALIST, load=load()).all_trained_known
     later = trained_on(data, tmp_path / "later", tmp_path / "run" / "model.pt")
     assert not later.all_trained_known

@@ -180,7 +180,7 @@ def test_what_a_killed_run_left_in_the_output_is_no_study(tmp_path: Path, caplog
     write_volume(tmp_path / "out" / "half" / "mask.nii.gz")  # before its record
     write_volume(tmp_path / "outer" / "b.nii.gz")
     assert [case["case"] for case in image_cases(tmp_path, tmp_path / "out")] == ["outer_b"]
-    assert "called as results are: 1 file (" in caplog.text
+    assert "named like results: 1 file (" in caplog.text
     assert [case["case"] for case in image_cases(tmp_path, tmp_path / "outer")] == ["out_half_mask", "outer_b"]
 
 

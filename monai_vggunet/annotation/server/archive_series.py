@@ -85,7 +85,7 @@ class ArchiveSeries(DICOMWebDatastore):
             except MALFORMED:
                 left_out += 1
         if left_out:
-            _log.warning("%d series of the DICOMweb server are left out: their UIDs are none", left_out)
+            _log.warning("%d series of the DICOMweb server are left out: what names them is no UID", left_out)
         return found
 
     def _labels_of_archive(self) -> list[tuple[str, str]]:

@@ -241,7 +241,7 @@ def _require_one_reading(request: Request) -> None:
     headers = request.headers
     lengths, codings = headers.getlist("content-length"), headers.getlist("transfer-encoding")
     if len(lengths) + len(codings) > 1:
-        text = "the body's length is said twice, by Content-Length and Transfer-Encoding; expected it once"
+        text = "the body's length is stated twice, by Content-Length and Transfer-Encoding; expected it once"
         raise RequestRefusedError(text, BAD_REQUEST, CLOSE)
     hosts = headers.getlist("host")
     if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):

@@ -213,8 +213,8 @@ def _findings(name: str, items: list[Dataset], slices: list[int], conflicts: int
         findings.append(warning(FindingKind.SLICES_WITHOUT_CONTOUR, text, count=span - len(slices)))
     if conflicts:
         text = (
-            f"structure {name}: in {counted(conflicts, 'slice')} contours cross, and count as outside where they "
-            "overlap, or are there twice, and count once"
+            f"structure {name}: contours cross or occur twice in {counted(conflicts, 'slice')}: where they cross, the "
+            "overlap counts as outside; one that occurs twice counts once"
         )
         findings.append(warning(FindingKind.CONTOURS_CROSS, text, count=conflicts))
     return findings

@@ -157,7 +157,7 @@ def test_contours_that_cross_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
     files, grid = case(tmp_path)
     write(tmp_path, files, {"a": [(2, circle((14, 18), 6)), (2, circle((19, 18), 6)), (3, circle((14, 18), 6))]})
     read_annotation(tmp_path / "rs.dcm", grid)
-    assert "structure 1 'a': in 1 slice contours cross, and count as outside where they overlap" in caplog.text
+    assert "structure 1 'a': contours cross or occur twice in 1 slice: where they cross, the overlap" in caplog.text
 
 
 def test_structures_become_classes_by_name_and_number(tmp_path: Path) -> None:
