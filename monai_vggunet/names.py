@@ -31,6 +31,9 @@ _BYTES_AS_SURROGATES = range(0xDC80, 0xDD00)  # PEP 383: how Python holds a byte
 _INDENT = "  "
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60  # characters
+_repr.maxlevel = 4  # of lists in lists
+_MOST_QUOTED = 200  # characters of a whole value
+_CUT = "..."
 
 
 def readable(name: str | os.PathLike[str]) -> str:
@@ -65,13 +68,16 @@ class ReadableFormatter(logging.Formatter):
 
 
 def shortened(value: object) -> str:
-    """Return a value from a stranger's file as a message quotes it: in Python's form, without the middle of long ones.
+    """Return a value from a stranger's file or request as a message quotes it: in Python's form, on one line.
+
+    The middle of a long text or number is left out, and the end of a long value of many.
 
     Example:
         >>> shortened(["a" * 1000, 2])
         "['aaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 2]"
     """
-    return _repr.repr(value)
+    text = _repr.repr(value)
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}{_CUT}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -21,7 +21,15 @@ from tiny_model import write_tiny_model
 from monai_vggunet.atomic_files import atomic_path, write_json
 from monai_vggunet.cli.main import main
 from monai_vggunet.data.datalist import Datalist, load_datalist
-from monai_vggunet.names import ReadableFormatter, folder_name, listed, listed_by_reason, readable, readable_lines
+from monai_vggunet.names import (
+    ReadableFormatter,
+    folder_name,
+    listed,
+    listed_by_reason,
+    readable,
+    readable_lines,
+    shortened,
+)
 from monai_vggunet.segment.archive import Segmenter, segment
 
 LATIN_1 = STRANGE_NAMES["latin_1"]
@@ -98,6 +106,11 @@ def test_no_name_leads_elsewhere_or_is_too_long(name: str, tmp_path: Path) -> No
 
 def test_long_names_that_differ_at_their_end_stay_different() -> None:
     assert folder_name("中" * 300 + "a") != folder_name("中" * 300 + "b")
+
+
+@pytest.mark.parametrize("value", ["x" * 10**6, 10**4000, ["x" * 100] * 9, [[[[["x" * 100] * 9] * 9] * 9] * 9]])
+def test_a_value_is_quoted_on_one_short_line(value: object) -> None:
+    assert len(shortened(value)) <= 203
 
 
 def test_many_things_are_counted() -> None:

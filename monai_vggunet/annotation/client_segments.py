@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import LabelContentError
-from monai_vggunet.names import listed
+from monai_vggunet.names import listed, shortened
 
 __all__ = ["by_class_number", "descriptions_of", "segment_entries"]
 
@@ -46,14 +45,14 @@ def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[st
         if names.keys() >= set(present)
     ]
     if not ways:
-        numbers, named = listed(map(str, present)), listed(shown(name) for name, _ in entries)
+        numbers, named = listed(map(str, present)), listed(shortened(name) for name, _ in entries)
         raise LabelContentError(
             f"the label holds the numbers [{numbers}], which its description ({named}) does not explain: describe "
             "every segment, with its number in the file as idx"
         )
     meanings = [[_class_number(way[number], class_names) for number in present] for way in ways]
     if any(meaning != meanings[0] for meaning in meanings):
-        words = " or ".join(listed(f"{number} for {shown(name)}" for number, name in way.items()) for way in ways)
+        words = " or ".join(listed(f"{number} for {shortened(name)}" for number, name in way.items()) for way in ways)
         raise LabelContentError(
             f"the label's description can be read in two ways ({words}): put a segment 'background' last in the list"
         )
@@ -61,8 +60,9 @@ def by_class_number(labels: np.ndarray, described: Any, class_names: Sequence[st
     for number, meaning in zip(present, meanings[0]):
         if meaning is None:
             expected = ", ".join(class_names[1:])
+            name = shortened(ways[0][number])
             raise LabelContentError(
-                f"the label has voxels of a segment {shown(ways[0][number])}; expected {expected}: rename or remove it"
+                f"the label has voxels of a segment {name}; expected {expected}: rename or remove it"
             )
         classes[number] = meaning
     return classes[labels.astype(np.int64)]
@@ -106,15 +106,15 @@ def segment_entries(described: Any) -> list[Entry]:
     for segment in described:
         name, idx = (segment.get("name"), segment.get("idx")) if isinstance(segment, dict) else (None, None)
         if not isinstance(name, str):
-            raise LabelContentError(f"label_info holds {shown(segment)}; {EXPECTED}")
+            raise LabelContentError(f"label_info holds {shortened(segment)}; {EXPECTED}")
         if idx is not None and (not isinstance(idx, int) or isinstance(idx, bool)):
             kind = type(idx).__name__
-            raise LabelContentError(f"the idx of segment {shown(name)} is {shown(idx)}, a {kind}; {EXPECTED}")
+            raise LabelContentError(f"the idx of segment {shortened(name)} is {shortened(idx)}, a {kind}; {EXPECTED}")
         entries.append((name, idx))
     numbers = [idx for _, idx in entries if idx is not None]
     if len(set(numbers)) < len(numbers):
         twice = Counter(numbers).most_common(1)[0][0]
-        text = f"label_info gives the idx {shown(twice)} to several segments; expected a number for each of its own"
+        text = f"label_info gives the idx {shortened(twice)} to several segments; expected a number for each of its own"
         raise LabelContentError(text)
     return entries
 

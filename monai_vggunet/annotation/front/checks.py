@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from monai_vggunet.annotation.front.routes import CLOSED, SERVED, Route
 from monai_vggunet.annotation.front.values import BAD_VALUE, Kind, ObjectKind, Served
-from monai_vggunet.annotation.shown import MOST_SHOWN, printable, shown
 from monai_vggunet.errors import RequestRefusedError
+from monai_vggunet.names import shortened
 
 __all__ = ["checked_json", "checked_query", "checked_texts", "find_route", "written_path"]
 
@@ -47,9 +47,9 @@ def find_route(method: str, path: str, served: Served) -> tuple[Route, dict[str,
     why = next((f": {closed.reason}" for closed in CLOSED if _is_closed(closed.path, closed.methods, path, method)), "")
     if others:
         known = ", ".join(sorted(set(others)))
-        text = f"{shown(method)} {shown(path)} is not served; expected {known}{why}"
+        text = f"{shortened(method)} {shortened(path)} is not served; expected {known}{why}"
         raise RequestRefusedError(text, NOT_ALLOWED, {"Allow": known})
-    raise RequestRefusedError(f"{shown(path)} is not served{why}", NOT_FOUND)
+    raise RequestRefusedError(f"{shortened(path)} is not served{why}", NOT_FOUND)
 
 
 def written_path(route: Route, parts: Mapping[str, str]) -> tuple[str, bytes]:
@@ -76,7 +76,7 @@ def checked_query(route: Route, query: bytes, served: Served) -> bytes:
             max_num_fields=MOST_PARAMETERS,
         )
     except ValueError as error:
-        why = printable(str(error), MOST_SHOWN)  # it may repeat the whole query
+        why = shortened(str(error))  # it may repeat the whole query
         raise RequestRefusedError(f"the query cannot be read ({why})", BAD_REQUEST) from None
     values = _once(pairs)
     for name, value in values.items():
@@ -147,19 +147,19 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
-            raise RequestRefusedError(f"{shown(name)} comes twice; expected it once", BAD_REQUEST)
+            raise RequestRefusedError(f"{shortened(name)} comes twice; expected it once", BAD_REQUEST)
         values[name] = value
     return values
 
 
 def _unknown(route: Route, what: str, name: str, known: Iterable[str]) -> NoReturn:
     listed = ", ".join(sorted(known)) or "none"
-    text = f"{route.method} {route.path} has no {what} {shown(name)}; expected {listed}"
+    text = f"{route.method} {route.path} has no {what} {shortened(name)}; expected {listed}"
     raise RequestRefusedError(text, BAD_REQUEST)
 
 
 def _no_json_number(word: str) -> NoReturn:
-    raise ValueError(f"{shown(word)} is no number in JSON")
+    raise ValueError(f"{shortened(word)} is no number in JSON")
 
 
 def _finite(digits: str) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import RequestRefusedError
+from monai_vggunet.names import shortened
 
 __all__ = ["require_own_origin"]
 
@@ -30,10 +30,10 @@ def require_own_origin(headers: Iterable[tuple[str, str]], host: str) -> None:
     """
     for name, value in headers:
         if name == "sec-fetch-site" and value not in OWN_SITES:
-            raise RequestRefusedError(f"a page of another origin asks (Sec-Fetch-Site: {shown(value)})", FORBIDDEN)
+            raise RequestRefusedError(f"a page of another origin asks (Sec-Fetch-Site: {shortened(value)})", FORBIDDEN)
         if name in ("origin", "referer") and _place(value) != host.lower():
             raise RequestRefusedError(
-                f"a page of another origin asks: {shown(value)}; expected {shown(host)}", FORBIDDEN
+                f"a page of another origin asks: {shortened(value)}; expected {shortened(host)}", FORBIDDEN
             )
 
 

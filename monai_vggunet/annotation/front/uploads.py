@@ -13,11 +13,11 @@ from functools import partial
 from typing import BinaryIO
 
 from monai_vggunet.annotation.front.values import BAD_VALUE
-from monai_vggunet.annotation.shown import shown
 from monai_vggunet.data.nifti_file import START_BYTES, doubt_in_nifti
 from monai_vggunet.data.nrrd_header import doubt_in_open_nrrd
 from monai_vggunet.errors import RequestRefusedError
 from monai_vggunet.file_kinds import NIFTI_ENDINGS, NRRD_ENDING, SLICER_ENDING
+from monai_vggunet.names import shortened
 
 __all__ = ["UPLOADED", "safe_file_name"]
 
@@ -41,7 +41,7 @@ def safe_file_name(file_name: str | None, content: BinaryIO, may_be_blank: bool 
     if ending is None:
         expected = ", ".join(_DOUBTS)
         end = re.split(r"[/\\]", file_name or "")[-1].rpartition(".")[2]
-        raise RequestRefusedError(f"the file's name ends with {shown(end)}; expected one of {expected}", BAD_VALUE)
+        raise RequestRefusedError(f"the file's name ends with {shortened(end)}; expected one of {expected}", BAD_VALUE)
     file_bytes = content.seek(0, io.SEEK_END)
     content.seek(0)
     doubt = _DOUBTS[ending](content, file_bytes, may_be_blank=may_be_blank)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import RequestRefusedError
+from monai_vggunet.names import shortened
 
 __all__ = [
     "BAD_VALUE",
@@ -78,7 +78,7 @@ class Kind:
             RequestRefusedError: it is.
         """
         if not self.accepts(value, served):
-            raise RequestRefusedError(f"{name} is {shown(value)}; expected {self.expected}", self.status)
+            raise RequestRefusedError(f"{name} is {shortened(value)}; expected {self.expected}", self.status)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ObjectKind(Kind):
             kind = self._kind_of(key, served)
             if kind is None:
                 known = ", ".join(sorted(self._keys(served))) or "none"
-                raise RequestRefusedError(f"{name} holds {shown(key)}; expected none but {known}", self.status)
+                raise RequestRefusedError(f"{name} holds {shortened(key)}; expected none but {known}", self.status)
             kind.check(key, entry, served)
 
     def _kind_of(self, key: str, served: Served) -> Kind | None:

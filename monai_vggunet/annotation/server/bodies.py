@@ -19,8 +19,8 @@ from monai_vggunet.annotation.front.room import Arrival, UploadRoom
 from monai_vggunet.annotation.front.routes import LABEL_PART, Form, Route
 from monai_vggunet.annotation.front.uploads import safe_file_name
 from monai_vggunet.annotation.front.values import BAD_VALUE, Served
-from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import RequestRefusedError
+from monai_vggunet.names import shortened
 
 __all__ = ["Body", "limited", "read_body", "replayed"]
 
@@ -175,7 +175,7 @@ def _written_form(route: Route, kinds: Form, form: FormData, served: Served) -> 
     for name, file in files:
         if name != kinds.file:
             expected = f"a part {kinds.file!r}" if kinds.file else "no file"
-            text = f"{route.method} {route.path} takes no file {shown(name)}; expected {expected}"
+            text = f"{route.method} {route.path} takes no file {shortened(name)}; expected {expected}"
             raise RequestRefusedError(text, BAD_REQUEST)
         called = safe_file_name(file.filename, file.file, may_be_blank=name == LABEL_PART)
         fields[name] = (called, file.file, "application/octet-stream")
@@ -187,10 +187,10 @@ def _written_form(route: Route, kinds: Form, form: FormData, served: Served) -> 
 def _require_type(request: Request, types: tuple[str, ...]) -> None:
     given = request.headers.get("content-type", "")
     if given.split(";")[0].strip().lower() not in types:
-        raise RequestRefusedError(f"the body's type is {shown(given)}; expected {' or '.join(types)}", UNSUPPORTED)
+        raise RequestRefusedError(f"the body's type is {shortened(given)}; expected {' or '.join(types)}", UNSUPPORTED)
 
 
 def _require_utf_8(request: Request) -> None:
     given = request.headers.get("content-type", "")
     if "charset" in UTF_8.sub("", given).lower():
-        raise RequestRefusedError(f"the form's type is {shown(given)}; expected no charset, or utf-8", UNSUPPORTED)
+        raise RequestRefusedError(f"the form's type is {shortened(given)}; expected no charset, or utf-8", UNSUPPORTED)

@@ -15,13 +15,12 @@ from monailabel.datastore.local import LocalDatastore
 
 from monai_vggunet.annotation.front.values import is_name
 from monai_vggunet.annotation.server.refusals import BAD_CONTENT, CONFLICT, NOT_FOUND, refusals_as_answers, refuse
-from monai_vggunet.annotation.shown import shown
 from monai_vggunet.annotation.submissions import fitted_label, keep_version
 from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data import ModelSpec
 from monai_vggunet.errors import LabelContentError
 from monai_vggunet.layout import LABEL_HISTORY, results_among, spec_beside
-from monai_vggunet.names import listed, readable
+from monai_vggunet.names import listed, readable, shortened
 from monai_vggunet.outputs import write_mask
 from monai_vggunet.privacy import know_cases, know_names
 
@@ -114,7 +113,9 @@ class KeptFolder(SafeIndex):
         """
         with refusals_as_answers():
             if not is_name(image_id):
-                raise refuse(BAD_CONTENT, f"a study cannot be called {shown(image_id)}: choose a name, never a path")
+                raise refuse(
+                    BAD_CONTENT, f"a study cannot be called {shortened(image_id)}: choose a name, never a path"
+                )
             know_cases([image_id])
             if image_id in self.list_images():
                 known = self.get_image_uri(image_id)

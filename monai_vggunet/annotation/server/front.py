@@ -21,12 +21,13 @@ from monai_vggunet.annotation.front.room import Arrival, UploadRoom, full_disk_a
 from monai_vggunet.annotation.front.routes import Route
 from monai_vggunet.annotation.front.token import CHALLENGE, holds_token, is_token, login_answer
 from monai_vggunet.annotation.front.values import BAD_VALUE, Served
+from monai_vggunet.annotation.printable import printable
 from monai_vggunet.annotation.server.bodies import Body, limited, read_body, replayed
 from monai_vggunet.annotation.server.hidden_paths import without_paths
 from monai_vggunet.annotation.server.own_folder import remove_own_folder, request_folder
-from monai_vggunet.annotation.shown import printable, shown
 from monai_vggunet.errors import RequestRefusedError, VGGUNetError, WrongTokenError
 from monai_vggunet.ip_addresses import is_loopback_address
+from monai_vggunet.names import shortened
 
 __all__ = ["Front"]
 
@@ -181,7 +182,7 @@ class Front:
             require_own_origin(headers, request.headers.get("host", ""))
         coding = request.headers.get("content-encoding", "identity")
         if coding != "identity":
-            raise RequestRefusedError(f"the body is encoded ({shown(coding)}); expected it as it is", UNSUPPORTED)
+            raise RequestRefusedError(f"the body is encoded ({shortened(coding)}); expected it as it is", UNSUPPORTED)
         if route.method == "POST" and route.path.startswith(TASKS) and served.waiting >= MOST_WAITING_TASKS:
             raise RequestRefusedError(f"{MOST_WAITING_TASKS} tasks wait already: let them begin first", TOO_MANY)
         return route, parts
@@ -228,7 +229,7 @@ class Front:
             if not await self._guesses.hold_back(count):
                 text, status, headers = "too many wrong tokens came at once: wait", TOO_MANY, HURRIED
         elif status != UNAUTHORIZED:
-            _log.warning("a request (%s) was refused with status %d", shown(request.method), status)
+            _log.warning("a request (%s) was refused with status %d", shortened(request.method), status)
         return JSONResponse({"detail": text}, status, headers)
 
 
@@ -245,7 +246,7 @@ def _require_one_reading(request: Request) -> None:
         raise RequestRefusedError(text, BAD_REQUEST, CLOSE)
     hosts = headers.getlist("host")
     if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
-        raise RequestRefusedError(f"the header Host is {shown(hosts[:1])}; expected one host", BAD_REQUEST, CLOSE)
+        raise RequestRefusedError(f"the header Host is {shortened(hosts[:1])}; expected one host", BAD_REQUEST, CLOSE)
 
 
 def _passed_headers(scope: Scope, body: Body) -> list[tuple[bytes, bytes]]:

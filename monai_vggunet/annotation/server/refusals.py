@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from monailabel.interfaces.exception import MONAILabelException
 
 from monai_vggunet.annotation.front.room import FULL, NO_ROOM
-from monai_vggunet.annotation.shown import printable
+from monai_vggunet.annotation.printable import printable
 from monai_vggunet.errors import refusal_behind
 from monai_vggunet.privacy import redact
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_vggunet.annotation.shown import shown
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.names import shortened
 
 __all__ = ["require_served"]
 
@@ -36,7 +36,7 @@ def require_served(settings: Any) -> None:
     for ending in settings.MONAI_LABEL_DATASTORE_FILE_EXT:
         if ending not in ENDINGS:
             expected = ", ".join(sorted(ENDINGS))
-            text = f"MONAI_LABEL_DATASTORE_FILE_EXT has {shown(ending)}; expected some of {expected}"
+            text = f"MONAI_LABEL_DATASTORE_FILE_EXT has {shortened(ending)}; expected some of {expected}"
             raise ConfigurationError(text)
     timeout_sec = settings.MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT
     if not 0 < timeout_sec <= LONGEST_TIMEOUT_SEC:

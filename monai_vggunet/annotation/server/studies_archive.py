@@ -13,8 +13,9 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from monai_vggunet.annotation.front.room import full_disk_as_refusal
-from monai_vggunet.annotation.shown import printable, shown
+from monai_vggunet.annotation.printable import printable
 from monai_vggunet.errors import PacsError, refusal_behind
+from monai_vggunet.names import shortened
 from monai_vggunet.pacs.archive_session import ArchiveSession
 from monai_vggunet.pacs.bounds import MOST_LISTING_BYTES, most_object_bytes
 from monai_vggunet.pacs.credentials import Credentials
@@ -136,7 +137,7 @@ def _problem_with(answer: requests.Response) -> JSONResponse | None:
         return _refusal(f"the DICOMweb server answered {named_status(status)}", passed)
     given = answer.headers.get("Content-Type", OPAQUE)
     if not _is_harmless(given):
-        text = f"the DICOMweb server answered with {shown(given)}, which is none of DICOMweb's types"
+        text = f"the DICOMweb server answered with {shortened(given)}, which is none of DICOMweb's types"
         return _refusal(text, UNREACHABLE)
     return None
 
