@@ -44,12 +44,12 @@ class Form:
     Attributes:
         texts: kinds of the parts without a file, by name; of an `ObjectKind` the part holds its JSON.
         file: name of the part with a volume; empty where none may come.
-        file_needed: whether it must come.
+        instead_of_file: names of the query's parameters that may come in its place; where there are none, it must come.
     """
 
     texts: Mapping[str, Kind] = field(default_factory=dict)
     file: str = ""
-    file_needed: bool = True
+    instead_of_file: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ SERVED: tuple[Route, ...] = (
         "segment a study, a session's volume or an uploaded one",
         MODEL,
         {"image": STUDY, "session_id": SESSION, "output": RESULT},
-        body=Form({"params": INFER}, "file", file_needed=False),
+        body=Form({"params": INFER}, "file", instead_of_file=("image", "session_id")),
     ),
     Route("GET", "/batch/infer", "how a segmentation of many studies goes", query=STATUS, own_origin=False),
     Route("POST", "/batch/infer/{model}", "segment many studies", MODEL, {"images": IMAGES}, body=BATCH),

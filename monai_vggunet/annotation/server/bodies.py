@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Container
 from typing import Any
 
 from requests_toolbelt import MultipartEncoder
@@ -75,7 +76,7 @@ async def read_body(route: Route, request: Request, served: Served) -> Body:
     form = await _form(request)
     try:
         # Looking through a compressed file takes seconds, in which others are answered.
-        encoder = await run_in_threadpool(_written_form, route, route.body, form, served)
+        encoder = await run_in_threadpool(_written_form, route, route.body, form, request.query_params, served)
     except BaseException:
         await form.close()
         raise
@@ -167,7 +168,7 @@ async def _form(request: Request) -> FormData:
         raise RequestRefusedError(f"the form cannot be read: {error.message}", BAD_REQUEST) from None
 
 
-def _written_form(route: Route, kinds: Form, form: FormData, served: Served) -> MultipartEncoder:
+def _written_form(route: Route, kinds: Form, form: FormData, query: Container[str], served: Served) -> MultipartEncoder:
     """Return a form written anew, with files under names of our own."""
     texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     fields: dict[str, Any] = dict(checked_texts(route, kinds.texts, texts, served))
@@ -179,8 +180,9 @@ def _written_form(route: Route, kinds: Form, form: FormData, served: Served) -> 
             raise RequestRefusedError(text, BAD_REQUEST)
         called = safe_file_name(file.filename, file.file, may_be_blank=name == LABEL_PART)
         fields[name] = (called, file.file, "application/octet-stream")
-    if kinds.file and kinds.file_needed and not files:
-        raise RequestRefusedError(f"the form has no file; expected a part {kinds.file!r} with one", BAD_VALUE)
+    if kinds.file and not files and not any(name in query for name in kinds.instead_of_file):
+        other = "".join(f", or {name!r} in the query" for name in kinds.instead_of_file)
+        raise RequestRefusedError(f"the form has no file; expected a part {kinds.file!r} with one{other}", BAD_VALUE)
     return MultipartEncoder(fields)
 
 
