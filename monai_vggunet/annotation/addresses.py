@@ -65,7 +65,7 @@ def listened_host(given: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether what `listened_host` returned is this machine's own; of names, `localhost` where it leads there."""
-    if is_loopback_address(host) or host != LOCAL_NAME:
+    if host != LOCAL_NAME:
         return is_loopback_address(host)
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

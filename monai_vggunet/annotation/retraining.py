@@ -13,12 +13,13 @@ from typing import Any
 from ignite.engine import Engine
 
 from monai_vggunet.atomic_files import PRIVATE, sha256_of_file, write_json
-from monai_vggunet.data import Datalist, ModelSpec, trained_note
+from monai_vggunet.data import Datalist, ModelSpec
 from monai_vggunet.errors import ModelMismatchError
 from monai_vggunet.json_files import read_json
 from monai_vggunet.layout import DATALIST, HISTORY, LAST, MODEL, MODEL_SPEC, RETRAININGS
 from monai_vggunet.networks import VGG16UNet
 from monai_vggunet.training import RunCheckpoint, load_weights, save_model
+from monai_vggunet.training.history import History
 from monai_vggunet.training.metrics import MEAN_DICE
 
 __all__ = ["Retraining"]
@@ -62,8 +63,7 @@ class Retraining:
         self.before = float(state.metrics[MEAN_DICE])
         # Epoch 0 is the model as it was; -1 lets any model be the best: where no class was there to compare (NaN).
         state.best_metric, state.best_metric_epoch = self.before, -1 if math.isnan(self.before) else 0
-        judged = self.datalist
-        note = trained_note(len(judged.trained), len(judged.validation), judged.all_trained_known)
+        note = History().of_cases(self.datalist).note
         told = "the model in use reaches a mean Dice of %.4f on the validation cases%s"
         _log.info(told, self.before, f"; {note}" if note else "")
 

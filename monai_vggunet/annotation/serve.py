@@ -90,9 +90,9 @@ def server_environment(
     return environment
 
 
-def written_folders(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def written_folders() -> dict[str, str]:
     """Return the folders that settings of MONAI Label name, in full: the server runs in another working directory."""
-    given = {name: environment.get(name, "").strip() for name in WRITTEN}
+    given = {name: os.environ.get(name, "").strip() for name in WRITTEN}
     return {name: str(Path(place).resolve()) for name, place in given.items() if place}
 
 

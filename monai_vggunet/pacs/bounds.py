@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,13 +44,13 @@ MOST_FRAMING_BYTES = 1 << 22  # of HTTP itself without a byte of content: header
 MEGABYTES, BYTES_PER_MEGABYTE = re.compile(r"[1-9][0-9]{0,8}"), 10**6
 
 
-def most_object_bytes(environment: Mapping[str, str] = os.environ) -> int:
+def most_object_bytes() -> int:
     """Return how large an instance may be, in bytes: as `MONAI_VGGUNET_DICOMWEB_MAX_OBJECT_MB` says, or the default.
 
     Raises:
         ConfigurationError: the variable holds no whole number of megabytes.
     """
-    word = environment.get(MOST_OBJECT_VARIABLE, "").strip()
+    word = os.environ.get(MOST_OBJECT_VARIABLE, "").strip()
     if not word:
         return MOST_OBJECT_BYTES
     if not MEGABYTES.fullmatch(word):
