@@ -94,7 +94,8 @@ def segment(
     description: Annotated[str | None, typer.Option(help=DESCRIPTION_HELP, rich_help_panel=WHICH)] = None,
     modality: Annotated[str | None, typer.Option(help=MODALITY_HELP, rich_help_panel=WHICH)] = None,
     stack: Annotated[
-        int | None, typer.Option(help="number of the stack within the series, see inspect", rich_help_panel=WHICH)
+        int | None,
+        typer.Option(help="number of the stack within the series, see inspect", min=0, rich_help_panel=WHICH),
     ] = None,
     on_gap: Annotated[
         str, typer.Option(help="missing slices: error, resample or keep", rich_help_panel=WHICH)

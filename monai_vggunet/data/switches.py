@@ -7,7 +7,7 @@ from typing import Any
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.switch_words import NO, YES
 
-__all__ = ["SWITCH_WORDS", "is_on"]
+__all__ = ["SWITCH_WORDS", "is_on", "is_switch"]
 
 # `python -m monai.bundle` evaluates `False` and 0 as Python does, and leaves `false` and `no` as the words they are
 SWITCH_WORDS = dict.fromkeys(YES, True) | dict.fromkeys(NO, False)
@@ -27,7 +27,15 @@ def is_on(value: Any, name: str) -> bool:
         >>> is_on("false", "resume")
         False
     """
-    word = str(value).strip().lower()
-    if not isinstance(value, (bool, int, str)) or word not in SWITCH_WORDS:
+    if not is_switch(value):
         raise ConfigurationError(f"--{name} is {value!r}; expected True or False")
-    return SWITCH_WORDS[word]
+    return SWITCH_WORDS[_word(value)]
+
+
+def is_switch(value: Any) -> bool:
+    """Whether a value says that an option is on or off: see `is_on`."""
+    return isinstance(value, (bool, int, str)) and _word(value) in SWITCH_WORDS
+
+
+def _word(value: Any) -> str:
+    return str(value).strip().lower()

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from monai.bundle.config_item import ComponentLocator
+from monai.bundle.utils import MERGE_KEY
 
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.json_files import read_json
@@ -33,7 +34,6 @@ MONAI_READS = {"imports", "initialize", "run", "finalize"} | {
     "save_execute_config",
     "is_not_rank0",
 }
-MERGED = "+"  # begins an id of MONAI's that is added to
 PRIVATE = "_"  # begins a name that MONAI leaves alone, such as `_meta_`
 
 
@@ -80,7 +80,7 @@ def _ids_of_configs_in_use(config: Mapping[str, Any]) -> set[str]:
     """Return the names in the bundle's configs that are in use, those whose names are all there, and of their parts."""
     found: set[str] = set()
     for path in sorted((bundle_folder() / CONFIGS).glob("*.json")):
-        content = {name.lstrip(MERGED): value for name, value in read_json(path).items()}
+        content = {name.lstrip(MERGE_KEY): value for name, value in read_json(path).items()}
         if all(name in config for name in content if SEPARATOR not in name):
             found.update(content)
             groups = {

@@ -8,12 +8,12 @@ from typing import Any
 
 from monai_vggunet.data.evaluation_cases import SPLITS
 from monai_vggunet.data.model_limits import NETWORK, PREPROCESSING
-from monai_vggunet.data.switches import SWITCH_WORDS
+from monai_vggunet.data.switches import is_switch
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.export import EXPORTS
 from monai_vggunet.inference.engines import ENGINES, PRECISIONS
 from monai_vggunet.inference.test_time_views import TTA_MODES
-from monai_vggunet.json_rules import Rule, also, one_of
+from monai_vggunet.json_rules import Rule, also, one_of, whole
 from monai_vggunet.networks.autocast import TRAINING_PRECISIONS
 from monai_vggunet.training.lr_schedule import SCHEDULES
 from monai_vggunet.training.progressive_unfreeze import DIRECTIONS, given_schedule
@@ -26,15 +26,11 @@ PRETRAINED = ("auto", "imagenet", "scratch")
 
 
 def _at_least(least: int) -> Rule:
-    return Rule(f"a whole number from {least}", lambda value: _is_whole(value) and value >= least)
+    return Rule(f"a whole number from {least}", whole(least).holds)
 
 
 def _or_none(rule: Rule) -> Rule:
     return Rule(f"{rule.expected}, or None", lambda value: value is None or rule.holds(value))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
@@ -51,17 +47,14 @@ def _is_schedule(value: Any) -> bool:
 
 def _is_source(value: Any) -> bool:
     """Whether a value says where the encoder's first weights come from."""
-    if value is None or isinstance(value, bool) or str(value).lower() in SWITCH_WORDS or value in PRETRAINED:
+    if value is None or is_switch(value) or value in PRETRAINED:
         return True
     return isinstance(value, (str, os.PathLike)) and os.path.isfile(value)
 
 
 _PLACE = Rule("a path", lambda value: isinstance(value, (str, os.PathLike)) and os.fspath(value) != "")
-_SWITCH = Rule(
-    "True or False", lambda value: isinstance(value, (bool, int, str)) and str(value).strip().lower() in SWITCH_WORDS
-)
+_SWITCH = Rule("True or False", is_switch)
 _TEXT = Rule("text, such as CT or MR", lambda value: isinstance(value, str) and bool(value.strip()))
-_ABOVE_0 = Rule("a number above 0", lambda value: _is_number(value) and value > 0)
 _FROM_0 = Rule("a number from 0", lambda value: _is_number(value) and value >= 0)
 _FACTOR = Rule("a number above 0, up to 1", lambda value: _is_number(value) and 0 < value <= 1)
 _SHARE = Rule("a number from 0 up to, but not including, 1", lambda value: _is_number(value) and 0 <= value < 1)
@@ -76,9 +69,7 @@ RULES: dict[str, Rule] = {
     "pretrained": Rule(f"{', '.join(PRETRAINED)}, or the path of a weight file", _is_source),
     "precision": one_of(*TRAINING_PRECISIONS),
     "tta": one_of(*TTA_MODES),
-    "seed": Rule(
-        f"a whole number from 0 to {LARGEST_SEED}", lambda value: _is_whole(value) and 0 <= value <= LARGEST_SEED
-    ),
+    "seed": whole(0, LARGEST_SEED),
     "resume": _SWITCH,
     "clicks": _SWITCH,
     "from_scratch": _SWITCH,
