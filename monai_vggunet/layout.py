@@ -194,18 +194,23 @@ def output_below(folder: Path, output_dir: str | os.PathLike[str] | None) -> Pat
     return None if _real(folder).is_relative_to(output) else output
 
 
-def lies_within(folder: Path, output: Path) -> bool:
-    """Whether a folder really lies within an output, as `output_below` gives it, or is it."""
-    return _real(folder).is_relative_to(output)
+def lies_within(folder: Path, whole: Path) -> bool:
+    """Whether a folder really lies within another, or is it.
+
+    Args:
+        folder: the path of one, which may go through links.
+        whole: the real path of another, such as `output_below` gives.
+    """
+    return _real(folder).is_relative_to(whole)
 
 
 def require_path_kept(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that MONAI's config language has changed: results would lie where nobody looks for them.
+    """Refuse a path that MONAI's config language changes, or has changed: nobody would look for files there.
 
     Raises:
-        ConfigurationError: it holds `::`, which the language writes for `#`.
+        ConfigurationError: it holds `#`, or `::`, which the language writes for it.
     """
-    if _REWRITTEN in str(path):
+    if "#" in str(path) or _REWRITTEN in str(path):
         raise ConfigurationError(
             f"the path {readable(str(path).replace(_REWRITTEN, '#'))} holds a '#', which MONAI's config language "
             f"rewrites to '{_REWRITTEN}': choose a path without either"

@@ -10,7 +10,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.layout import CONFIGS, TRAIN_CONFIG
+from monai_vggunet.layout import CONFIGS, TRAIN_CONFIG, require_path_kept
 
 __all__ = ["TrainingWorkflow", "bundle_folder"]
 
@@ -40,8 +40,7 @@ class TrainingWorkflow(ConfigWorkflow):
         **override: Any,
     ) -> None:
         root = Path(bundle_root).resolve()
-        if "#" in str(root):
-            raise ConfigurationError(f"the path {root} holds a '#', which MONAI's config language rewrites: rename it")
+        require_path_kept(root)
         default = str(bundle_folder() / CONFIGS / TRAIN_CONFIG)
         super().__init__(
             config_file=config_file or default, workflow_type=workflow_type, bundle_root=str(root), **override
