@@ -88,6 +88,7 @@ class _Found:
         archives: files that must be unpacked.
         strange: folders -> how many other files of unknown kinds lie there.
         unlisted: why folders cannot be listed.
+        leading_out: links to folders elsewhere, which are searched too.
     """
 
     folder: Path
@@ -97,6 +98,7 @@ class _Found:
     archives: list[Path] = field(default_factory=list)
     strange: dict[Path, int] = field(default_factory=dict)
     unlisted: list[OSError] = field(default_factory=list)
+    leading_out: list[Path] = field(default_factory=list)
 
 
 def _found_in(path: PathLike, output_dir: PathLike | None) -> _Found:
@@ -130,6 +132,7 @@ def _refuse_archive(path: Path) -> None:
 def _walked(folder: Path, output: Path | None) -> _Found:
     """Look at every visible file; in the output, what is called as a result is none: a killed run left it."""
     found = _Found(folder)
+    whole = Path(os.path.realpath(folder))
     for parent, folders, files in walk_inputs(folder, found.unlisted.append):
         visible = [name for name in files if not name.startswith(".")]
         if output is not None and lies_within(parent, output):
@@ -144,6 +147,8 @@ def _walked(folder: Path, output: Path | None) -> _Found:
         elif others:
             found.strange[parent] = len(others)
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [parent / name for name in folders if (parent / name).is_symlink()]
+        found.leading_out += [link for link in links if not lies_within(link, whole)]
     return found
 
 
@@ -157,8 +162,11 @@ def _lies_below(folder: Path, tops: Container[Path]) -> bool:
 
 
 def _tell(found: Iterable[_Found], dicom: DicomCases) -> None:
-    """Log what is left out of the inputs."""
+    """Log what is left out of the inputs, and which links lead out of them."""
     for one in found:
+        if one.leading_out:
+            count = counted(len(one.leading_out), "link")
+            _log.warning("followed out of the input: %s (%s)", count, listed(one.leading_out))
         if one.half_done:
             count = counted(len(one.half_done), "file")
             _log.warning("left out of the output, named like results: %s (%s)", count, listed(one.half_done))

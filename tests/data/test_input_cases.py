@@ -172,6 +172,16 @@ def test_links_into_a_hidden_folder_are_followed(tmp_path: Path) -> None:
     assert sizes(tmp_path) == [4]
 
 
+def test_links_out_of_the_input_are_followed_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_part(tmp_path / "store" / "p", "1.2.1", 0)
+    write_part(tmp_path / "in" / "q", "1.2.2", 0)
+    (tmp_path / "in" / "elsewhere").symlink_to(tmp_path / "store")
+    (tmp_path / "in" / "here").symlink_to("q")
+    with caplog.at_level(logging.WARNING):
+        assert sizes(tmp_path / "in") == [4, 4]
+    assert f"followed out of the input: 1 link ({tmp_path / 'in' / 'elsewhere'})" in caplog.text
+
+
 def test_loops_of_links_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_part(tmp_path / "a" / "p", "1.2.1", 0)
     (tmp_path / "a" / "up").symlink_to(tmp_path)
