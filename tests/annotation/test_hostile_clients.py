@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -344,23 +343,3 @@ def test_names_that_differ_in_case_are_two_and_a_session_of_nobody_is_none(attac
         assert attacked.get(f"/session/{guess}").status_code == 404, guess
     assert attacked.send("DELETE", f"/session/{made}").ok
     assert attacked.get(f"/session/{made}").status_code == 404
-
-
-@pytest.mark.slow
-def test_the_temporary_folder_goes_with_the_server_and_a_killed_ones_with_the_next(tmp_path: Path) -> None:
-    write_nifti(tmp_path / "studies" / "axial.nii.gz", ct_array(label_array()), affine_of())
-    model = tiny_model(tmp_path / "model")
-    temporary, of_system = tmp_path / "app" / "temporary", tmp_path / "tmp"
-    of_system.mkdir()
-    with running_server(tmp_path / "studies", model, tmp_path, TMPDIR=str(of_system)) as server:
-        assert temporary.stat().st_mode & 0o777 == 0o700
-        (temporary / "request-x").mkdir()
-        os.killpg(server.process.pid, signal.SIGKILL)
-        server.process.wait()
-    assert (temporary / "request-x").is_dir()
-    with running_server(tmp_path / "studies", model, tmp_path, TMPDIR=str(of_system)) as server:
-        assert not list(temporary.iterdir())
-        server.process.terminate()
-        server.process.wait(60)
-        assert not temporary.exists()
-    assert not list(of_system.iterdir())

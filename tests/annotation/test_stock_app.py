@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -20,79 +21,89 @@ pytestmark = pytest.mark.label
 NAME = "organs_deepedit"
 
 
-@pytest.mark.slow
-def test_segment_submit_train_and_segment_again(tmp_path: Path) -> None:
-    label, affine = label_array(), affine_of("oblique")
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three studies and their truth, a study for itself, and a link that leads nowhere."""
+    folder = tmp_path_factory.mktemp("stock")
     for seed in range(3):
-        write_nifti(tmp_path / "studies" / f"study_{seed}.nii.gz", ct_array(label, seed), affine)
-    truth = write_nifti(tmp_path / "truth.nii.gz", label, affine)
-    model = tiny_model(tmp_path / "model", n_neighbors=1, n_guidance=3)
-    # a name with `deepedit` in it gives two models there: automatic, and corrected by clicks
-    with running_server(tmp_path / "studies", model, tmp_path, "--stock", "--name", NAME) as server:
-        models = server.get("/info/").json()["models"]
-        assert (models[f"{NAME}_seg"]["labels"], models[f"{NAME}_seg"]["dimension"]) == ({"liver": 1, "spleen": 2}, 3)
-        mask = mask_of(server.infer(f"{NAME}_seg", "study_0", result_extension=".nii.gz"), tmp_path)
-        assert mask.shape == label.shape
-        assert len(np.unique(np.asarray(mask.dataobj))) > 1
-        np.testing.assert_allclose(mask.affine, affine, atol=1e-3)
-        clicks = {"liver": [[5, 6, 4]], "background": [[10, 10, 4]]}
-        clicked = mask_of(server.infer(NAME, "study_0", result_extension=".nii.gz", **clicks), tmp_path)
-        changed = {int(k) for k in np.argwhere(np.asarray(mask.dataobj) != np.asarray(clicked.dataobj))[:, 2]}
-        assert changed
-        assert changed <= {3, 4, 5}
+        write_nifti(folder / "studies" / f"study_{seed}.nii.gz", ct_array(label_array(), seed), affine_of("oblique"))
+    write_nifti(folder / "truth.nii.gz", label_array(), affine_of("oblique"))
+    write_nifti(folder / "studies" / "axial.nii.gz", ct_array(label_array()), affine_of())
+    (folder / "studies" / "link.nii.gz").symlink_to(folder / "nowhere.nii.gz")
+    return folder
 
-        refused_as_before_our_own(server, tmp_path)
 
-        bundle = server.app / "model" / NAME
-        (bundle / "configs" / "train.json").chmod(0o644)  # for reading alone
-        config = json.loads((bundle / "configs" / "train.json").read_text())
-        config |= {"iterations_per_epoch": 4, "batch_size": 4}  # the stock app passes on epochs alone
-        (bundle / "configs" / "train.json").write_text(json.dumps(config))
-        for seed in range(2):
-            assert server.submit(f"study_{seed}", truth).ok
-        # Slicer's defaults: a split of its own, and weights to start from
-        asked = {"max_epochs": 2, "val_split": 0.5, "pretrained": True, "device": "cpu"}
-        assert server.post(f"/train/{NAME}", json=asked).ok
-        done = server.wait_for("train")
-        assert done["status"] == "DONE", done["details"]
-        entry = json.loads((bundle / "models" / "retrainings.json").read_text())[0]
-        assert {*entry["training"], *entry["validation"]} == {"study_0", "study_1"}
-        assert not set(entry["training"]) & set(entry["validation"])
-        load_model_spec(bundle / "models" / "model.json").require_weights(bundle / "models" / "model.pt")
-        assert entry["replaced"] == (bundle / "models" / "archive").exists()
-        assert server.infer(f"{NAME}_seg", "study_2", result_extension=".nii.gz").ok
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[Server]:
+    """A name with `deepedit` in it gives two models there: automatic, and corrected by clicks."""
+    model = tiny_model(root / "model", n_neighbors=1, n_guidance=3)
+    with running_server(root / "studies", model, root, "--stock", "--name", NAME) as running:
+        yield running
 
 
 @pytest.mark.slow
-def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
-    label, affine = label_array(), affine_of()
-    study = write_nifti(tmp_path / "studies" / "axial.nii.gz", ct_array(label), affine)
+def test_segment_submit_train_and_segment_again(server: Server, root: Path, tmp_path: Path) -> None:
+    models = server.get("/info/").json()["models"]
+    assert (models[f"{NAME}_seg"]["labels"], models[f"{NAME}_seg"]["dimension"]) == ({"liver": 1, "spleen": 2}, 3)
+    mask = mask_of(server.infer(f"{NAME}_seg", "study_0", result_extension=".nii.gz"), tmp_path)
+    assert mask.shape == label_array().shape
+    assert len(np.unique(np.asarray(mask.dataobj))) > 1
+    np.testing.assert_allclose(mask.affine, affine_of("oblique"), atol=1e-3)
+    clicks = {"liver": [[5, 6, 4]], "background": [[10, 10, 4]]}
+    clicked = mask_of(server.infer(NAME, "study_0", result_extension=".nii.gz", **clicks), tmp_path)
+    changed = {int(k) for k in np.argwhere(np.asarray(mask.dataobj) != np.asarray(clicked.dataobj))[:, 2]}
+    assert changed
+    assert changed <= {3, 4, 5}
+
+    refused_as_before_our_own(server, root)
+
+    bundle = server.app / "model" / NAME
+    (bundle / "configs" / "train.json").chmod(0o644)  # for reading alone
+    config = json.loads((bundle / "configs" / "train.json").read_text())
+    config |= {"iterations_per_epoch": 4, "batch_size": 4}  # the stock app passes on epochs alone
+    (bundle / "configs" / "train.json").write_text(json.dumps(config))
+    for seed in range(2):
+        assert server.submit(f"study_{seed}", root / "truth.nii.gz").ok
+    # Slicer's defaults: a split of its own, and weights to start from
+    asked = {"max_epochs": 2, "val_split": 0.5, "pretrained": True, "device": "cpu"}
+    assert server.post(f"/train/{NAME}", json=asked).ok
+    done = server.wait_for("train")
+    assert done["status"] == "DONE", done["details"]
+    entry = json.loads((bundle / "models" / "retrainings.json").read_text())[0]
+    assert {*entry["training"], *entry["validation"]} == {"study_0", "study_1"}
+    assert not set(entry["training"]) & set(entry["validation"])
+    load_model_spec(bundle / "models" / "model.json").require_weights(bundle / "models" / "model.pt")
+    assert entry["replaced"] == (bundle / "models" / "archive").exists()
+    assert server.infer(f"{NAME}_seg", "study_2", result_extension=".nii.gz").ok
+
+
+@pytest.mark.slow
+def test_nothing_that_is_there_is_overwritten(server: Server, root: Path, tmp_path: Path) -> None:
+    label, affine, studies = label_array(), affine_of(), root / "studies"
     other = write_nifti(tmp_path / "other.nii.gz", ct_array(label, seed=1), affine)
     labels = [write_nifti(tmp_path / f"label_{n}.nii.gz", np.roll(label, n, axis=0), affine) for n in range(3)]
-    (tmp_path / "studies" / "link.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
-    kept = study.read_bytes()
+    kept = (studies / "axial.nii.gz").read_bytes()
     bomb = nifti_bomb(tmp_path / "bomb.nii.gz", (30_000, 30_000, 30_000), 1 << 24).read_bytes()
-    with running_server(tmp_path / "studies", tiny_model(tmp_path / "model"), tmp_path, "--stock") as server:
-        for path in ("/datastore/image", "/datastore/"):
-            for name in ("axial", "link"):
-                files = {"file": (other.name, other.read_bytes())}
-                refused = server.send("PUT", path, params={"image": name}, files=files)
-                assert (refused.status_code, "already: choose another name" in refused.text) == (409, True), name
-        assert study.read_bytes() == kept
-        for part, method, path in (
-            ("file", "POST", "/infer/vggunet"),
-            ("label", "PUT", "/datastore/label?image=axial"),
-        ):
-            refused = server.send(method, path, files={part: ("x.nii.gz", bomb)}, timeout=60)
-            assert (refused.status_code, "promises 30000 x" in refused.text) == (422, True), path
-        assert server.send("PUT", "/datastore/image?image=axial", files={"file": ("x.nii.gz", kept)}).ok  # the same
-        assert server.send("PUT", "/datastore/image?image=new", files={"file": ("x.nii.gz", kept)}).ok
-        for file in labels:
-            assert server.submit("axial", file).ok
-        assert (tmp_path / "studies" / "labels" / "final" / "axial.nii.gz").read_bytes() == labels[-1].read_bytes()
-        history = sorted((tmp_path / "studies" / "label_history" / "axial").iterdir())
-        assert [file.read_bytes() for file in history] == [file.read_bytes() for file in labels[:-1]]
-        assert leaves_nothing(server)
+    for path in ("/datastore/image", "/datastore/"):
+        for name in ("axial", "link"):
+            files = {"file": (other.name, other.read_bytes())}
+            refused = server.send("PUT", path, params={"image": name}, files=files)
+            assert (refused.status_code, "already: choose another name" in refused.text) == (409, True), name
+    assert (studies / "axial.nii.gz").read_bytes() == kept
+    for part, method, path in (
+        ("file", "POST", f"/infer/{NAME}_seg"),
+        ("label", "PUT", "/datastore/label?image=axial"),
+    ):
+        refused = server.send(method, path, files={part: ("x.nii.gz", bomb)}, timeout=60)
+        assert (refused.status_code, "promises 30000 x" in refused.text) == (422, True), path
+    assert server.send("PUT", "/datastore/image?image=axial", files={"file": ("x.nii.gz", kept)}).ok  # the same
+    assert server.send("PUT", "/datastore/image?image=new", files={"file": ("x.nii.gz", kept)}).ok
+    for file in labels:
+        assert server.submit("axial", file).ok
+    assert (studies / "labels" / "final" / "axial.nii.gz").read_bytes() == labels[-1].read_bytes()
+    history = sorted((studies / "label_history" / "axial").iterdir())
+    assert [file.read_bytes() for file in history] == [file.read_bytes() for file in labels[:-1]]
+    assert leaves_nothing(server)
 
 
 def refused_as_before_our_own(server: Server, folder: Path) -> None:
