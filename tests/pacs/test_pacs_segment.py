@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,21 +15,19 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from dicom_phantoms import stored_values, write_series
+from dicom_phantoms import BIRTH_DATE, PATIENT_ID, PATIENT_NAME, stored_values, write_series
 from faulty_proxy import Fault, FaultyProxy
 from orthanc_server import PASSWORD, USER, Orthanc
 from typer.testing import Result
 
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.segment.pacs_studies import check_uid
-from monai_vggunet.stopping import stop_on_signals
 
 pytestmark = pytest.mark.pacs
 
 STUDY, OTHER_STUDY = "1.2.3.4.5", "1.2.3.4.50"
 CT = "1.2.3.4.5.61"
 TOKEN = "tOp-SECRET-0815"
-OWN_PROCESS = "MONAI_VGGUNET_TEST_IN_OWN_PROCESS"
 
 
 def record_of(folder: Path) -> dict:
@@ -140,58 +137,45 @@ def test_one_series_of_several_studies_is_refused(orthanc: Orthanc, run: Callabl
     assert "lies in one study" in str(result.exception)
 
 
-@pytest.fixture
-def own_process(request: pytest.FixtureRequest) -> bool:
-    """Whether this is a process for one test; else the test is run in such a one, which its signals may end."""
-    if OWN_PROCESS in os.environ:
-        return True
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", request.node.nodeid]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment[OWN_PROCESS] = "1"
-    done = subprocess.run(words, cwd=request.config.rootpath, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert "1 passed" in done.stdout
-    return False
+# A shell may have started the tests with Ctrl-C ignored.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from monai_vggunet.__main__ import main
+main()
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_leaves_no_image_behind(
-    own_process: bool, request: pytest.FixtureRequest, number: int
+    orthanc: Orthanc, proxy: FaultyProxy, study: Path, model: Path, tmp_path: Path, number: int
 ) -> None:
     """Stopped while one series lies on the disk and the archive is silent about the next."""
-    if own_process:
-        names = ("orthanc", "proxy", "study", "run", "tmp_path", "monkeypatch")
-        stop_a_run(*map(request.getfixturevalue, names), number)
-
-
-def stop_a_run(
-    orthanc: Orthanc,
-    proxy: FaultyProxy,
-    study: Path,
-    run: Callable[..., Result],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    number: int,
-) -> None:
-    """Stop a run of this process; `run` looks what is left."""
-    monkeypatch.setattr("monai_vggunet.stopping.GRACE_SEC", 120.0)  # the forced end would be that of the tests
-    orthanc.upload(write_series(tmp_path / "second", series_uid="1.2.3.4.5.99"))
-    proxy.faults = [Fault(where="/series/1.2.3.4.5.99", silence=True)]
-    modes = []
-
-    def stop_when_files_lie_there() -> None:
-        for _ in range(1000):
-            if any(path == "/dicom-web/studies/1.2.3.4.5/series/1.2.3.4.5.99" for _, path in proxy.seen):
-                modes.extend(stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "temporary").iterdir())
-                break
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
-
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with it ignored
-    threading.Thread(target=stop_when_files_lie_there).start()
-    with stop_on_signals():
-        result = run("--dicomweb", proxy.dicomweb, "--study", STUDY, "--no-store", "--pacs-timeout", "1")
-    signal.signal(signal.SIGINT, former)
-    assert result.exit_code == (143 if number == signal.SIGTERM else 130)
-    assert modes == [0o700]
-    assert not (tmp_path / "out").exists()
+    silent = f"/series/{CT}.99"
+    orthanc.upload(write_series(tmp_path / "second", series_uid=f"{CT}.99"))
+    proxy.faults = [Fault(where=silent, silence=True)]
+    temporary, out = tmp_path / "temporary", tmp_path / "out"
+    temporary.mkdir()
+    words = ["segment", "-o", str(out), "--model", str(model), "--dicomweb", proxy.dicomweb, "--study", STUDY]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words, "--no-store"],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    end = time.monotonic() + 120
+    while not any(path.endswith(silent) for _, path in proxy.seen):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (downloaded,) = temporary.iterdir()
+    assert stat.S_IMODE(downloaded.stat().st_mode) == 0o700
+    assert any(file.is_file() for file in downloaded.rglob("*"))
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, said
+    assert not list(temporary.iterdir())
+    assert {file.name for file in out.rglob("*") if file.is_file()} <= {"names.json"}
+    for secret in (PATIENT_NAME, PATIENT_ID, BIRTH_DATE, "Traceback"):
+        assert secret not in said
