@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -92,10 +94,15 @@ def test_a_decomposed_accent_is_a_letter_of_its_word() -> None:
     assert clean_text("cra\u0301neo axial") == "cráneo axial"
 
 
-def test_very_long_texts_take_no_time() -> None:
+def test_very_long_texts_are_cleaned_within_a_minute() -> None:
     """What grows with the square of the length would take hours."""
-    for text in ("…" * 200_000, "a " * 100_000, "J.Doe " * 30_000, "a" + "-" * 200_000, "__" * 100_000, "1." * 100_000):
-        assert len(clean_text(text)) <= len(text)
+    program = """
+from monai_vggunet.privacy import clean_text
+
+for text in ("…" * 200_000, "a " * 100_000, "J.Doe " * 30_000, "a" + "-" * 200_000, "__" * 100_000, "1." * 100_000):
+    assert len(clean_text(text)) <= len(text)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_free_text_is_whole_when_it_is_asked_for() -> None:
