@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from monai.bundle import ConfigWorkflow
+
+from monai_vggunet.errors import refusal_behind
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = {  # a run of seconds: what is learned does not matter here
@@ -31,14 +34,14 @@ class Run(NamedTuple):
     output: str
 
 
-def run_bundle(*words: str, check: bool = True, launcher: Sequence[str] = (), **options: Any) -> str:
-    """Run `python -m monai.bundle WORDS --NAME VALUE ...` in the bundle's folder; return all it printed."""
+def run_bundle(
+    *words: str, check: bool = True, launcher: Sequence[str] = (), cwd: Path = REPOSITORY / "bundle", **options: Any
+) -> str:
+    """Run `python -m monai.bundle WORDS --NAME VALUE ...`, in the bundle's folder by default; return all it printed."""
     command = [*(launcher or [sys.executable]), "-m", "monai.bundle", *words]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    done = subprocess.run(
-        command, cwd=REPOSITORY / "bundle", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=570
-    )
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=570)
     if check:
         assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
@@ -48,6 +51,24 @@ def train(data: Path, folder: Path, check: bool = True, **options: Any) -> str:
     """Train as a user does, on the phantoms."""
     paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": folder / "training"}
     return run_bundle("run", "training", check=check, config_file="configs/train.json", **{**paths, **TINY, **options})
+
+
+def run_here(config: str, run_id: str = "run", **options: Any) -> None:
+    """Run a config within this process, which saves its start: for what is refused, with our own error."""
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    path = str(REPOSITORY / "bundle" / "configs" / f"{config}.json")
+    workflow = ConfigWorkflow(path, logging_file=False, run_id=run_id, **given)
+    try:
+        workflow.initialize()
+        workflow.run()
+    except Exception as error:
+        raise refusal_behind(error) or error from error
+
+
+def train_here(data: Path, folder: Path, **options: Any) -> None:
+    """Train as `train` does, see `run_here`."""
+    paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": folder / "training"}
+    run_here("train", "training", **{**paths, **TINY, **options})
 
 
 def figures_per_case(folder: Path) -> dict[str, Any]:

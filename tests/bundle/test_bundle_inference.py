@@ -17,8 +17,9 @@ from nibabel.orientations import io_orientation
 
 from monai_vggunet import VGG16UNet
 from monai_vggunet.data import load_model_spec
+from monai_vggunet.errors import ModelMismatchError
 
-from .conftest import Run, figures_per_case, run_bundle
+from .conftest import Run, figures_per_case, run_bundle, run_here
 
 pytestmark = pytest.mark.slow
 
@@ -115,8 +116,8 @@ def test_inference_refuses_weights_of_another_run(trained: Run, tmp_path: Path) 
     spec = load_model_spec(tmp_path / "model.json")
     torch.save(VGG16UNet(**spec.network).state_dict(), tmp_path / "model.pt")
     paths = {"dataset_dir": trained.data / "unseen" / "images", "ckpt_dir": tmp_path, "output_dir": tmp_path / "out"}
-    output = run_bundle("run", check=False, config_file="configs/inference.json", **paths)
-    assert "put the two files of one training run side by side" in output
+    with pytest.raises(ModelMismatchError, match="put the two files of one training run side by side"):
+        run_here("inference", **paths)
     assert not (tmp_path / "out").exists()
 
 

@@ -20,8 +20,9 @@ import pytest
 import torch
 
 from monai_vggunet.data import load_model_spec
+from monai_vggunet.errors import VGGUNetError
 
-from .conftest import REPOSITORY, TINY, Run, run_bundle, train
+from .conftest import REPOSITORY, TINY, Run, run_bundle, train, train_here
 
 pytestmark = pytest.mark.slow
 
@@ -96,11 +97,12 @@ def test_a_run_killed_on_its_way_ends_with_the_same_model(trained: Run, tmp_path
 
 
 def test_the_same_options_in_other_words_give_the_same_model(trained: Run, tmp_path: Path) -> None:
-    """Also where the words are a command line's, and the data lie elsewhere."""
+    """Also where the words are a command line's, `args.json` names the config, and the data lie elsewhere."""
     shutil.copytree(trained.data, tmp_path / "moved")
     words = {"resume": "false", "clicks": "no", "from_scratch": "true", "layer_decay": 1, "decoder_lr": "3e-4"}
     shutil.copytree(trained.folder / "models", tmp_path / "models")
-    output = train(tmp_path / "moved", tmp_path, **words)
+    paths = {"dataset_dir": tmp_path / "moved", "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
+    output = run_bundle("run", "training", args_file="args.json", **paths, **TINY, **words)
     assert "files of another run were moved to" in output
     for name in ("model.pt", "model.json"):
         assert (tmp_path / "models" / name).read_bytes() == (trained.folder / "models" / name).read_bytes(), name
@@ -125,11 +127,13 @@ def test_changed_options_are_refused_with_both_values_and_the_ways_on(trained: R
 
 
 def test_a_finished_run_can_be_prolonged_wherever_it_lies(trained: Run, tmp_path: Path) -> None:
+    """By the workflow class, which works in any directory."""
     shutil.copytree(trained.data, tmp_path / "moved")
     shutil.copytree(trained.folder / "models", tmp_path / "models")
     (tmp_path / "models" / ".model-abcdefgh.pt").write_bytes(b"of a killed run")
-    options = {"max_epochs": 3, "num_workers": 1, "early_stop_patience": 30}
-    output = train(tmp_path / "moved", tmp_path, **options)
+    options = {**TINY, "max_epochs": 3, "num_workers": 1, "early_stop_patience": 30}
+    workflow = "monai_vggunet.TrainingWorkflow"
+    output = run_bundle("run", cwd=tmp_path, workflow_name=workflow, dataset_dir=tmp_path / "moved", **options)
     assert "last.pt holds epoch 2 of 3 of this run: resuming" in output
     assert "epoch 3/3" in output
     assert not list((tmp_path / "models").glob(".*"))
@@ -193,15 +197,6 @@ def test_two_processes_end_with_the_same_weights_and_the_figures_of_one(trained:
     assert {name: round(value, 5) for name, value in alone.items()} == {name: best[name] for name in alone}
 
 
-def test_the_workflow_class_trains_from_any_directory(phantoms: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", "--workflow_name", "monai_vggunet.TrainingWorkflow"]
-    for name, value in {"dataset_dir": phantoms, **TINY, "max_epochs": 1}.items():
-        command += [f"--{name}", str(value)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=570)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert (tmp_path / "models" / "model.pt").is_file()
-
-
 def test_a_trained_model_learns_to_take_clicks(trained: Run, tmp_path: Path) -> None:
     """Its images are prepared as before, whatever would be planned for a new model."""
     model = trained.folder / "models" / "model.pt"
@@ -212,24 +207,10 @@ def test_a_trained_model_learns_to_take_clicks(trained: Run, tmp_path: Path) -> 
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     shapes = {name: tensor.shape for name, tensor in torch.load(model, weights_only=True).items()}
     assert [name for name in weights if weights[name].shape != shapes[name]] == [next(iter(weights))]
-    refused = run_bundle(
-        "run",
-        "training",
-        check=False,
-        config_file="configs/train.json",
-        dataset_dir=trained.data,
-        ckpt_dir=tmp_path / "other",
-        start_from=model,
-        **{**TINY, "overrides": {"spacing_mm": [4.0, 4.0]}},
-    )
-    assert "was trained on images prepared differently: spacing_mm (8.0, 8.0), expected (4.0, 4.0)" in refused
-    assert not (tmp_path / "other" / "model.pt").exists()
-
-
-def test_an_args_file_names_the_config(phantoms: Path, tmp_path: Path) -> None:
-    paths = {"dataset_dir": phantoms, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
-    run_bundle("run", "training", args_file="args.json", **paths, **{**TINY, "max_epochs": 1})
-    assert (tmp_path / "models" / "model.pt").is_file()
+    prepared_differently = r"prepared differently: spacing_mm \(8\.0, 8\.0\), expected \(4\.0, 4\.0\)"
+    with pytest.raises(VGGUNetError, match=prepared_differently):
+        train_here(trained.data, tmp_path / "other", start_from=model, overrides={"spacing_mm": [4.0, 4.0]})
+    assert not (tmp_path / "other" / "models" / "model.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -261,7 +242,6 @@ def test_bad_data_stop_the_run_with_a_clear_error(phantoms: Path, tmp_path: Path
             dataset.SeriesInstanceUID += ".1"
             dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID[:60] + ".1"
             dataset.save_as(file.with_name(f"other_{file.name}"))
-    paths = {"dataset_dir": data, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "training"}
-    output = run_bundle("run", "training", check=False, config_file="configs/train.json", **paths, **TINY)
-    assert message in output.rsplit("monai-vggunet: ", 1)[-1]  # below MONAI's own traceback
+    with pytest.raises(VGGUNetError, match=message):
+        train_here(data, tmp_path)
     assert not (tmp_path / "models" / "model.pt").exists()
