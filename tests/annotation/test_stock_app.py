@@ -127,7 +127,9 @@ def refused_as_before_our_own(server: Server, folder: Path) -> None:
         assert server.infer(f"{NAME}_seg", "study_0", **{key: "/../x"}).status_code == 422, key
     for path in ("/reload", "/logs/", "/batch/infer/../x"):
         assert server.post(path).status_code == 404
-    assert server.infer(f"{NAME}_seg", "main.py").status_code >= 400  # nor is a file of the working directory a study
+    assert server.infer(f"{NAME}_seg", "main.py").status_code == 404  # nor is a file of the working directory a study
+    nobodys = {"session_id": "0a373144-eb0d-11f1-9008-02fc00000001"}
+    assert server.post(f"/infer/{NAME}_seg", params=nobodys).status_code == 404
     assert server.get("/info/", headers={"Host": "evil.example"}).status_code == 400
     assert server.post(f"/train/{NAME}", json={}, headers={"Origin": "http://evil.example"}).status_code == 403
     assert tree_of(server.app, folder / "studies") == before

@@ -26,6 +26,17 @@ __all__ = ["StockFolder", "StockSeries", "guard"]
 class StockFolder(KeptFolder):
     """A folder of studies; a label that is replaced goes to `label_history`."""
 
+    def get_image_uri(self, image_id: str) -> str:
+        """Return the study's file.
+
+        Raises:
+            HTTPException: 404 for a study that is not there, on which MONAI Label's app would fail.
+        """
+        uri = str(super().get_image_uri(image_id))
+        if not uri:
+            raise refuse(NOT_FOUND, f"there is no study {image_id!r}: it was renamed, deleted or never here")
+        return uri
+
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Store a label as it comes, once the former one is kept."""
         with refusals_as_answers():
