@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .autocast import AutocastInferer, autocast_dtype, describe_device
+from .fit_batch_norm import fit_batch_norm
 from .pretrained import load_encoder_weights
 from .unet_decoder import VGGUNetDecoder, VGGUpBlock
 from .vgg_encoder import VGG16Encoder, VGG16PooledEncoder
@@ -18,5 +19,6 @@ __all__ = [
     "autocast_dtype",
     "describe_device",
     "find_vgg16_unet",
+    "fit_batch_norm",
     "load_encoder_weights",
 ]

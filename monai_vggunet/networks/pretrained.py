@@ -39,11 +39,13 @@ class StagedEncoder(Protocol):
         stages: one `nn.Sequential` each.
         batch_norm: whether it is `vgg16_bn`.
         in_channels: of the image.
+        lacks_statistics: whether its convolutions were pretrained without batch norm: see `fit_batch_norm`.
     """
 
     stages: nn.ModuleList
     batch_norm: bool
     in_channels: int
+    lacks_statistics: bool
 
     def state_dict(self) -> dict[str, Any]:
         """See `torch.nn.Module`."""
@@ -60,7 +62,8 @@ def load_encoder_weights(
     A file holds torchvision's whole state dict (keys ``features.0.weight``, ...; the classifier is ignored) or that
     of `features` alone (keys ``0.weight``, ...). It is read with ``weights_only=True``.
 
-    RGB weights are fitted to another number of input channels by `adapt_first_filter`.
+    RGB weights are fitted to another number of input channels by `adapt_first_filter`. Weights of plain `vgg16` fill
+    the convolutions of `vgg16_bn` too; its batch norms then lack statistics, which `fit_batch_norm` takes from images.
 
     Args:
         encoder: the encoder to fill.
@@ -186,6 +189,11 @@ def _fill(encoder: StagedEncoder, found: dict[str, torch.Tensor], path: Path, st
     """Copy the weights of the first `stages` stages, or refuse and say which keys do not fit."""
     own = _keys_by_stage(encoder)
     loaded = encoder.stages[: stages or len(own)]
+    numbers = _plain_numbers(encoder) if encoder.batch_norm else {}
+    lacks_statistics = bool(found) and {_number(key) for key in found} <= numbers.keys()
+    if lacks_statistics:
+        found = {numbers[_number(key)] + key[len(_number(key)) :]: value for key, value in found.items()}
+        own = [{key: full for key, full in keys.items() if _number(key) in numbers.values()} for keys in own]
     wanted = [key for keys in own[: len(loaded)] for key in keys]
     known = {key for keys in own for key in keys}
 
@@ -213,6 +221,19 @@ def _fill(encoder: StagedEncoder, found: dict[str, torch.Tensor], path: Path, st
         raise PretrainedWeightsError(f"{path} does not fit the {name} encoder: {text}. {_hint(encoder, found, own)}")
     full_names = {key: full for keys in own for key, full in keys.items()}
     encoder.load_state_dict({full_names[key]: found[key] for key in wanted if key in found}, strict=False)
+    encoder.lacks_statistics = lacks_statistics
+
+
+def _plain_numbers(encoder: StagedEncoder) -> dict[str, str]:
+    """Number of each convolution in plain `vgg16`, to its number in this `vgg16_bn`, where a norm follows each."""
+    layers = [pair for stage in encoder.stages for pair in stage.named_children()]
+    convolutions = [number for number, layer in layers if isinstance(layer, nn.Conv2d)]
+    return {str(int(number) - n_before): number for n_before, number in enumerate(convolutions)}
+
+
+def _number(key: str) -> str:
+    """The layer's number in a key such as "7.weight"."""
+    return key.partition(".")[0]
 
 
 def _keys_by_stage(encoder: StagedEncoder) -> list[dict[str, str]]:
@@ -234,8 +255,6 @@ def _hint(encoder: StagedEncoder, found: dict[str, torch.Tensor], own: list[dict
     file_has_norm = any(key.endswith("running_mean") for key in found)
     if file_has_norm and not encoder.batch_norm:
         return "The file holds vgg16_bn (batch norm): pass batch_norm=True"
-    if encoder.batch_norm and not file_has_norm:
-        return "The file seems to hold vgg16 without batch norm: pass batch_norm=False"
     whole = 0
     for keys in own:
         if any(key not in found and not key.endswith(OPTIONAL_SUFFIX) for key in keys):

@@ -85,6 +85,7 @@ class VGG16Encoder(nn.Module, BaseEncoder):
         self.in_channels = in_channels
         self.batch_norm = batch_norm
         self.stages = nn.ModuleList(_cut_into_stages(_layers(in_channels, batch_norm), self._pools_at_end))
+        self.lacks_statistics = False
         self._frozen: tuple[int, ...] = ()
         self._initialize()
         self.pretrained_source: str = load_encoder_weights(self, pretrained, pretrained_stages)

@@ -6,6 +6,7 @@ from monai_vggunet.training.checkpoints import RunCheckpoint
 from monai_vggunet.training.defaults import default_lr, default_workers
 from monai_vggunet.training.evaluation import Evaluation
 from monai_vggunet.training.evaluation_report import EvaluationReportHandler
+from monai_vggunet.training.fitted_norms import with_fitted_norms
 from monai_vggunet.training.history import History
 from monai_vggunet.training.lr_schedule import LearningRateHandler, make_lr_schedule
 from monai_vggunet.training.metrics import (
@@ -68,4 +69,5 @@ __all__ = [
     "surface_metrics",
     "tensorboard_folder",
     "validation_sampler",
+    "with_fitted_norms",
 ]

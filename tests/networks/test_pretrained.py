@@ -10,6 +10,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from torchvision.models import VGG16_BN_Weights
+from vgg16_states import plain_vgg16_state
 
 from monai_vggunet.errors import ConfigurationError, PretrainedWeightsError
 from monai_vggunet.networks import VGG16Encoder, VGG16UNet, load_encoder_weights
@@ -140,12 +141,31 @@ def test_checkpoint_with_more_than_weights_is_refused(tmp_path):
         VGG16Encoder(pretrained=tmp_path / "run.pt")
 
 
-def test_weights_of_the_other_variant_are_refused_with_a_hint(tmp_path, bn_state):
+def test_weights_with_batch_norm_do_not_fit_an_encoder_without(tmp_path, bn_state):
     torch.save(bn_state, tmp_path / "bn.pth")
     with pytest.raises(PretrainedWeightsError, match=r"does not fit the vgg16 encoder.*pass batch_norm=True"):
         VGG16Encoder(pretrained=tmp_path / "bn.pth", batch_norm=False)
-    torch.save(features_state(batch_norm=False), tmp_path / "plain.pth")
-    with pytest.raises(PretrainedWeightsError, match=r"does not fit the vgg16_bn encoder.*pass batch_norm=False"):
+
+
+@pytest.mark.parametrize("stages", [None, 2])
+def test_plain_weights_fill_the_convolutions_between_batch_norms(tmp_path, stages):
+    torch.save(plain_vgg16_state("features."), tmp_path / "plain.pth")
+    plain, normed = (
+        VGG16Encoder(pretrained=tmp_path / "plain.pth", batch_norm=batch_norm, pretrained_stages=stages).eval()
+        for batch_norm in (False, True)
+    )
+    assert normed.lacks_statistics
+    assert not plain.lacks_statistics
+    image = torch.rand(1, 3, 32, 32)
+    for ours, expected in zip(normed(image)[:stages], plain(image)):
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_plain_weights_that_lack_a_layer_are_refused(tmp_path):
+    state = features_state(batch_norm=False)
+    del state["28.weight"]
+    torch.save(state, tmp_path / "plain.pth")
+    with pytest.raises(PretrainedWeightsError, match=r"does not fit the vgg16_bn encoder: 1 missing \(40\.weight\)"):
         VGG16Encoder(pretrained=tmp_path / "plain.pth")
 
 
