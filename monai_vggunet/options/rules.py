@@ -17,6 +17,7 @@ from monai_vggunet.json_rules import Rule, also, one_of, whole
 from monai_vggunet.networks.autocast import TRAINING_PRECISIONS
 from monai_vggunet.training.lr_schedule import SCHEDULES
 from monai_vggunet.training.progressive_unfreeze import DIRECTIONS, given_schedule
+from monai_vggunet.transforms.augmentation import LEVELS
 
 __all__ = ["INFERENCE_RULES", "NETWORK_OPTIONS", "OVERRIDES", "RULES", "SAME_AS"]
 
@@ -67,6 +68,7 @@ RULES: dict[str, Rule] = {
     "output_dir": _PLACE,
     "start_from": _or_none(_PLACE),
     "pretrained": Rule(f"{', '.join(PRETRAINED)}, or the path of a weight file", _is_source),
+    "augmentation": one_of(*LEVELS),
     "precision": one_of(*TRAINING_PRECISIONS),
     "tta": one_of(*TTA_MODES),
     "seed": whole(0, LARGEST_SEED),

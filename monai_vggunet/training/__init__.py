@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_vggunet.training.batch_mixer import BatchMixer, batch_mixer
 from monai_vggunet.training.checkpoints import RunCheckpoint
 from monai_vggunet.training.defaults import default_lr, default_workers
 from monai_vggunet.training.evaluation import Evaluation
@@ -33,6 +34,7 @@ from monai_vggunet.training.warm_start import initial_network, start_from
 from monai_vggunet.training.weight_average import WeightAverageHandler
 
 __all__ = [
+    "BatchMixer",
     "EpochSampler",
     "EpochSeedHandler",
     "Evaluation",
@@ -49,6 +51,7 @@ __all__ = [
     "SimulatedClicks",
     "TrainingProgressHandler",
     "WeightAverageHandler",
+    "batch_mixer",
     "class_means",
     "default_lr",
     "default_workers",

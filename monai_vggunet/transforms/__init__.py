@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
+from monai_vggunet.transforms.augment import (
+    ForegroundSlicesd,
+    RandColorJitterd,
+    RandEvenZoomd,
+    RandGrayscaled,
+    RandSliceSamplesd,
+)
 from monai_vggunet.transforms.clicks import KeepClicksd, clicked_slices, clicks_on_grid, draw_clicks, slice_step
 from monai_vggunet.transforms.grid import MatchGridd, match_axes
 from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacing, InPlaneSpacingd
@@ -51,6 +57,7 @@ __all__ = [
     "NormalizeImageNet",
     "NormalizeImageNetd",
     "RandColorJitterd",
+    "RandEvenZoomd",
     "RandGrayscaled",
     "RandSliceSamplesd",
     "ScaleByPercentiles",

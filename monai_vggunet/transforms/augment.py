@@ -1,24 +1,32 @@
-"""What MONAI lacks of the paired augmentation: random slices with foreground, color jitter, random gray."""
+"""What MONAI lacks of the paired augmentation: slices with foreground, an even zoom, color jitter, random gray."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Randomizable, RandomizableTransform, Transform
+from monai.transforms import (
+    MapTransform,
+    RandAffined,
+    RandAffineGrid,
+    Randomizable,
+    RandomizableTransform,
+    Transform,
+)
 from monai.transforms.traits import MultiSampleTrait
 from monai.utils import convert_to_tensor
 from torchvision.transforms.v2 import functional as tvf
 
 from monai_vggunet.transforms.intensity import SliceChannels
 
-__all__ = ["ForegroundSlicesd", "RandColorJitterd", "RandGrayscaled", "RandSliceSamplesd"]
+__all__ = ["ForegroundSlicesd", "RandColorJitterd", "RandEvenZoomd", "RandGrayscaled", "RandSliceSamplesd"]
 
 FOREGROUND_SLICES = "foreground_slices"  # key: class number -> slice indices that hold it
-CROP_MARGIN = 1.25  # the crop is this much larger than the network's input, so that a rotation shows no empty corner
+CENTER_REACH = 0.3125  # of the network's input: zoomed by 1.4 and shifted by 0.05, it is still within the half
 
 
 class ForegroundSlicesd(MapTransform):
@@ -50,6 +58,8 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
         roi_size: the network's input size; crops are larger by a margin for the rotation that follows.
         num_samples: slices per draw.
         foreground_share: share of the samples that hold foreground, 0 to 1.
+        crop_margin: the crop is this much larger than the network's input, so that a rotation shows no empty corner.
+        window_jitter: each draw moves the windows and changes their widths by up to this share of the width.
     """
 
     def __init__(
@@ -58,13 +68,16 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
         roi_size: Sequence[int],
         num_samples: int = 2,
         foreground_share: float = 0.67,
+        crop_margin: float = 1.25,
+        window_jitter: float = 0.0,
         image_key: str = "image",
         label_key: str = "label",
     ) -> None:
         MapTransform.__init__(self, [image_key, label_key])
         self.slice_channels = slice_channels
         self.roi_size = tuple(roi_size)
-        self.crop_size = [math.ceil(size * CROP_MARGIN) for size in roi_size]
+        self.crop_size = [math.ceil(size * crop_margin) for size in roi_size]
+        self.window_jitter = window_jitter
         self.num_samples, self.foreground_share = num_samples, foreground_share
         self.image_key, self.label_key = image_key, label_key
 
@@ -92,7 +105,7 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
         samples: list[dict[Hashable, Any]] = []
         for index, start in self.randomize(data):
             window = [slice(max(0, a), max(0, a + size)) for a, size in zip(start, self.crop_size)]
-            pixels = self.slice_channels(image[:, window[0], window[1]], [index])[0]
+            pixels = self._channels()(image[:, window[0], window[1]], [index])[0]
             classes = label[:, window[0], window[1], index]
             samples.append(
                 {
@@ -105,22 +118,55 @@ class RandSliceSamplesd(Randomizable, MapTransform, MultiSampleTrait):
     def _centered(self, center: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
         """Return the crop's first row and column; a slice that fits into the network's input lies in its middle.
 
-        The pixel is never farther than a quarter of the crop from its middle, even at the slice's border: farther out,
-        the rotation, zoom and shift that follow could move it out of the network's input.
+        The pixel is never farther from the crop's middle than `CENTER_REACH` of the input, even at the slice's border:
+        farther out, the rotation, zoom and shift that follow could move it out of the network's input.
         """
         start = []
         for c, roi, crop, n in zip(center, self.roi_size, self.crop_size, size):
             if n <= roi:
                 start.append((n - crop) // 2)
             else:
-                jitter = int(self.R.randint(-(crop // 4), crop // 4 + 1))  # foreground not always in the middle
-                start.append(min(max(crop // 4, c + jitter), n - crop // 4) - crop // 2)
+                reach = int(roi * CENTER_REACH)
+                jitter = int(self.R.randint(-reach, reach + 1))  # foreground not always in the middle
+                start.append(min(max(reach, c + jitter), n - reach) - crop // 2)
         return start[0], start[1]
+
+    def _channels(self) -> SliceChannels:
+        """Return how this draw's slice becomes channels: with windows that are moved and widened a little."""
+        if not self.window_jitter:
+            return self.slice_channels
+        moved = copy(self.slice_channels)
+        moved.windows = [self._moved(*window) for window in moved.windows]
+        return moved
+
+    def _moved(self, low: float, high: float) -> tuple[float, float]:
+        shift, widening = self.R.uniform(-self.window_jitter, self.window_jitter, 2) * (high - low)
+        return low + shift - widening / 2, high + shift + widening / 2
 
     def _padded(self, patch: torch.Tensor, start: tuple[int, int], size: Sequence[int]) -> torch.Tensor:
         before = [max(0, -a) for a in start]
         after = [crop - have - b for crop, have, b in zip(self.crop_size, patch.shape[1:], before)]
         return torch.nn.functional.pad(patch, (before[1], after[1], before[0], after[0]))
+
+
+class RandEvenZoomd(RandAffined):
+    """MONAI's `RandAffined` with one zoom for rows and columns: what is round stays round."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        grid = self.rand_affine.rand_affine_grid
+        self.rand_affine.rand_affine_grid = _EvenGrid(
+            grid.rotate_range, grid.shear_range, grid.translate_range, grid.scale_range
+        )
+
+
+class _EvenGrid(RandAffineGrid):
+    """A grid whose first random factor counts for all axes."""
+
+    def randomize(self, data: Any | None = None) -> None:
+        super().randomize(data)
+        factors: list[float] = self.scale_params or []  # type: ignore[has-type]
+        self.scale_params = factors[:1] * len(factors)
 
 
 class RandGrayscaled(RandomizableTransform, MapTransform):
@@ -207,6 +253,7 @@ def _plain(data: Any) -> torch.Tensor:
 
 
 RandSliceSamplesD = RandSliceSamplesDict = RandSliceSamplesd
+RandEvenZoomD = RandEvenZoomDict = RandEvenZoomd
 RandGrayscaleD = RandGrayscaleDict = RandGrayscaled
 RandColorJitterD = RandColorJitterDict = RandColorJitterd
 ForegroundSlicesD = ForegroundSlicesDict = ForegroundSlicesd

@@ -6,7 +6,6 @@ Training, validation and inference share `_to_network_grid`, so what a model was
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +16,6 @@ from monai.transforms import (
     Invertd,
     Lambdad,
     Orientationd,
-    Rand2DElasticd,
-    RandAdjustContrastd,
-    RandAffined,
-    RandFlipd,
-    RandGaussianNoised,
-    RandGaussianSmoothd,
     ScaleIntensityRanged,
     Transform,
 )
@@ -30,14 +23,14 @@ from monai.transforms import (
 from monai_vggunet.data.model_spec import AXCODES, ModelSpec, Preprocessing
 from monai_vggunet.data.switches import is_on
 from monai_vggunet.file_kinds import PICTURE
-from monai_vggunet.transforms.augment import ForegroundSlicesd, RandColorJitterd, RandGrayscaled, RandSliceSamplesd
+from monai_vggunet.transforms.augment import ForegroundSlicesd
+from monai_vggunet.transforms.augmentation import augmentation_of, random_steps
 from monai_vggunet.transforms.clicks import KeepClicksd
 from monai_vggunet.transforms.in_plane_spacing import InPlaneSpacingd
 from monai_vggunet.transforms.intensity import NormalizeImageNetd, SliceChannels
 from monai_vggunet.transforms.loading import loading_steps
 from monai_vggunet.transforms.percentiles import ScaleByPercentilesd
 from monai_vggunet.transforms.pictures import PICTURE_RANGE
-from monai_vggunet.transforms.sides import sided_class
 from monai_vggunet.transforms.volume_checks import CheckModalityd, CheckPlaned
 
 __all__ = [
@@ -104,18 +97,18 @@ def network_grid_preprocessing(
 def training_preprocessing(
     spec: ModelSpec,
     num_samples: int = 2,
-    foreground_share: float = 0.67,
-    affine_prob: float = 0.8,
-    rotate_degrees: float = 15.0,
-    scale_range: float = 0.15,
-    flip_prob: float = 0.5,
-    elastic_prob: float = 0.0,
-    gamma_prob: float = 0.2,
-    jitter_prob: float = 0.5,
-    jitter_strength: float = 0.2,
-    noise_prob: float = 0.15,
-    smooth_prob: float = 0.1,
-    gray_prob: float = 0.2,
+    augmentation: str = "standard",
+    foreground_share: float | None = None,
+    affine_prob: float | None = None,
+    rotate_degrees: float | None = None,
+    flip_prob: float | None = None,
+    elastic_prob: float | None = None,
+    gamma_prob: float | None = None,
+    jitter_prob: float | None = None,
+    jitter_strength: float | None = None,
+    noise_prob: float | None = None,
+    smooth_prob: float | None = None,
+    gray_prob: float | None = None,
     reader_options: Mapping[str, Any] | None = None,
     segments: Mapping[str, int] | None = None,
 ) -> Compose:
@@ -126,58 +119,43 @@ def training_preprocessing(
     Args:
         spec: of the model to be trained.
         num_samples: slices drawn per case and batch.
-        foreground_share: share of them with foreground.
-        affine_prob, rotate_degrees, scale_range: rotation within plus or minus the angle, zoom within `1 ± range`.
-        flip_prob: mirror columns, the patient's left and right; none where class names tell the sides apart.
-        elastic_prob, gamma_prob, jitter_prob, noise_prob, smooth_prob, gray_prob: of the other draws; gray and color
-            jitter's hue act on color pictures alone.
-        jitter_strength: brightness and contrast change within `1 ± jitter_strength`.
+        augmentation: `article`, `standard` or `strong`: see `Augmentation`.
+        foreground_share, affine_prob, rotate_degrees, flip_prob, elastic_prob, gamma_prob, jitter_prob,
+            jitter_strength, noise_prob, smooth_prob, gray_prob: as of `Augmentation`, instead of the level's own.
         reader_options: arguments of `DicomSeriesReader`.
         segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
 
     Returns:
         A pipeline that gives a list of `num_samples` dictionaries: `image` `(C', h, w)` normalized, and `label`
         `(1, h, w)`.
+
+    Raises:
+        ConfigurationError: there is no such level.
     """
     prep = spec.preprocessing
-    both, nearest = ("image", "label"), ("bilinear", "nearest")
-    sided = sided_class(spec.class_names) is not None
-    random_transforms: list[Transform] = [
-        RandSliceSamplesd(slice_channels(prep), prep.roi_size, num_samples, foreground_share),
-        RandAffined(
-            both,
-            prob=affine_prob,
-            spatial_size=prep.roi_size,
-            rotate_range=math.radians(rotate_degrees),
-            scale_range=(scale_range, scale_range),
-            translate_range=tuple(size * 0.05 for size in prep.roi_size),
-            mode=nearest,
-            padding_mode="zeros",
-        ),
-        RandFlipd(both, prob=0.0 if sided else flip_prob, spatial_axis=1),
-    ]
-    if elastic_prob > 0:
-        random_transforms.append(
-            Rand2DElasticd(
-                both, spacing=(24, 24), magnitude_range=(1, 3), prob=elastic_prob, mode=nearest, padding_mode="zeros"
-            )
-        )
-    color = prep.channels == "color"
-    random_transforms += [
-        RandGrayscaled("image", prob=gray_prob if color else 0.0),
-        RandColorJitterd("image", jitter_prob, jitter_strength, jitter_strength, color=color),
-        RandAdjustContrastd("image", prob=gamma_prob, gamma=(0.7, 1.5)),
-        RandGaussianSmoothd("image", prob=smooth_prob, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0)),
-        RandGaussianNoised("image", prob=noise_prob, std=0.05),
-        NormalizeImageNetd("image"),
-    ]
+    own = {
+        "foreground_share": foreground_share,
+        "affine_prob": affine_prob,
+        "rotate_degrees": rotate_degrees,
+        "flip_prob": flip_prob,
+        "elastic_prob": elastic_prob,
+        "gamma_prob": gamma_prob,
+        "jitter_prob": jitter_prob,
+        "jitter_strength": jitter_strength,
+        "noise_prob": noise_prob,
+        "smooth_prob": smooth_prob,
+        "gray_prob": gray_prob,
+    }
+    level = augmentation_of(augmentation, **{name: value for name, value in own.items() if value is not None})
+    both = ("image", "label")
     return Compose(
         [
             *_loading_for(spec, True, reader_options, segments),
             *_to_network_grid(prep, with_label=True),
             CastToTyped(both, dtype=(torch.float16, torch.uint8)),  # half of float32's bytes in the cache
             ForegroundSlicesd("label"),
-            *random_transforms,
+            *random_steps(level, spec, slice_channels(prep), num_samples),
+            NormalizeImageNetd("image"),
         ]
     )
 
