@@ -22,6 +22,8 @@ TITLES = ("DICOM series, one slice", "organs as drawn", "organs as found")
 
 def main() -> None:
     data, masks = ROOT / "quickstart" / "data" / "unseen", ROOT / "quickstart" / "masks"
+    if not masks.is_dir():
+        raise SystemExit(f"{masks} is not there: run scripts/quickstart.sh first")
     load, cases = LoadImage(reader=DicomSeriesReader(), image_only=True), sorted((data / "images").iterdir())[:3]
     page = Image.new("RGB", (3 * (SIDE + MARGIN) + MARGIN, HEAD + len(cases) * (SIDE + MARGIN)), "white")
     draw = ImageDraw.Draw(page)

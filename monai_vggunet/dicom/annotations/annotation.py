@@ -120,7 +120,9 @@ def read_annotation(
     except VGGUNetError:
         raise
     except _DAMAGE as error:
-        raise DicomReadError(f"{file} has unreadable content ({type(error).__name__}): a damaged object") from error
+        raise DicomReadError(
+            f"{file} has unreadable content ({type(error).__name__}): a damaged object; export it again"
+        ) from error
     findings += _overlap(canvas, file, on_overlap)
     if not canvas.array.any():
         findings.append(warning(FindingKind.EMPTY_LABEL, "no voxel belongs to a class"))

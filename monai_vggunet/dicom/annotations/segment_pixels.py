@@ -41,7 +41,9 @@ def decode_segments(
     size = int(dataset.Columns), int(dataset.Rows)
     lacking = lack_of_memory(_PIXEL_BYTES * size[0] * size[1])
     if lacking:
-        raise DicomPixelError(f"{path} has frames of {size[0]}x{size[1]} pixels: for each {lacking}; a damaged object")
+        raise DicomPixelError(
+            f"{path} has frames of {size[0]}x{size[1]} pixels: for each {lacking}; a damaged object; export it again"
+        )
     if not _is_deflated(dataset) and dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         # one worker: frames are painted one after the other
         decode_all([frames], lambda _, which, pixels: consume(frames[which].frame_index, pixels), 1)

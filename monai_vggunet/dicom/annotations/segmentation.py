@@ -48,19 +48,19 @@ def segments_of(dataset: Dataset, path: Path) -> list[Segment]:
         ]
     except (AttributeError, TypeError, ValueError) as error:
         raise DicomReadError(
-            f"{path} describes a segment without a readable SegmentNumber: a damaged object"
+            f"{path} describes a segment without a readable SegmentNumber: a damaged object; export it again"
         ) from error
     if kind == "LABELMAP":
         segments = [segment for segment in segments if segment.number not in _background_values(dataset)]
     if not segments:
-        raise DicomReadError(f"{path} describes no segment (SegmentSequence): a damaged object")
+        raise DicomReadError(f"{path} describes no segment (SegmentSequence): a damaged object; export it again")
     numbers = {segment.number for segment in segments}
     if len(numbers) != len(segments):
-        raise DicomReadError(f"{path} describes a SegmentNumber twice: a damaged object")
+        raise DicomReadError(f"{path} describes a SegmentNumber twice: a damaged object; export it again")
     if not 0 <= min(numbers) <= max(numbers) <= _LARGEST_NUMBER:
         raise DicomReadError(
             f"{path} describes SegmentNumbers from {min(numbers)} to {max(numbers)}; expected 0 to "
-            f"{_LARGEST_NUMBER}: a damaged object"
+            f"{_LARGEST_NUMBER}: a damaged object; export it again"
         )
     return segments
 
@@ -116,7 +116,7 @@ def _frames(dataset: Dataset, path: Path) -> tuple[FrameRecord, ...]:
             "holds no frame; export it again"
         )
     if not (dataset.get("Rows") and dataset.get("Columns")):
-        raise DicomReadError(f"{path} has no Rows and Columns: a damaged object")
+        raise DicomReadError(f"{path} has no Rows and Columns: a damaged object; export it again")
     frames = frames_of(path, dataset, "", path.stat().st_size)
     if isinstance(frames, str):
         raise DicomReadError(f"{path}: {frames}")
@@ -148,7 +148,7 @@ def _segment_numbers(dataset: Dataset, path: Path, count: int) -> list[int | Non
         if number not in described:
             raise DicomReadError(
                 f"frame {index} of {path} belongs to segment {clean_text(str(number))}, which SegmentSequence does not "
-                f"describe ({sorted(described)}): a damaged object"
+                f"describe ({sorted(described)}): a damaged object; export it again"
             )
         numbers.append(int(number))
     return numbers
@@ -229,7 +229,9 @@ def _threshold(dataset: Dataset, path: Path) -> float:
         return 1.0
     largest = dataset.get("MaximumFractionalValue")
     if not largest:
-        raise DicomReadError(f"{path} is FRACTIONAL without a MaximumFractionalValue: a damaged object")
+        raise DicomReadError(
+            f"{path} is FRACTIONAL without a MaximumFractionalValue: a damaged object; export it again"
+        )
     return FRACTION * float(largest)
 
 
@@ -237,7 +239,9 @@ def _background_values(dataset: Dataset) -> set[int]:
     padding = dataset.get("PixelPaddingValue")
     value = 0 if padding is None else int(padding)
     if not 0 <= value <= _LARGEST_NUMBER:
-        raise DicomReadError(f"PixelPaddingValue is {value}; expected 0 to {_LARGEST_NUMBER}: a damaged object")
+        raise DicomReadError(
+            f"PixelPaddingValue is {value}; expected 0 to {_LARGEST_NUMBER}: a damaged object; export it again"
+        )
     return {value}
 
 

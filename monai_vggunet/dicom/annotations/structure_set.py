@@ -45,9 +45,11 @@ def structures_of(dataset: Dataset, path: Path) -> list[Segment]:
     try:
         rois = [Segment(int(item.ROINumber), str(item.get("ROIName") or "")) for item in listed]
     except (AttributeError, TypeError, ValueError) as error:
-        raise DicomReadError(f"{path} describes a structure without a readable ROINumber: a damaged object") from error
+        raise DicomReadError(
+            f"{path} describes a structure without a readable ROINumber: a damaged object; export it again"
+        ) from error
     if len({roi.number for roi in rois}) != len(rois):
-        raise DicomReadError(f"{path} describes a ROINumber twice: a damaged object")
+        raise DicomReadError(f"{path} describes a ROINumber twice: a damaged object; export it again")
     drawn = [roi for roi in rois if any(_is_closed(item) for item in contours.get(roi.number, ()))]
     if not drawn:
         what = f"{len(rois)} structures, none of which has a closed contour" if rois else "no structure"
@@ -138,12 +140,14 @@ def _points(item: Dataset, what: str) -> np.ndarray:
         else:
             numbers = np.array(item.ContourData, dtype=np.float64)
     except (ValueError, TypeError, AttributeError) as error:
-        raise DicomReadError(f"{what} has ContourData that are not numbers: a damaged object") from error
+        raise DicomReadError(
+            f"{what} has ContourData that are not numbers: a damaged object; export it again"
+        ) from error
     stated = int(item.get("NumberOfContourPoints") or len(numbers) // 3)
     if len(numbers) != 3 * stated or not np.isfinite(numbers).all():
         raise DicomReadError(
             f"{what} has {len(numbers)} coordinates, of which {int(np.isfinite(numbers).sum())} are finite; expected 3 "
-            f"for each of its {stated} points: a damaged object"
+            f"for each of its {stated} points: a damaged object; export it again"
         )
     return numbers.reshape(-1, 3)
 
@@ -184,14 +188,15 @@ def _require_drawn(contours: list[np.ndarray], slice_pixels: int, what: str) -> 
     if len(contours) > _MOST_CONTOURS or covered > _MOST_TIMES_COVERED * slice_pixels:
         raise DicomReadError(
             f"{what} has {len(contours):,} contours, with boxes of {covered:,.0f} pixels; expected up to "
-            f"{_MOST_CONTOURS:,}, and no more than {_MOST_TIMES_COVERED} times the slice: a damaged object"
+            f"{_MOST_CONTOURS:,}, and no more than {_MOST_TIMES_COVERED} times the slice: a damaged object; "
+            "export it again"
         )
     for index, (columns, rows) in zip(contours, sizes):
         crossed = float(np.abs(np.diff(index[:, 1], append=index[:1, 1])).sum())
         if crossed > _HARMLESS_CROSSINGS + _MOST_TIMES_FILLED * columns * rows:
             raise DicomReadError(
                 f"{what} has a contour of {len(index):,} points that goes up and down over {crossed:,.0f} rows in a "
-                f"box of {columns:.0f} x {rows:.0f} pixels; expected an outline: a damaged object"
+                f"box of {columns:.0f} x {rows:.0f} pixels; expected an outline: a damaged object; export it again"
             )
 
 
