@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import io_orientation
 
-__all__ = ["acquisition_plane", "spacing_of", "stack_axis"]
+__all__ = ["PLANES", "acquisition_plane", "spacing_of", "stack_axis"]
 
-PLANES = ("sagittal", "coronal", "axial")  # by the patient axis (R, A, S) nearest to the stack
+PLANES = ("sagittal", "coronal", "axial")  # of slices stacked along the patient axis R, A and S
 ANISOTROPY = 1.2  # a spacing larger than the others by this factor marks the stack; less is rounding or zoom
 
 

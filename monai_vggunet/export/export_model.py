@@ -14,9 +14,9 @@ from monai_vggunet.atomic_files import sha256_of_file, write_json
 from monai_vggunet.data import ModelSpec
 from monai_vggunet.data.cases import Case
 from monai_vggunet.errors import ConfigurationError
-from monai_vggunet.export.formats import WRITERS, Logits
+from monai_vggunet.export.formats import WRITERS
 from monai_vggunet.export.sample_slices import sample_slices
-from monai_vggunet.inference.engines.engine import pad_to_smallest
+from monai_vggunet.inference.engines.engine import Logits, pad_to_smallest
 from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
 from monai_vggunet.inference.engines.parity import TOLERANCES, compare_labels
 from monai_vggunet.layout import spec_beside

@@ -15,6 +15,7 @@ from torch import nn
 from monai_vggunet.atomic_files import atomic_path
 from monai_vggunet.errors import EngineUnavailableError
 from monai_vggunet.inference.engines import OnnxEngine, OpenVINOEngine
+from monai_vggunet.inference.engines.engine import Logits
 from monai_vggunet.inference.engines.export_files import METADATA_KEY, ExportMetadata
 from monai_vggunet.inference.engines.onnx_engine import import_onnxruntime
 from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WRITERS", "quiet", "save_openvino"]
 
-Logits = Callable[[torch.Tensor], torch.Tensor]
 Check = Callable[[Logits], None]
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
+from monai_vggunet.data.model_limits import STRIDE
+
 __all__ = ["body_box"]
 
 # Content kept around the body, in voxels of the slice: the network should see the air that it was trained with.
 MARGIN = 32
-STRIDE = 16  # sizes are multiples of the network's deepest stride where the volume allows it
 # What is brighter than the bottom of the lowest window by this share of it is not empty.
 EMPTY_SHARE = 0.02
 
@@ -42,7 +43,7 @@ def body_box(volume: torch.Tensor, windows: Sequence[Sequence[float]]) -> tuple[
 
 
 def _widened(first: int, last: int, n: int) -> slice:
-    """Add the margin and fill up to the stride, within the volume."""
+    """Add the margin and fill up to whole strides of the network, as far as the volume allows it."""
     first, last = max(0, first - MARGIN), min(n, last + MARGIN)
     missing = -(last - first) % STRIDE
     first = max(0, first - missing // 2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from monai_vggunet.inference.test_time_views import STRIDE
+from monai_vggunet.data.model_limits import STRIDE
 from monai_vggunet.memory import available_memory
 from monai_vggunet.networks.vgg_unet import MIN_SIZE
 

@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer, sliding_window_inference
 from torch.nn import functional
 
+from monai_vggunet.data.model_limits import STRIDE
 from monai_vggunet.data.model_spec import ModelSpec
 from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.inference.body_crop import body_box
@@ -22,7 +23,7 @@ from monai_vggunet.inference.guidance import Guidance
 from monai_vggunet.inference.most_probable import most_probable
 from monai_vggunet.inference.neighborhood import Neighborhood
 from monai_vggunet.inference.network_memory import Tiling, plan_tiling
-from monai_vggunet.inference.test_time_views import SCALES, STRIDE, View, probabilities_of_view, views_of
+from monai_vggunet.inference.test_time_views import SCALES, View, probabilities_of_view, views_of
 from monai_vggunet.names import counted
 from monai_vggunet.networks.autocast import AutocastInferer
 from monai_vggunet.transforms import NormalizeImageNet, slice_channels

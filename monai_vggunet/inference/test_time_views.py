@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
 
+from monai_vggunet.data.model_limits import STRIDE
 from monai_vggunet.errors import ConfigurationError
+from monai_vggunet.inference.engines.engine import Logits
 from monai_vggunet.transforms.sides import sided_class
 
 __all__ = ["TTA_MODES", "View", "probabilities_of_view", "views_of"]
 
 TTA_MODES = ("none", "flip", "scale", "full")
 SCALES = (0.5, 1.0, 1.5)
-STRIDE = 16  # of the network's deepest stage: sizes are padded to a multiple of it
 SCALE_RANGE = (0.1, 4.0)
-
-Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)

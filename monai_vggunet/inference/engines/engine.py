@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "pad_to_smallest"]
+from monai_vggunet.networks.vgg_unet import MIN_SIZE
+
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "Logits", "pad_to_smallest"]
 
 ENGINES = ("auto", "torch", "openvino", "onnx")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
-SMALLEST_SIDE = 32  # of an exported graph, which does not pad by itself
+
+# What gives logits `(n, K, H, W)` of slices `(n, C, H, W)`: an engine, or the network itself.
+Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Engine(ABC):
@@ -47,5 +52,5 @@ class Engine(ABC):
 
 def pad_to_smallest(slices: torch.Tensor) -> torch.Tensor:
     """Return slices `(n, C, H, W)` with sides of 32 pixels at least, the border repeated: graphs take none below."""
-    missing = [max(0, SMALLEST_SIDE - n) for n in slices.shape[-2:]]
+    missing = [max(0, MIN_SIZE - n) for n in slices.shape[-2:]]
     return F.pad(slices, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else slices

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from monai_vggunet.errors import ExportError
-from monai_vggunet.inference.engines.engine import Engine
+from monai_vggunet.inference.engines.engine import Engine, Logits
 
 __all__ = ["TOLERANCES", "CheckedEngine", "Parity", "Tolerance", "compare_labels"]
-
-Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)

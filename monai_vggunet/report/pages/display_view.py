@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from monai_vggunet.data.stack_axis import PLANES
 from monai_vggunet.dicom.affine import lps_to_ras
 from monai_vggunet.errors import GridMismatchError
 from monai_vggunet.file_kinds import PICTURE
@@ -22,7 +23,6 @@ MOST_SAMPLED = 2_000_000  # voxels sampled for the percentiles
 AFFINE_TOLERANCE_MM = 1e-2  # a NIfTI header keeps its affine as float32
 EVEN = 0.01  # spacings whose relative difference is smaller count as equal
 FILL = 0.4  # opacity of a class
-PLANES = ("sagittal", "coronal", "axial")  # the plane of slices along the first, second and third patient axis
 
 
 @dataclass(frozen=True)
