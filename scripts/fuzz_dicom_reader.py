@@ -34,7 +34,7 @@ from dicom_fuzz.oracle import complaints
 from dicom_fuzz.phantom_series import all_series
 from dicom_fuzz.workers import BAD, GOOD, Outcome, damaged, load_as_monai_does, run, write
 
-from monai_vggunet.data.reader import finding_lines
+from monai_vggunet.dicom import unpack_findings
 from monai_vggunet.errors import VGGUNetError
 
 
@@ -77,7 +77,8 @@ def unread_series() -> list[str]:
             write(files, folder)
             try:
                 array, meta = load_as_monai_does(folder)
-                wrong = complaints(array, meta["affine"], finding_lines(meta), files, files)
+                told = [finding.text for finding in unpack_findings(meta["findings"])]
+                wrong = complaints(array, meta["affine"], told, files, files)
             except VGGUNetError as refusal:
                 wrong = [str(refusal)]
             unread += [f"{name}: {wrong[0]}"] if wrong else []

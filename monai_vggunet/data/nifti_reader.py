@@ -39,7 +39,7 @@ class NiftiVolumeReader(ImageReader):
     with a finding. Text of the header, which may name a patient, is not carried along.
 
     The metadata hold `affine`, `original_affine`, `spatial_shape`, `space`, `original_channel_dim`, `dim_info` (which
-    axis the scanner stacked) and `findings` (see `finding_lines`).
+    axis the scanner stacked) and `findings` (see `unpack_findings`).
 
     Args:
         may_be_blank: whether nearly empty content is plausible, as that of a label: see `read_nifti_file`.

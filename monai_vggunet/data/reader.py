@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -16,7 +16,7 @@ from monai.utils import MetaKeys, SpaceKeys
 
 from monai_vggunet.case_path import is_folder_or_case
 from monai_vggunet.data.padded_voxels import padding_meta
-from monai_vggunet.dicom.findings import pack_findings, unpack_findings
+from monai_vggunet.dicom.findings import pack_findings
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
 from monai_vggunet.dicom.headers.dicom_files import is_meant_as_dicom
 from monai_vggunet.dicom.index import scan_files
@@ -26,7 +26,7 @@ from monai_vggunet.dicom.referenced_series import ReferencedSeries, ReferencedSl
 from monai_vggunet.dicom.volume import DicomVolume, DuplicatePolicy, read_volume
 from monai_vggunet.errors import ConfigurationError, DicomReadError
 
-__all__ = ["DicomSeriesReader", "finding_lines", "instance_uids"]
+__all__ = ["DicomSeriesReader"]
 
 PathLike = str | os.PathLike[str]
 
@@ -155,20 +155,6 @@ class DicomSeriesReader(ImageReader):
         selection = scan.choose_series(**self.choice)  # type: ignore[arg-type]
         volume = read_volume(selection, num_workers=self.num_workers, **self.policies)  # type: ignore[arg-type]
         return torch.from_numpy(volume.array), _meta_of(volume)
-
-
-def instance_uids(meta: Mapping[str, Any]) -> list[str]:
-    """Return the SOPInstanceUIDs of a volume's slices in their order; that of a multi-frame file is repeated.
-
-    The slices of a resampled volume are not instances: their UIDs are empty. Without a DICOM series, the list is empty.
-    """
-    series = ReferencedSeries.from_meta(meta)
-    return series.instance_uids if series else []
-
-
-def finding_lines(meta: Mapping[str, Any]) -> list[str]:
-    """Return the texts of the findings of a volume; `unpack_findings` gives them whole, with their kinds."""
-    return [finding.text for finding in unpack_findings(meta["findings"])]
 
 
 @dataclass(frozen=True)

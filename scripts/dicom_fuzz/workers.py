@@ -25,7 +25,8 @@ from dicom_fuzz.mutations import mutate
 from dicom_fuzz.oracle import complaints
 from dicom_fuzz.phantom_series import SECRETS, Files, all_series
 
-from monai_vggunet.data.reader import DicomSeriesReader, finding_lines
+from monai_vggunet.data.reader import DicomSeriesReader
+from monai_vggunet.dicom import unpack_findings
 from monai_vggunet.errors import VGGUNetError
 
 __all__ = ["BAD", "GOOD", "Outcome", "damaged", "load_as_monai_does", "run", "write"]
@@ -189,7 +190,8 @@ def _work(pipe: Connection, load: Load, seed: int, kind: str | None) -> None:
             elif result is not None:
                 try:
                     array, meta = result
-                    wrong = complaints(array, meta["affine"], finding_lines(meta), files, before)
+                    told = [finding.text for finding in unpack_findings(meta["findings"])]
+                    wrong = complaints(array, meta["affine"], told, files, before)
                     verdict, reason = ("WRONG", "; ".join(wrong[:3])) if wrong else ("right", "")
                 except Exception:
                     verdict, reason = "UNJUDGED", traceback.format_exc()

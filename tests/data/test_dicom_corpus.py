@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from monai.transforms import LoadImage
+from volume_meta import finding_texts
 
-from monai_vggunet.data.reader import DicomSeriesReader, finding_lines
+from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.errors import VGGUNetError
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "data" / "dicom"
@@ -61,7 +62,7 @@ def test_real_folder_is_right_or_refused(case: Path) -> None:
     target = oracle.get("target_series_uid")
     wanted = [s for s in oracle["series"] if s.get("series_uid", target) == target] or oracle["series"][:1]
     assert_matches(image, wanted[0])
-    assert REPORTED.get(case.name, "") in " ".join(finding_lines(image.meta))
+    assert REPORTED.get(case.name, "") in " ".join(finding_texts(image.meta))
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR", "PT"])

@@ -27,8 +27,9 @@ from monai.data import (
     decollate_batch,
 )
 from monai.transforms import CenterSpatialCropd, Compose, EnsureChannelFirstd, LoadImage, LoadImaged, SaveImage
+from volume_meta import finding_texts, instance_uids
 
-from monai_vggunet.data.reader import DicomSeriesReader, finding_lines, instance_uids
+from monai_vggunet.data.reader import DicomSeriesReader
 from monai_vggunet.dicom import patient_key
 from monai_vggunet.dicom.referenced_series import ReferencedSeries
 from monai_vggunet.errors import (
@@ -63,7 +64,7 @@ def test_folder_becomes_a_volume_with_its_meta_data(tmp_path: Path) -> None:
     assert tuple(image.pixdim.tolist()) == pytest.approx((0.6, 0.8, 2.5), abs=1e-6)
     assert image.affine.dtype == torch.float64
     assert len(instance_uids(meta)) == len(files)
-    assert finding_lines(meta) == []
+    assert finding_texts(meta) == []
 
 
 def test_affine_is_ras(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_one_file_is_one_slice(tmp_path: Path) -> None:
     files = write_series(tmp_path, SliceThickness="3")
     image = load(files[2])
     assert image.shape == (5, 6, 1)
-    assert "single slice" in finding_lines(image.meta)[0]
+    assert "single slice" in finding_texts(image.meta)[0]
 
 
 def test_list_of_files_is_one_volume(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_volumes_with_different_numbers_of_instances_are_collated(tmp_path: Path
     one, other = (case["image"].meta for case in decollate_batch(batch))
     assert (one["series_uid"], other["series_uid"]) == ("1.2.1", "1.2.2")
     assert (len(instance_uids(one)), len(instance_uids(other))) == (4, 7)
-    assert (len(finding_lines(one)), len(finding_lines(other))) == (0, 1)
+    assert (len(finding_texts(one)), len(finding_texts(other))) == (0, 1)
 
 
 def test_meta_data_survive_pickling_and_saving(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_cached_volumes_are_the_volumes(tmp_path: Path) -> None:
             assert torch.equal(cached, fresh)
             assert torch.equal(cached.affine, fresh.affine)
             assert instance_uids(cached.meta) == instance_uids(fresh.meta)
-            assert finding_lines(cached.meta) == finding_lines(fresh.meta)
+            assert finding_texts(cached.meta) == finding_texts(fresh.meta)
 
 
 def test_reader_can_be_pickled() -> None:

@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from monai.transforms import LoadImage
+from volume_meta import finding_texts
 
 from monai_vggunet.data import NiftiVolumeReader
-from monai_vggunet.data.reader import finding_lines
 from monai_vggunet.errors import ImageContentError, ImageReadError, VGGUNetError, refusal_behind
 
 AFFINE = np.array([[-0.7, 0.1, 0.0, 30.0], [0.1, 0.7, 0.2, -20.0], [0.0, -0.14, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
@@ -65,7 +65,7 @@ def test_values_and_affine(tmp_path: Path, name: str, endianness: str, dtype: st
     image = load(write(tmp_path / name, values.astype(dtype), sform=AFFINE, endianness=endianness))
     np.testing.assert_array_equal(image.numpy(), values.astype(np.float32))
     np.testing.assert_allclose(image.affine.numpy(), AFFINE, atol=1e-6)
-    assert not finding_lines(image.meta)
+    assert not finding_texts(image.meta)
 
 
 def test_scaled_values(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_qform_counts_where_no_sform_is_coded(tmp_path: Path) -> None:
 
 def test_transforms_that_agree_are_no_finding(tmp_path: Path) -> None:
     image = load(write(tmp_path / "a.nii", qform=ORTHOGONAL, qcode=1))
-    assert not finding_lines(image.meta)
+    assert not finding_texts(image.meta)
 
 
 def test_contradicting_transforms_are_refused(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_transforms_to_different_worlds_give_the_sform_and_a_finding(tmp_path: P
     moved[:3, 3] += (0, 0, 40)
     image = load(write(tmp_path / "a.nii", scode=2, qform=moved, qcode=1))
     np.testing.assert_allclose(image.affine.numpy(), ORTHOGONAL, atol=1e-6)
-    assert "the sform counts" in finding_lines(image.meta)[0]
+    assert "the sform counts" in finding_texts(image.meta)[0]
 
 
 def test_a_sheared_sform_is_not_held_against_its_qform(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_spacing_that_is_none_is_refused(tmp_path: Path, edge: float, qcode: i
 
 def test_no_orientation_is_said(tmp_path: Path) -> None:
     image = load(write(tmp_path / "a.nii", sform=None))
-    assert "no orientation" in finding_lines(image.meta)[0]
+    assert "no orientation" in finding_texts(image.meta)[0]
     np.testing.assert_allclose(image.affine.numpy(), nib.load(tmp_path / "a.nii").affine)
 
 
@@ -138,7 +138,7 @@ def test_no_orientation_is_said(tmp_path: Path) -> None:
 def test_units_become_mm(tmp_path: Path, unit: str | None, factor: float) -> None:
     image = load(write(tmp_path / "a.nii", unit=unit))
     np.testing.assert_allclose(image.affine.numpy()[:3], ORTHOGONAL[:3] * factor, rtol=1e-6)
-    assert len(finding_lines(image.meta)) == (unit is not None)
+    assert len(finding_texts(image.meta)) == (unit is not None)
 
 
 @pytest.mark.parametrize(

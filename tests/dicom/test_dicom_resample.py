@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from dicom_phantoms import AXIAL, oblique, write_series
 from monai.transforms import LoadImage
+from volume_meta import instance_uids
 
 from monai_vggunet.data import DicomSeriesReader
-from monai_vggunet.data.reader import instance_uids
 from monai_vggunet.dicom import read_volume, scan_folder
 from monai_vggunet.errors import DicomGeometryError
 

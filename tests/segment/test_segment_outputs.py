@@ -16,11 +16,11 @@ from dicom_phantoms import PATIENT_ID, PATIENT_NAME, oblique, write_series
 from mask_phantoms import labels_by_hand
 from phantoms import write_case
 from typer.testing import CliRunner
+from volume_meta import instance_uids
 
 from monai_vggunet import VGG16UNet
 from monai_vggunet.cli.main import app, main
 from monai_vggunet.data import ModelSpec, Preprocessing
-from monai_vggunet.data.reader import instance_uids
 from monai_vggunet.errors import ConfigurationError, OutputWriteError
 from monai_vggunet.inference import VolumeSliceInferer
 from monai_vggunet.outputs import CaseOutputs
