@@ -14,7 +14,7 @@ from monai_vggunet.layout import METRICS
 from monai_vggunet.names import counted
 from monai_vggunet.privacy import keep_names, shown_case, write_down
 from monai_vggunet.training.evaluation import Evaluation
-from monai_vggunet.training.metrics import class_means
+from monai_vggunet.training.metrics import class_means, shown_metric
 
 __all__ = ["EvaluationReportHandler"]
 
@@ -30,6 +30,7 @@ class EvaluationReportHandler:
         output_dir: folder of `metrics.json`.
         trained: names of the cases that the model was trained on, or on whose patients; see `Datalist`.
         all_trained_known: whether it is known on which cases the model was trained.
+        modality: of the model; see `shown_metric`.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class EvaluationReportHandler:
         output_dir: str | os.PathLike[str],
         trained: Sequence[str] = (),
         all_trained_known: bool = False,
+        modality: str = "",
     ) -> None:
         self.class_names, self.cases, self.output_dir = list(class_names)[1:], list(cases), Path(output_dir)
-        self.trained, self.all_trained_known = list(trained), all_trained_known
+        self.trained, self.all_trained_known, self.modality = list(trained), all_trained_known, modality
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -74,7 +76,7 @@ class EvaluationReportHandler:
         table = Table(title=f"{counted(len(self.cases), 'case')}, mean over cases")
         table.add_column("class")
         for name in means:
-            table.add_column(name.removeprefix("val_"), justify="right")
+            table.add_column(shown_metric(name, self.modality).removeprefix("val_"), justify="right")
         for number, class_name in enumerate(self.class_names):
             table.add_row(class_name, *(f"{values[number]:.3f}" for values in means.values()))
         table.add_row("mean", *(f"{engine.state.metrics[name]:.3f}" for name in means), style="bold")

@@ -16,6 +16,7 @@ from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import CumulativeIterationMetric, compute_hausdorff_distance, compute_surface_dice
 
 from monai_vggunet.data import Datalist
+from monai_vggunet.file_kinds import PICTURE
 from monai_vggunet.training.history import History
 from monai_vggunet.training.processes import gathered_rows
 
@@ -30,11 +31,13 @@ __all__ = [
     "SURFACE_DICE",
     "class_means",
     "dice_metric",
+    "shown_metric",
     "surface_metrics",
 ]
 
 # What the figures of validation cases are called, in logs and files as in TensorBoard.
 MEAN_DICE, HD95_MM, SURFACE_DICE = "val_mean_dice", "val_hd95_mm", "val_surface_dice"
+HD95_PX = "val_hd95_px"  # of pictures, where people read it; in files it has the one name
 SURFACE_TOLERANCE_MM = 1.0  # surfaces closer than this count as the same
 
 _log = logging.getLogger(__name__)
@@ -164,16 +167,31 @@ def class_means(details: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(details).float().nanmean(dim=0)
 
 
+def shown_metric(name: str, modality: str) -> str:
+    """Return what a figure is called where people read it: a picture states no size, so its distances are in pixels.
+
+    Args:
+        name: of the metric.
+        modality: of the model, as `Preprocessing` has it.
+
+    Example:
+        >>> shown_metric("val_hd95_mm", "PICTURE"), shown_metric("val_hd95_mm", "CT")
+        ('val_hd95_px', 'val_hd95_mm')
+    """
+    return HD95_PX if name == HD95_MM and modality == PICTURE else name
+
+
 class MetricsLogHandler:
     """Log an evaluator's figures per class when it is done, one line per metric.
 
     Args:
         class_names: background first.
         datalist: whose validation cases are judged; the lines say if the model is trained on some of them.
+        modality: of the model; see `shown_metric`.
     """
 
-    def __init__(self, class_names: Sequence[str], datalist: Datalist | None = None) -> None:
-        self.class_names = list(class_names)[1:]
+    def __init__(self, class_names: Sequence[str], datalist: Datalist | None = None, modality: str = "") -> None:
+        self.class_names, self.modality = list(class_names)[1:], modality
         note = History().of_cases(datalist).note if datalist is not None else ""
         self.note = f"; {note}" if note else ""
 
@@ -187,7 +205,8 @@ class MetricsLogHandler:
             details = engine.state.metric_details.get(name)
             if details is not None and engine.state.rank == 0:
                 per_class = [f"{c} {m:.3f}" for c, m in zip(self.class_names, class_means(details).tolist())]
-                _log.info("%s %.4f (%s%s)", name, value, ", ".join(per_class), self.note)
+                shown = shown_metric(name, self.modality)
+                _log.info("%s %.4f (%s%s)", shown, value, ", ".join(per_class), self.note)
 
 
 def _handler(metric: LabelMapMetric) -> IgniteMetricHandler:

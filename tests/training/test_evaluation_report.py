@@ -18,7 +18,7 @@ CLASSES = ["background", "liver", "spleen", "kidney"]
 DICE = [[1.0, 0.5, math.nan], [0.5, 0.25, math.nan]]
 
 
-def run_evaluation(folder, cases=("case_1", "case_2")) -> None:
+def run_evaluation(folder, cases=("case_1", "case_2"), modality="CT") -> None:
     """An evaluator that is done with two cases; the kidney is in neither."""
 
     def compare(engine, batch):
@@ -29,7 +29,7 @@ def run_evaluation(folder, cases=("case_1", "case_2")) -> None:
         }
 
     engine = Engine(compare)
-    EvaluationReportHandler(CLASSES, cases, folder, cases[1:], True).attach(engine)
+    EvaluationReportHandler(CLASSES, cases, folder, cases[1:], True, modality).attach(engine)
     engine.run([0])
 
 
@@ -78,6 +78,14 @@ def test_table_shows_every_class_and_the_mean(tmp_path, capsys):
     assert ["mean", "0.562", "3.000"] in rows
     told = "the model is trained on 1 of the 2 judged cases, or on their patients: the figures may flatter"
     assert rows[-1] == told.split()
+
+
+def test_distances_on_pictures_are_shown_in_pixels(tmp_path, capsys):
+    run_evaluation(tmp_path, modality="PICTURE")
+    printed = capsys.readouterr().out
+    assert "hd95_px" in printed
+    assert "_mm" not in printed
+    assert "val_hd95_mm" in json.loads((tmp_path / "metrics.json").read_text())["mean"]  # one name for programs
 
 
 def test_pseudonyms_can_be_looked_up_even_if_the_evaluation_fails(tmp_path):

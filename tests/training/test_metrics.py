@@ -193,6 +193,14 @@ def test_figures_are_logged_by_class_name(caplog):
     assert "val_hd95_mm 1.2000 (liver 1.200, spleen nan)" in caplog.messages
 
 
+def test_distances_on_pictures_are_logged_in_pixels(caplog):
+    handler = MetricsLogHandler(["background", "liver", "spleen"], modality="PICTURE")
+    with caplog.at_level(logging.INFO):
+        make_evaluator(two_cases(), val_handlers=[handler]).run()
+    assert "val_hd95_px 1.2000 (liver 1.200, spleen nan)" in caplog.messages
+    assert not [line for line in caplog.messages if "_mm" in line]
+
+
 def test_other_processes_log_nothing(caplog):
     engine = Engine(lambda engine, batch: None)
     MetricsLogHandler(["background", "liver"]).attach(engine)
