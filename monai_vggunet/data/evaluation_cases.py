@@ -13,7 +13,7 @@ from typing import Any
 from monai_vggunet.data.case_names import Case
 from monai_vggunet.data.datalist import Datalist, annotated_datalist
 from monai_vggunet.data.model_classes import numbered_as
-from monai_vggunet.data.trained_cases import trained_among, with_contents
+from monai_vggunet.data.trained_cases import image_files, trained_among, with_contents
 from monai_vggunet.errors import DatasetError, VGGUNetError
 from monai_vggunet.layout import require_output_apart, require_sources_kept
 from monai_vggunet.names import counted
@@ -87,7 +87,8 @@ def mark_trained(
         listed: the cases.
         split_file: `datalist.json` of the training run; where it is missing, nothing is known.
         load: from a case to its `image`, such as `loading(with_label=False)`: cases are recognized by what their images
-            show, wherever and however they are stored. Without it, they are recognized by path and patient alone.
+            show, wherever and however they are stored. Without it, they are recognized by path and patient alone. Those
+            that are recognized by their path are not read.
     """
     if not Path(split_file).is_file():
         _log.warning("it is not known which cases the model was trained on: there is no %s", split_file)
@@ -97,7 +98,10 @@ def mark_trained(
     cases = listed.validation
     if load is not None:
         known = [_digested(case, load) for case in known]
-        cases = with_contents(cases, load)
+        files = image_files(known)
+        others = [case for case in cases if os.path.realpath(case["image"]) not in files]  # no other needs to be read
+        digested = {case["case"]: case for case in with_contents(others, load)}
+        cases = [digested.get(case["case"], case) for case in cases]
     trained = trained_among(cases, known)
     if not training_run.all_trained_known:
         _log.warning("%s does not list all cases that the model was trained on", split_file)

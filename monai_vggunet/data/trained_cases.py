@@ -17,7 +17,7 @@ from monai_vggunet.data.datalist import Datalist
 from monai_vggunet.data.image_digest import image_digest
 from monai_vggunet.layout import DATALIST
 
-__all__ = ["record_cases", "trained_among", "trained_note", "with_contents"]
+__all__ = ["image_files", "record_cases", "trained_among", "trained_note", "with_contents"]
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def trained_among(cases: Sequence[Case], known: Iterable[Case]) -> list[str]:
         known: the cases that the model was trained on.
     """
     known = list(known)
-    files = {os.path.realpath(case["image"]) for case in known}
+    files = image_files(known)
     contents = {case["content"] for case in known if "content" in case}
     same = [case for case in cases if os.path.realpath(case["image"]) in files or case.get("content") in contents]
     patients = {_patient(case) for case in known}
@@ -85,6 +85,11 @@ def trained_among(cases: Sequence[Case], known: Iterable[Case]) -> list[str]:
         or _patient(case) in stated
         or (_states_patient(case) and _patient(case) in patients)
     ]
+
+
+def image_files(cases: Iterable[Case]) -> set[str]:
+    """Return the paths of the cases' images, without links in them."""
+    return {os.path.realpath(case["image"]) for case in cases}
 
 
 def trained_note(n_trained: int, n_cases: int, all_known: bool = True) -> str:

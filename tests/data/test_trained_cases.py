@@ -218,6 +218,18 @@ def test_all_cases_are_judged_on_request_and_those_trained_on_are_named(
     assert "evaluating 3 cases, among them 2 that the model was trained on" in caplog.text
 
 
+def test_images_that_are_known_by_their_path_are_not_read_to_compare_them(tmp_path: Path) -> None:
+    listed = trained_on(data_set(tmp_path / "data", *"abc"), tmp_path)
+    read = []
+
+    def noted(case: dict[str, str]) -> Any:
+        read.append(case["case"])
+        return load()(case)
+
+    unseen = evaluation_datalist(tmp_path / "data", tmp_path / DATALIST, load=noted)
+    assert read == [case["case"] for case in unseen.validation] == [case["case"] for case in listed.validation]
+
+
 # Validation while training
 
 
