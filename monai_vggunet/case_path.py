@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-__all__ = ["CasePath", "case_path_of", "is_folder_or_case"]
+__all__ = ["CasePath", "case_path_of", "is_folder_or_case", "is_there"]
 
 _MARK = "?in="  # begins the last part of such a path
 _BETWEEN = "|"  # stands between the folders of a part
@@ -64,6 +64,11 @@ def is_folder_or_case(path: str | os.PathLike[str]) -> bool:
     """Whether a path leads to a folder, or means a case whose folders are there."""
     case = case_path_of(path)
     return os.path.isdir(path) if case is None else all(folder.is_dir() for folder in case.folders)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to a file or a folder, or means a case whose folders are there."""
+    return os.path.exists(path) or is_folder_or_case(path)
 
 
 def _quoted(name: str) -> str:

@@ -14,7 +14,7 @@ import torch
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys
 
-from monai_vggunet.case_path import is_folder_or_case
+from monai_vggunet.case_path import is_folder_or_case, is_there
 from monai_vggunet.data.padded_voxels import padding_meta
 from monai_vggunet.dicom.findings import pack_findings
 from monai_vggunet.dicom.geometry import GapPolicy, TiltPolicy
@@ -145,7 +145,7 @@ class DicomSeriesReader(ImageReader):
             DicomPixelError: if pixels cannot be decoded.
         """
         paths: tuple[Path, ...] = img.paths
-        missing = [path for path in paths if not (os.path.exists(path) or is_folder_or_case(path))]
+        missing = [path for path in paths if not is_there(path)]
         if missing:
             raise DicomReadError(f"{missing[0]} does not exist; expected a DICOM folder or file")
         if len(paths) > 1 and any(path.is_dir() for path in paths):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from monai_vggunet.case_path import is_folder_or_case
+from monai_vggunet.case_path import is_there
 from monai_vggunet.data import Datalist, ModelSpec, annotated_datalist, numbered_as
 from monai_vggunet.data.cases import Case
 from monai_vggunet.data.trained_cases import trained_among
@@ -135,11 +135,7 @@ def _known_cases(
     if not (folder / DATALIST).is_file():
         return {}, None
     listed = Datalist.read(folder / DATALIST, "pass --images")
-    cases = {
-        case["case"]: case
-        for case in listed.validation
-        if os.path.exists(case["image"]) or is_folder_or_case(case["image"])
-    }
+    cases = {case["case"]: case for case in listed.validation if is_there(case["image"])}
     return {name: case for name, case in cases.items() if Path(case["label"]).exists()}, listed.segments or None
 
 
