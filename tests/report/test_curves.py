@@ -7,7 +7,7 @@ import re
 import pytest
 
 from monai_vggunet.outputs.class_colors import hex_color
-from monai_vggunet.report.pages.curves import Axis, line_chart
+from monai_vggunet.report.pages.curves import BOTTOM, HEIGHT, TOP, Axis, line_chart
 from monai_vggunet.report.pages.training import AXES
 from monai_vggunet.training.history import LOSS
 from monai_vggunet.training.metrics import HD95_MM, MEAN_DICE
@@ -58,7 +58,7 @@ def test_a_single_length_or_loss_is_seen_against_zero(key: str, value: float) ->
 
 def test_a_dice_beyond_the_axis_is_not_cut_off() -> None:
     low, high = heights(str(line_chart({"odd": [(1, 0.1), (2, 1.3)]}, AXES[MEAN_DICE])))
-    assert 14 == high < low < 228
+    assert TOP == high < low < HEIGHT - BOTTOM
 
 
 def test_a_rate_from_nothing_does_not_flatten_the_others() -> None:
@@ -82,7 +82,7 @@ def test_rates_are_read_at_round_numbers(rates: list[float], ticks: list[str]) -
     chart = str(line_chart({"all groups": list(enumerate(rates, start=1))}, LOG))
     assert texts(chart)[: len(ticks)] == ticks
     assert "lower edge" not in chart
-    assert all(14 <= y <= 228 for y in heights(chart))
+    assert all(TOP <= y <= HEIGHT - BOTTOM for y in heights(chart))
 
 
 def test_charts_of_a_run_share_their_epochs() -> None:
