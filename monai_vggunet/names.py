@@ -74,7 +74,7 @@ def shortened(value: object) -> str:
 
     Example:
         >>> shortened(["a" * 1000, 2])
-        "['aaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 2]"
+        "['aaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaa', 2]"
     """
     text = _repr.repr(value)
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}{_CUT}"

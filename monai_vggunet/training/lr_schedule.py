@@ -55,7 +55,11 @@ def make_lr_schedule(
         ConfigurationError: for an unknown name or epochs that make no schedule.
 
     Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
         >>> schedule = make_lr_schedule("cosine", optimizer, max_epochs=100, warmup_epochs=5)
+        >>> [round(rate, 3) for rate in schedule.get_last_lr()]
+        [0.05]
 
     Paper: Loshchilov and Hutter, "SGDR", 2017, https://arxiv.org/abs/1608.03983 (cosine); Smith and Topin,
     "Super-Convergence", 2018, https://arxiv.org/abs/1708.07120 (one-cycle).
@@ -120,6 +124,9 @@ class LearningRateHandler(LrScheduleHandler):
         ConfigurationError: for a plateau schedule without a metric; while running, when the metric does not exist.
 
     Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        >>> trainer, evaluator = Engine(lambda *_: None), Engine(lambda *_: None)
         >>> LearningRateHandler(make_lr_schedule("plateau", optimizer, 100), "val_mean_dice", evaluator).attach(trainer)
     """
 

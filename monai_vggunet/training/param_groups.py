@@ -48,6 +48,8 @@ def parameter_groups(
         ConfigurationError: for a negative number, a `layer_decay` outside (0, 1] or another kind of network.
 
     Example:
+        >>> import torch
+        >>> from monai_vggunet import VGG16UNet
         >>> optimizer = torch.optim.AdamW(parameter_groups(VGG16UNet()))
     """
     if encoder_lr < 0 or decoder_lr < 0 or weight_decay < 0:

@@ -55,7 +55,10 @@ class ProgressiveUnfreezeHandler:
             encoder parameters, or a `DistributedDataParallel` that could not follow.
 
     Example:
-        >>> network = VGG16UNet()
+        >>> import torch
+        >>> from monai_vggunet import VGG16UNet
+        >>> from monai_vggunet.training import parameter_groups
+        >>> network, trainer = VGG16UNet(), Engine(lambda *_: None)
         >>> optimizer = torch.optim.AdamW(parameter_groups(network))
         >>> ProgressiveUnfreezeHandler(network, optimizer, stages_per_step=2).attach(trainer)
 
