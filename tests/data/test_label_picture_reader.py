@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from picture_reading import refusal_of, values_read
 from PIL import Image
 
 from monai_vggunet.data.label_picture_reader import LabelPictureReader
@@ -16,18 +18,8 @@ from monai_vggunet.transforms import loading
 
 CLASSES = (np.arange(48, dtype=np.uint8).reshape(6, 8) // 12).astype(np.uint8)  # rows × columns, 0 to 3
 FOREGROUND = (CLASSES > 1).astype(np.uint8)
-
-
-def read(path: Path) -> np.ndarray:
-    """The values, rows first."""
-    return np.moveaxis(LabelPictureReader().get_data(path)[0], 0, 1)
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(LabelContentError) as caught:
-        read(path)
-    assert str(caught.value).startswith(str(path))
-    return str(caught.value)
+read = partial(values_read, LabelPictureReader())
+refused = partial(refusal_of, LabelPictureReader(), LabelContentError)
 
 
 def palette_of(indices: np.ndarray, *colors: tuple[int, int, int]) -> Image.Image:

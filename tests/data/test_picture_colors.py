@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_reading import refusal_of, values_read
 from PIL import Image, ImageCms
 
 from monai_vggunet.data.picture_reader import ORIENTATION, PictureReader
@@ -19,18 +21,8 @@ GRAY = (np.arange(ROWS * COLUMNS, dtype=np.uint8).reshape(ROWS, COLUMNS) * 4 + 8
 COLOR = np.stack([GRAY, 255 - GRAY, np.roll(GRAY, 3)], axis=-1)
 BINARY = (GRAY > 100).astype(np.uint8) * 255
 SMOOTH = np.stack([np.full((16, 16), level, np.uint8) for level in (200, 120, 40)], axis=-1)  # survives JPEG
-
-
-def read(path: Path) -> np.ndarray:
-    """The values, rows first."""
-    return np.moveaxis(PictureReader().get_data(path)[0], 0, 1)
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(ImageContentError) as caught:
-        read(path)
-    assert str(caught.value).startswith(str(path))
-    return str(caught.value)
+read = partial(values_read, PictureReader())
+refused = partial(refusal_of, PictureReader(), ImageContentError)
 
 
 def to_lab(picture: Image.Image) -> Image.Image:
