@@ -37,6 +37,7 @@ _STATED = {
 
 LONGEST_TEXT = 100_000  # characters; an error may list what lies in a folder
 MOST_ENTRIES = 10_000  # findings, flags, files
+MOST_INSTANCES = 100_000  # of one volume
 LARGEST = 1e12
 _TEXT = Rule(f"text of up to {LONGEST_TEXT:,} characters", lambda v: isinstance(v, str) and len(v) <= LONGEST_TEXT)
 _TEXTS = several(_TEXT, 0, MOST_ENTRIES)
@@ -52,10 +53,15 @@ def _of_texts(*names: str) -> Rule:
     )
 
 
+def _optional_entries_hold(finding: Mapping[str, Any]) -> bool:
+    count, instances = finding.get("count"), finding.get("instances", [])
+    return optional(whole(0)).holds(count) and several(_TEXT, 0, MOST_INSTANCES).holds(instances)
+
+
 _FINDING = _of_texts("kind", "severity", "text")
 _FINDINGS = Rule(
     f"text, or {_FINDING.expected}",  # text alone in the first form
-    lambda value: _TEXT.holds(value) or (_FINDING.holds(value) and optional(whole(0)).holds(value.get("count"))),
+    lambda value: _TEXT.holds(value) or (_FINDING.holds(value) and _optional_entries_hold(value)),
 )
 _FIELDS: dict[str, Any] = {
     "case": _TEXT,
@@ -98,12 +104,14 @@ class RecordedFinding:
         kind: as `dicom.findings.FindingKind` has it; empty in a record of the first form.
         severity: as `dicom.findings.Severity` has it; empty in a record of the first form.
         count: how many things it concerns; None where there is nothing to count.
+        instances: SOPInstanceUIDs of the images concerned, where it concerns some of them.
     """
 
     text: str
     kind: str = ""
     severity: str = ""
     count: int | None = None
+    instances: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -270,7 +278,8 @@ def _source_of(content: Mapping[str, Any]) -> CaseSource:
 def _finding_of(content: str | Mapping[str, Any]) -> RecordedFinding:
     if isinstance(content, str):
         return RecordedFinding(content)
-    return RecordedFinding(content["text"], content["kind"], content["severity"], content.get("count"))
+    known = {name: content[name] for name in ("text", "kind", "severity", "count") if name in content}
+    return RecordedFinding(**known, instances=tuple(content.get("instances", ())))
 
 
 def _source_as_json(source: CaseSource) -> dict[str, Any]:
@@ -280,4 +289,4 @@ def _source_as_json(source: CaseSource) -> dict[str, Any]:
 
 def _finding_as_json(finding: RecordedFinding) -> dict[str, Any]:
     content = dataclasses.asdict(finding)
-    return {name: value for name, value in content.items() if value is not None}
+    return {name: _plain(value) for name, value in content.items() if value not in (None, ())}

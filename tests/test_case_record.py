@@ -50,6 +50,7 @@ def test_a_record_carries_kinds_beside_texts() -> None:
         "kind": "copies-left-out",
         "severity": "warning",
         "count": 18,
+        "instances": ["1.2.3"],
     }
     failed = failure_record("case", DicomGeometryError("a gap", FindingKind.MISSING_SLICES)).to_json()
     assert (failed["kind"], failed["refusal"], failed["error"]) == ("DicomGeometryError", "missing-slices", "a gap")
@@ -106,6 +107,7 @@ def test_entries_that_are_not_known_stay_when_a_record_is_altered(tmp_path: Path
             "source.findings is a list; .* an object with kind, severity, text",
         ),
         ({"source": {"findings": [{"kind": "x", "severity": "y", "text": "z", "count": -1}]}}, "source.findings is"),
+        ({"source": {"findings": [{"kind": "x", "severity": "y", "text": "z", "instances": 1}]}}, "source.findings is"),
         ({"stored": [{"to": "node"}]}, "stored is a list; .* an object with to, sop_instance_uid, status"),
         ({"names_hidden": "yes"}, "names_hidden is text; expected true or false"),
         ({"refusal": 5}, "refusal is a number; expected text"),

@@ -63,7 +63,13 @@ def study_record(
     volumes = {name: round(float(count) * voxel_ml, 4) for name, count in zip(class_names[1:], counts[1:])}
     spacing = [round(float(s), 6) for s in np.linalg.norm(affine[:3, :3], axis=0)]
     findings = [
-        RecordedFinding(redact(finding.text), finding.kind.value, finding.severity.value, finding.count)
+        RecordedFinding(
+            redact(finding.text),
+            finding.kind.value,
+            finding.severity.value,
+            finding.count,
+            tuple(map(clean_uid, finding.instances)),
+        )
         for finding in unpack_findings(meta.get("findings") or "")
     ]
     source = CaseSource(
