@@ -61,11 +61,10 @@ def cases_to_judge(
         DatasetError: neither is there, an image has no label, or the folder names a class that the model lacks.
         ModelMismatchError: `model.json` is missing or damaged.
     """
-    beside = Path(model_file).with_name(DATALIST)
     if dataset_dir is None:
         return _of_training(model_file)
     listed = numbered_as(load_datalist(dataset_dir), ModelSpec.read(spec_beside(model_file)).class_names)
-    return mark_trained(listed, beside, loading(False, reader_options=reader_options))
+    return mark_trained(listed, Path(model_file).with_name(DATALIST), loading(False, reader_options=reader_options))
 
 
 def _of_training(model_file: str | os.PathLike[str]) -> Datalist:

@@ -61,7 +61,7 @@ def quantize_model(
 
     Returns:
         The report: Dice before and after per class, sizes in bytes, seconds per slice, layers in either precision, and
-        how many of the validation cases the model was trained on.
+        how many of the cases that judged it the model was trained on.
 
     Raises:
         EngineUnavailableError: OpenVINO or NNCF is not installed.
@@ -121,11 +121,7 @@ def quantize_model(
         "weights_sha256": spec.weights_sha256,
         "dice": {"fp32": _named(before, spec), "int8": _named(after, spec), "max_drop": max_dice_drop},
         "slices": {"calibration": len(calibration), "validation": len(validation)},
-        "cases": {
-            "validation": len(datalist.validation),
-            "trained": len(datalist.trained),
-            "all_trained_known": datalist.all_trained_known,
-        },
+        "cases": _judged_cases(datalist),
         "layers": _layers(quantized),
         "bytes": {
             "fp32": 4 * sum(p.numel() for p in network.parameters()),
@@ -174,6 +170,13 @@ def _slices(
 def _spread(cases: Sequence[Case]) -> list[Case]:
     step = max(1, len(cases) // MOST_CASES)
     return list(cases[::step][:MOST_CASES])
+
+
+def _judged_cases(datalist: Datalist) -> dict[str, int | bool]:
+    """Count the validation cases whose slices judge, and those of them that the model was trained on."""
+    judged = {case["case"] for case in _spread(datalist.validation)}
+    trained = judged & set(datalist.trained)
+    return {"validation": len(judged), "trained": len(trained), "all_trained_known": datalist.all_trained_known}
 
 
 def _require_same(graph: Path, dice: PooledDice, validation: Sequence[SampledSlice]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 from monai_vggunet import VGG16UNet
 from monai_vggunet.data import Datalist, ModelSpec, Preprocessing, load_model_spec
 from monai_vggunet.errors import DatasetError, ExportError, LabelContentError
-from monai_vggunet.export import cases_to_judge, describe_quantization, quantize_model
+from monai_vggunet.export import cases_to_judge, describe_quantization, quantize, quantize_model
 from monai_vggunet.export.pooled_dice import PooledDice
 from monai_vggunet.export.quantize import import_nncf
 from monai_vggunet.export.sample_slices import sample_slices
@@ -27,35 +29,51 @@ NETWORK = {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "decoder_chan
 NAMES = ["background", "liver", "spleen"]
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Datalist]:
+    """A model, and volumes labeled by the network itself, so that it scores 1: what quantization moves is a loss."""
+    folder = tmp_path_factory.mktemp("made")
     torch.manual_seed(0)
     preprocessing = Preprocessing(
         modality="CT", plane="axial", spacing_mm=(1.0, 1.0), roi_size=(32, 32), windows=((-900.0, 1500.0),)
     )
-    save_model(VGG16UNet(**NETWORK), ModelSpec(NETWORK, preprocessing, NAMES), tmp_path / "models")
-    return tmp_path / "models" / "model.pt"
-
-
-@pytest.fixture
-def datalist(tmp_path: Path, model: Path) -> Datalist:
-    """Volumes labeled by the network itself, so that it scores 1, and what quantization moves is a loss."""
-    spec = load_model_spec(model.with_suffix(".json"))
-    network = VGG16UNet(**NETWORK).eval()
-    network.load_state_dict(torch.load(model, weights_only=True))
+    network, spec = VGG16UNet(**NETWORK).eval(), ModelSpec(NETWORK, preprocessing, NAMES)
+    save_model(network, spec, folder / "models")
     cases = []
     for number in range(2):
         generator = torch.Generator().manual_seed(number)
         coarse = torch.randn(1, 1, 8, 6, 4, generator=generator)
         volume = 400 * torch.nn.functional.interpolate(coarse, (48, 32, 4), mode="trilinear")
         affine = np.diag([-1.0, -1.0, 2.0, 1.0])
-        image, label = tmp_path / f"image_{number}.nii.gz", tmp_path / f"label_{number}.nii.gz"
+        image, label = folder / f"image_{number}.nii.gz", folder / f"label_{number}.nii.gz"
         nib.save(nib.Nifti1Image(volume[0, 0].numpy(), affine), image)
         # slices stand rows first: what the network sees is the transposed volume
         labels = VolumeSliceInferer(spec, precision="fp32", crop_body=False)(volume.transpose(2, 3), network)
         nib.save(nib.Nifti1Image(labels[0, 0].transpose(0, 1).numpy().astype(np.uint8), affine), label)
         cases.append({"image": str(image), "label": str(label), "case": str(number), "patient": str(number)})
-    return Datalist(cases[:1], cases[1:], NAMES, "CT")
+    return folder / "models" / "model.pt", Datalist(cases[:1], cases[1:], NAMES, "CT")
+
+
+@pytest.fixture
+def model(made: tuple[Path, Datalist], tmp_path: Path) -> Path:
+    shutil.copytree(made[0].parent, tmp_path / "models")
+    return tmp_path / "models" / "model.pt"
+
+
+@pytest.fixture
+def datalist(made: tuple[Path, Datalist]) -> Datalist:
+    return made[1]
+
+
+@pytest.fixture(scope="module")
+def free(made: tuple[Path, Datalist], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The model with its int8 form, whatever that costs, and the report; of two validation cases one may be read."""
+    folder = tmp_path_factory.mktemp("free") / "models"
+    shutil.copytree(made[0].parent, folder)
+    datalist = replace(made[1], validation=[*made[1].validation, *made[1].training], trained=["0"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantize, "MOST_CASES", 1)
+        return folder / "model.pt", quantize_model(folder / "model.pt", datalist, max_dice_drop=0.9)
 
 
 def test_every_second_sample_of_a_model_with_clicks_has_a_true_one(model: Path, datalist: Datalist) -> None:
@@ -84,14 +102,16 @@ def test_the_samples_are_what_the_inferer_sees(model: Path, datalist: Datalist) 
     assert dice.mean > 0.999
 
 
-def test_layers_go_back_to_floating_point_when_too_much_is_lost(model: Path, datalist: Datalist) -> None:
-    free = quantize_model(model, datalist, max_dice_drop=0.9)
-    lost = free["dice"]["fp32"]["mean"] - free["dice"]["int8"]["mean"]
-    assert free["layers"]["floating_point"] <= 2
-    assert free["bytes"]["int8"] < 0.3 * free["bytes"]["fp32"]
+def test_layers_go_back_to_floating_point_when_too_much_is_lost(
+    model: Path, datalist: Datalist, free: tuple[Path, dict[str, Any]]
+) -> None:
+    _, whole = free
+    lost = whole["dice"]["fp32"]["mean"] - whole["dice"]["int8"]["mean"]
+    assert whole["layers"]["floating_point"] <= 2
+    assert whole["bytes"]["int8"] < 0.3 * whole["bytes"]["fp32"]
     assert lost > 0.001, "an untrained network that loses nothing shows nothing here"
     tight = quantize_model(model, datalist, max_dice_drop=lost / 2)
-    assert tight["layers"]["floating_point"] > free["layers"]["floating_point"]
+    assert tight["layers"]["floating_point"] > whole["layers"]["floating_point"]
     assert tight["dice"]["fp32"]["mean"] - tight["dice"]["int8"]["mean"] <= lost / 2
     assert json.loads((model.parent / "model_int8.json").read_text()) == tight
     text = describe_quantization(tight)
@@ -99,8 +119,14 @@ def test_layers_go_back_to_floating_point_when_too_much_is_lost(model: Path, dat
         assert name in text
 
 
-def test_int8_runs_by_name_and_is_a_candidate_of_auto(model: Path, datalist: Datalist) -> None:
-    report = quantize_model(model, datalist, max_dice_drop=0.9)
+def test_the_report_counts_the_cases_that_were_read_to_judge(free: tuple[Path, dict[str, Any]]) -> None:
+    _, report = free
+    assert report["cases"] == {"validation": 1, "trained": 0, "all_trained_known": True}
+    assert "trained on" not in describe_quantization(report)
+
+
+def test_int8_runs_by_name_and_is_a_candidate_of_auto(free: tuple[Path, dict[str, Any]], datalist: Datalist) -> None:
+    model, report = free
     spec = load_model_spec(model.with_suffix(".json"))
     network = VGG16UNet(**NETWORK).eval()
     network.load_state_dict(torch.load(model, weights_only=True))
@@ -129,19 +155,17 @@ def test_more_than_the_budget_writes_nothing(model: Path, datalist: Datalist, mo
     assert sorted(path.name for path in model.parent.iterdir()) == before
 
 
-def test_slices_without_any_class_cannot_judge(
-    model: Path, datalist: Datalist, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slices_without_any_class_cannot_judge(model: Path, datalist: Datalist, tmp_path: Path) -> None:
     weights = torch.load(model, weights_only=True)
     weights["head.bias"] = torch.tensor([1e4, 0.0, 0.0])  # background everywhere
     network = VGG16UNet(**NETWORK)
     network.load_state_dict(weights)
     save_model(network, load_model_spec(model.with_suffix(".json")), model.parent)
-    for case in datalist.validation:
-        image = nib.load(case["label"])
-        nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), case["label"])
+    (case,) = datalist.validation
+    drawn, empty = nib.load(case["label"]), tmp_path / "empty.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(drawn.shape, np.uint8), drawn.affine), empty)
     with pytest.raises(LabelContentError, match="hold a class, so Dice cannot be judged"):
-        quantize_model(model, datalist)
+        quantize_model(model, replace(datalist, validation=[case | {"label": str(empty)}]))
 
 
 def test_the_training_runs_cases_are_the_default(model: Path, datalist: Datalist) -> None:
