@@ -85,7 +85,8 @@ def listed_values(voxels: Mapping[int, int]) -> str:
         '0 (9,000 voxels), 255 (10)'
     """
     values = sorted(voxels)
-    counts = [f"{voxels[value]:,}{' voxels' if value == values[0] else ''}" for value in values]
+    unit = " voxel" if voxels[values[0]] == 1 else " voxels"
+    counts = [f"{voxels[value]:,}{unit if value == values[0] else ''}" for value in values]
     more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
     return ", ".join(f"{value} ({count})" for value, count in zip(values[:MOST_NAMED], counts)) + more
 

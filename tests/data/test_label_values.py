@@ -56,10 +56,10 @@ def test_two_values_are_told(caplog: pytest.LogCaptureFixture) -> None:
             r"the values 0 \(9,000 voxels\), 1 \(10\), 2 \(20\), 4 \(30\); .* write "
             r'"labels": \{"0": "background", "1": "name of 1", "2": "name of 2", "4": "name of 4"\} into dataset\.json',
         ),
-        ({0: 1, 128: 2, 255: 3}, r"0 \(1 voxels\), 128 \(2\), 255 \(3\)"),
+        ({0: 1, 128: 2, 255: 3}, r"0 \(1 voxel\), 128 \(2\), 255 \(3\)"),
         ({1: 1, 2: 2, 3: 3}, r'"labels": \{"1": "background", "2": "name of 2", "3": "name of 3"\}'),
         ({255: 7}, r"hold the values 255 \(7 voxels\)"),
-        ({-1: 1, 0: 1, 1: 1}, r"hold the values -1 \(1 voxels\), 0 \(1\), 1 \(1\)"),
+        ({-1: 1, 0: 1, 1: 1}, r"hold the values -1 \(1 voxel\), 0 \(1\), 1 \(1\)"),
         (dict.fromkeys(range(256), 1), "hold 256 values, .* and 246 more; .* look like images"),
     ],
 )
