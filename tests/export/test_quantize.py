@@ -110,9 +110,10 @@ def test_layers_go_back_to_floating_point_when_too_much_is_lost(
     assert whole["layers"]["floating_point"] <= 2
     assert whole["bytes"]["int8"] < 0.3 * whole["bytes"]["fp32"]
     assert lost > 0.001, "an untrained network that loses nothing shows nothing here"
-    tight = quantize_model(model, datalist, max_dice_drop=lost / 2)
+    budget = 0.9 * lost  # far below it, NNCF ranks all layers again and again, which takes a minute
+    tight = quantize_model(model, datalist, max_dice_drop=budget)
     assert tight["layers"]["floating_point"] > whole["layers"]["floating_point"]
-    assert tight["dice"]["fp32"]["mean"] - tight["dice"]["int8"]["mean"] <= lost / 2
+    assert tight["dice"]["fp32"]["mean"] - tight["dice"]["int8"]["mean"] <= budget
     assert json.loads((model.parent / "model_int8.json").read_text()) == tight
     text = describe_quantization(tight)
     for name in ("mean", "liver", "spleen", "seconds per slice", "convolutions in int8"):
