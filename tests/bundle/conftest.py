@@ -53,14 +53,15 @@ def train(data: Path, folder: Path, check: bool = True, **options: Any) -> str:
     return run_bundle("run", "training", check=check, config_file="configs/train.json", **{**paths, **TINY, **options})
 
 
-def run_here(config: str, run_id: str = "run", **options: Any) -> None:
-    """Run a config within this process, which saves its start: for what is refused, with our own error."""
+def run_here(*configs: str, run_id: str = "run", **options: Any) -> None:
+    """Run configs within this process, which saves its start; what is refused is raised as our own error."""
     given = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-    path = str(REPOSITORY / "bundle" / "configs" / f"{config}.json")
-    workflow = ConfigWorkflow(path, logging_file=False, run_id=run_id, **given)
+    paths = [str(REPOSITORY / "bundle" / "configs" / f"{name}.json") for name in configs]
+    workflow = ConfigWorkflow(paths, logging_file=False, run_id=run_id, **given)
     try:
         workflow.initialize()
         workflow.run()
+        workflow.finalize()
     except Exception as error:
         raise refusal_behind(error) or error from error
 
@@ -68,7 +69,7 @@ def run_here(config: str, run_id: str = "run", **options: Any) -> None:
 def train_here(data: Path, folder: Path, **options: Any) -> None:
     """Train as `train` does, see `run_here`."""
     paths = {"dataset_dir": data, "ckpt_dir": folder / "models", "output_dir": folder / "training"}
-    run_here("train", "training", **{**paths, **TINY, **options})
+    run_here("train", run_id="training", **{**paths, **TINY, **options})
 
 
 def figures_per_case(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from monai.bundle import ConfigParser
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.inference.engines.export_files import export_path, read_metadata
 
-from .conftest import REPOSITORY, Run, run_bundle
+from .conftest import REPOSITORY, Run, run_bundle, run_here
 
 pytestmark = pytest.mark.slow
 
@@ -40,13 +41,16 @@ def test_the_commands_write_exports_that_fit_the_model(models: Path) -> None:
     assert report["slices"]["validation"] > 0
 
 
-def test_inference_gives_the_same_masks_by_every_engine(models: Path, trained: Run, tmp_path: Path) -> None:
+def test_inference_gives_the_same_masks_by_every_engine(
+    models: Path, trained: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     masks = {}
     for engine in ("torch", "openvino", "onnx"):
         folder = tmp_path / engine
         paths = {"dataset_dir": trained.data / "unseen" / "images", "ckpt_dir": models, "output_dir": folder}
-        printed = run_bundle("run", config_file="configs/inference.json", engine=engine, precision="fp32", **paths)
-        assert f"engine: {engine}" in printed
+        run_here("inference", engine=engine, precision="fp32", **paths)
+        assert f"engine: {engine}" in caplog.text
         masks[engine] = {path.parent.name: np.asarray(nib.load(path).dataobj) for path in folder.glob("*/mask.nii.gz")}
     assert masks["torch"]
     for case, mask in masks["torch"].items():

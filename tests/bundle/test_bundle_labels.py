@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from monai_vggunet.transforms import loading
 
-from .conftest import TINY, Run, figures_per_case, run_bundle, train
+from .conftest import TINY, Run, figures_per_case, run_bundle, run_here, train
 
 pytestmark = pytest.mark.slow
 CLASSES = ("spleen", "liver", "kidney")
@@ -33,14 +33,8 @@ def test_training_on_dicom_labels_ends_with_the_weights_of_training_on_nifti(tra
     reports = []
     for dataset, folder in ((data, tmp_path), (trained.data, trained.folder)):
         out = tmp_path / f"eval_{folder.name}"
-        run_bundle(
-            "run",
-            config_file="['configs/train.json','configs/evaluate.json']",
-            dataset_dir=dataset,
-            ckpt_dir=folder / "models",
-            output_dir=out,
-            **{"split": "all", "save_masks": False, **TINY},
-        )
+        paths = {"dataset_dir": dataset, "ckpt_dir": folder / "models", "output_dir": out}
+        run_here("train", "evaluate", split="all", save_masks=False, **paths, **TINY)
         figures = json.loads((out / "metrics.json").read_text())
         trained_on = len(figures["trained"])  # named by pseudonyms, which differ between the folders
         reports.append({**figures, "per_case": figures_per_case(out), "trained": trained_on})

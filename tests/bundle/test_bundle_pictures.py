@@ -14,7 +14,7 @@ from PIL import Image
 from monai_vggunet.report.training_run import report_training
 from monai_vggunet.segment.archive import Segmenter, segment
 
-from .conftest import Run, run_bundle, train
+from .conftest import Run, run_here, train
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +37,8 @@ def trained_on_pictures(tmp_path_factory: pytest.TempPathFactory) -> Run:
     for number in range(5):
         disc = write_picture(root / "data" / "images" / f"p{number}.png", number, color=number % 2 == 0)
         Image.fromarray(disc.astype(np.uint8) * 255).save(root / "data" / "labels" / f"p{number}.png")
-    options = {"max_epochs": 6, "iterations_per_epoch": 10, "encoder_lr": 1e-3, "decoder_lr": 1e-3}
-    output = train(root / "data", root / "run", overrides={"roi_size": [48, 48]}, ema_momentum=0.1, **options)
+    options = {"max_epochs": 4, "iterations_per_epoch": 10, "encoder_lr": 1e-3, "decoder_lr": 1e-3}
+    output = train(root / "data", root / "run", overrides={"roi_size": [32, 32]}, ema_momentum=0.1, **options)
     return Run(root / "data", root / "run", output)
 
 
@@ -58,8 +58,7 @@ def test_masks_of_black_and_white_train_one_class(trained_on_pictures: Run) -> N
 
 def test_black_and_white_masks_are_judged_and_shown(trained_on_pictures: Run, tmp_path: Path) -> None:
     paths = {"ckpt_dir": trained_on_pictures.folder / "models", "output_dir": tmp_path / "eval"}
-    configs = "['configs/train.json','configs/evaluate.json']"
-    run_bundle("run", config_file=configs, dataset_dir=trained_on_pictures.data, split="all", **paths)
+    run_here("train", "evaluate", dataset_dir=trained_on_pictures.data, split="all", **paths)
     figures = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert figures["mean"]["val_mean_dice"] > 0.7
     shutil.copytree(trained_on_pictures.folder / "models", tmp_path / "models")
