@@ -216,7 +216,7 @@ def test_a_trained_model_learns_to_take_clicks(trained: Run, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("missing", "does not exist: correct the path (--dataset_dir in the bundle)"),
+        ("missing", r"does not exist: correct the path \(--dataset_dir in the bundle\)"),
         ("empty", "is empty"),
         ("no label", "have no label of the same name"),
         ("class", "the label holds class 3, but there are 2 classes"),
