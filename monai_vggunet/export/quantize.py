@@ -21,7 +21,7 @@ from monai_vggunet.export.pooled_dice import PooledDice, pooled_dice
 from monai_vggunet.export.sample_slices import SampledSlice, sample_slices
 from monai_vggunet.inference.engines import OpenVINOEngine
 from monai_vggunet.inference.engines.export_files import ExportMetadata, export_path, read_metadata
-from monai_vggunet.inference.engines.openvino_engine import import_openvino, openvino_model
+from monai_vggunet.inference.engines.openvino_engine import import_openvino, one_core, openvino_model
 from monai_vggunet.layout import spec_beside
 from monai_vggunet.names import counted
 from monai_vggunet.networks import VGG16UNet
@@ -93,7 +93,7 @@ def quantize_model(
         return dice.mean, each
 
     _log.info("calibrating on %s, judging by %d", counted(len(calibration), "slice"), len(validation))
-    with quiet():
+    with quiet(), one_core():
         quantized = nncf.quantize_with_accuracy_control(
             model,
             nncf.Dataset(calibration, lambda sample: sample.image.numpy()),

@@ -23,7 +23,7 @@ from monai_vggunet.inference.engines import Engine, OnnxEngine, OpenVINOEngine, 
 from monai_vggunet.inference.engines import engine_choice as selection
 from monai_vggunet.inference.engines import export_files as exports
 from monai_vggunet.inference.engines.export_files import METADATA_KEY, ExportMetadata, export_path, read_metadata
-from monai_vggunet.inference.engines.openvino_engine import import_openvino
+from monai_vggunet.inference.engines.openvino_engine import import_openvino, one_core
 from monai_vggunet.inference.engines.parity import TOLERANCES, CheckedEngine, compare_labels
 from monai_vggunet.networks.fold_batch_norm import fold_batch_norm
 from monai_vggunet.training import save_model
@@ -332,3 +332,11 @@ def test_onnx_runtime_tells_nobody_what_it_runs(tmp_path: Path) -> None:
 def test_openvino_refuses_a_precision_it_does_not_know(exported: Path) -> None:
     with pytest.raises(ConfigurationError, match="precision is 'int4'"):
         OpenVINOEngine(export_path(exported, "openvino"), "int4")
+
+
+def test_other_libraries_share_the_processs_core() -> None:
+    ov = import_openvino()
+    own = ov.Core
+    with one_core():
+        assert ov.Core() is ov.Core() is ov.compile_model.__globals__["Core"]()
+    assert ov.Core is ov.compile_model.__globals__["Core"] is own

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from monai_vggunet.networks.graph import export_program
 if TYPE_CHECKING:
     import openvino
 
-__all__ = ["OpenVINOEngine", "import_openvino", "openvino_model"]
+__all__ = ["OpenVINOEngine", "import_openvino", "one_core", "openvino_model"]
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # int8: what is left in floating point is f32
 
@@ -94,8 +96,30 @@ def import_openvino() -> Any:
     return openvino
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let other libraries use the process's core too, instead of making one for each of their models.
+
+    A core's plugin for the CPU gives the thread memory on which handlers of signals run (`sigaltstack(2)`), and takes
+    it away when the core goes. Where several go in another order than that in which they came, the thread is left with
+    memory that is no more, and the next signal that is handled, such as Ctrl-C or the end of a process that it started,
+    ends it by SIGSEGV.
+    """
+    ov, core = import_openvino(), _core()
+    own = ov.Core
+    holders: tuple[Any, ...] = (ov, sys.modules[own.__module__])  # there `openvino.compile_model` finds it
+    for module in holders:
+        module.Core = lambda: core
+    try:
+        yield
+    finally:
+        for module in holders:
+            module.Core = own
+
+
 @cache
 def _core() -> Any:
+    """Return the core, which stays as long as the process: see `one_core`."""
     return import_openvino().Core()
 
 
