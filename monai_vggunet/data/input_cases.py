@@ -147,7 +147,7 @@ def _walked(folder: Path, output: Path | None) -> _Found:
         elif others:
             found.strange[parent] = len(others)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [parent / name for name in folders if (parent / name).is_symlink()]
+        links = [parent / name for name in folders if os.path.islink(parent / name)]  # False where it lies too deep
         found.leading_out += [link for link in links if not lies_within(link, whole)]
     return found
 

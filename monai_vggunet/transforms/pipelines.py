@@ -120,8 +120,9 @@ def training_preprocessing(
         spec: of the model to be trained.
         num_samples: slices drawn per case and batch.
         augmentation: `article`, `standard` or `strong`: see `Augmentation`.
-        foreground_share, affine_prob, rotate_degrees, flip_prob, elastic_prob, gamma_prob, jitter_prob,
-            jitter_strength, noise_prob, smooth_prob, gray_prob: as of `Augmentation`, instead of the level's own.
+        foreground_share, affine_prob, rotate_degrees, flip_prob, elastic_prob: see `Augmentation`; the level's own if
+            None, as for the next ones.
+        gamma_prob, jitter_prob, jitter_strength, noise_prob, smooth_prob, gray_prob: see `Augmentation`.
         reader_options: arguments of `DicomSeriesReader`.
         segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
 
