@@ -116,7 +116,7 @@ def scan_files(
         num_workers: as in `scan_folder`.
         study_uid: pass over instances of other studies; empty for none.
     """
-    found = _read_headers([Path(path) for path in paths], num_workers)
+    found = _read_headers([path if isinstance(path, Path) else Path(path) for path in paths], num_workers)
     by_series: dict[str, list[InstanceRecord]] = {}
     for record in found:
         if isinstance(record, InstanceRecord) and study_uid in ("", record.study_uid):

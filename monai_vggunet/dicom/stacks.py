@@ -174,7 +174,7 @@ def _describe(frames: list[FrameRecord]) -> str:
 def _findings(frames: list[FrameRecord]) -> tuple[Finding, ...]:
     """Return findings about a stack's values, as its headers describe them."""
     findings: list[Finding] = []
-    types = sorted({clean_text("\\".join(frame.image_type)) for frame in frames})
+    types = sorted({clean_text("\\".join(image_type)) for image_type in {frame.image_type for frame in frames}})
     if all(frame.is_derived for frame in frames):
         projected = _PROJECTIONS.intersection(frames[0].image_type)
         what = "projections of a volume" if projected else "computed from others, or exported as if they were"

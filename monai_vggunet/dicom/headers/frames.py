@@ -245,9 +245,12 @@ def _raw_text(source: Dataset, keyword: str) -> str:
     nor lose digits.
     """
     tag = _tag_of(keyword)
-    if tag not in source:
+    if isinstance(source, PlainElements):  # asked directly: some 14 times a file
+        element = source.raw.get(_number_of(keyword))
+    else:
+        element = source.get_item(tag) if tag in source else None
+    if element is None:
         return ""
-    element = source.get_item(tag)
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
         vr = element.VR or dictionary_VR(tag)
         if vr in _TEXT_VRS or (vr in _NAMING_VRS and element.value.isascii()):
@@ -262,6 +265,7 @@ def _raw_text(source: Dataset, keyword: str) -> str:
     return "\\".join(str(part) for part in value)
 
 
+_number_of = cache(lambda keyword: int(Tag(keyword)))
 _tag_of = cache(Tag)  # pydicom looks a keyword up anew each time, which took most of a header's time
 
 # Value representations whose bytes are the text itself.

@@ -126,7 +126,7 @@ def _plain_pixels(plain: PlainHeader) -> tuple[Any, PixelElement | None]:
 
 def _record_of(path: Path, header: Any, stored: StoredPixels) -> InstanceRecord | SkippedFile:
     """Turn a parsed header into a record; a directory, or an image header cut short, into a skipped file."""
-    meta = getattr(header, "file_meta", Dataset())
+    meta = getattr(header, "file_meta", None) or Dataset()
     sop_class = _text(header, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
     if sop_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header:
         return SkippedFile(path, FindingKind.DICOMDIR, "DICOMDIR: a directory of other files")
