@@ -55,7 +55,7 @@ def split_into_stacks(instances: Iterable[InstanceRecord]) -> tuple[Stack, ...]:
     stacks = []
     for origin, frames in by_origin.items():
         units = _by_unit(origin.modality, frames)
-        for in_unit, group in ((unit, group) for unit, part in units.items() for group in _by_grid(part)):
+        for in_unit, group in ((unit, group) for unit, part in units for group in _by_grid(part)):
             volumes = tell_apart(group)
             for part, values in volumes:
                 others = [other for _, other in volumes]
@@ -99,23 +99,27 @@ def _class_name(origin: Origin) -> str:
     return (short_uid(uid) if uid.name == uid else uid.name) or "absent"
 
 
-def _by_unit(modality: str, frames: Sequence[FrameRecord]) -> dict[str, list[FrameRecord]]:
+def _by_unit(modality: str, frames: Sequence[FrameRecord]) -> list[tuple[str, list[FrameRecord]]]:
     """Group planes by their unit: a CT's where it cannot be HU (`Z_EFF`, `ED`), and the Units of PET (`BQML`, `GML`).
 
     A plane without Units joins those that state the only one: its header is damaged.
 
     Returns:
-        The planes of each unit, by how a label tells them from the others.
+        How a label tells each group from the others, and its planes.
     """
     stated = [(other_unit(modality, [frame]), dict(frame.discriminators).get("Units", "")) for frame in frames]
     several_types = len({of_rescale for of_rescale, _ in stated}) > 1
     several_units = len({units for _, units in stated} - {""}) > 1
-    groups: dict[str, list[FrameRecord]] = {}
+    groups: dict[tuple[str, str], list[FrameRecord]] = {}
     for frame, (of_rescale, units) in zip(frames, stated):
+        groups.setdefault((of_rescale, units if several_units else ""), []).append(frame)
+
+    def label(of_rescale: str, units: str) -> str:
         told = [f"RescaleType={of_rescale or 'HU'}"] if several_types else []
         told += [f"Units={_shown('Units', units, ())}"] if several_units else []
-        groups.setdefault(", ".join(told), []).append(frame)
-    return groups
+        return ", ".join(told)
+
+    return [(label(*unit), planes) for unit, planes in groups.items()]
 
 
 def _by_grid(frames: Iterable[FrameRecord]) -> list[list[FrameRecord]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.networks.vgg_encoder import VGG16Encoder
 
 __all__ = ["fit_batch_norm"]
@@ -53,6 +54,9 @@ def fit_batch_norm(encoder: VGG16Encoder, images: Iterable[torch.Tensor]) -> Non
             norms change nothing yet in evaluation mode, in which it is left again if it was so before.
         images: batches `(B, C, H, W)`, normalized as in training.
 
+    Raises:
+        ConfigurationError: there are no images.
+
     Example:
         >>> encoder = VGG16Encoder(in_channels=1)
         >>> fit_batch_norm(encoder, [torch.rand(2, 1, 32, 32)])
@@ -72,6 +76,8 @@ def fit_batch_norm(encoder: VGG16Encoder, images: Iterable[torch.Tensor]) -> Non
         for hook in hooks:
             hook.remove()
         encoder.train(was_training)
+    if not all(moment.count for moment in moments):
+        raise ConfigurationError("got no images to fit batch norms to; expected one batch or more")
     for norm, moment in zip(norms, moments):
         moment.set(norm)
     encoder.lacks_statistics = False

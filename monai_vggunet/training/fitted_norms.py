@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from monai_vggunet.networks import find_vgg16_unet, fit_batch_norm
 
@@ -28,18 +29,20 @@ def with_fitted_norms(network: nn.Module, dataset: Any) -> nn.Module:
     Args:
         network: `VGG16UNet`, on the CPU.
         dataset: of the training; an item is a list of dictionaries with `image` `(C, h, w)`, and its `transform` has
-            `set_random_state`. It is not touched where the encoder lacks nothing.
+            `set_random_state`. It is not touched where the encoder lacks nothing. Channels of clicks, which the trainer
+            adds, stay 0.
     """
     encoder = find_vgg16_unet(network).encoder
     if encoder.lacks_statistics:
         dataset.transform.set_random_state(seed=_SEED)  # every epoch sets another
-        fit_batch_norm(encoder, _batches(dataset))
+        fit_batch_norm(encoder, _batches(dataset, encoder.in_channels))
         logger.info("batch norms: fitted to %d training slices, because the encoder's weights have none", _N_SLICES)
     return network
 
 
-def _batches(dataset: Any) -> Iterator[torch.Tensor]:
+def _batches(dataset: Any, n_channels: int) -> Iterator[torch.Tensor]:
     samples = chain.from_iterable(dataset[index] for index in cycle(range(len(dataset))))
     images = (torch.as_tensor(sample["image"]) for sample in islice(samples, _N_SLICES))
     while batch := list(islice(images, _SLICES_AT_ONCE)):
-        yield torch.stack(batch)
+        stacked = torch.stack(batch)
+        yield functional.pad(stacked, (0, 0, 0, 0, 0, n_channels - stacked.shape[1]))

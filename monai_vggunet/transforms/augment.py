@@ -156,7 +156,12 @@ class RandEvenZoomd(RandAffined):
         super().__init__(*args, **kwargs)
         grid = self.rand_affine.rand_affine_grid
         self.rand_affine.rand_affine_grid = _EvenGrid(
-            grid.rotate_range, grid.shear_range, grid.translate_range, grid.scale_range
+            grid.rotate_range,
+            grid.shear_range,
+            grid.translate_range,
+            grid.scale_range,
+            device=grid.device,
+            lazy=grid.lazy,
         )
 
 

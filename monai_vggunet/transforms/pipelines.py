@@ -101,6 +101,7 @@ def training_preprocessing(
     foreground_share: float | None = None,
     affine_prob: float | None = None,
     rotate_degrees: float | None = None,
+    zoom: tuple[float, float] | None = None,
     flip_prob: float | None = None,
     elastic_prob: float | None = None,
     gamma_prob: float | None = None,
@@ -120,9 +121,9 @@ def training_preprocessing(
         spec: of the model to be trained.
         num_samples: slices drawn per case and batch.
         augmentation: `article`, `standard` or `strong`: see `Augmentation`.
-        foreground_share, affine_prob, rotate_degrees, flip_prob, elastic_prob: see `Augmentation`; the level's own if
-            None, as for the next ones.
-        gamma_prob, jitter_prob, jitter_strength, noise_prob, smooth_prob, gray_prob: see `Augmentation`.
+        foreground_share, affine_prob, rotate_degrees, zoom, flip_prob: see `Augmentation`; the level's own if None, as
+            for the next ones.
+        elastic_prob, gamma_prob, jitter_prob, jitter_strength, noise_prob, smooth_prob, gray_prob: see `Augmentation`.
         reader_options: arguments of `DicomSeriesReader`.
         segments: of labels in DICOM SEG or RTSTRUCT, see `loading`.
 
@@ -138,6 +139,7 @@ def training_preprocessing(
         "foreground_share": foreground_share,
         "affine_prob": affine_prob,
         "rotate_degrees": rotate_degrees,
+        "zoom": zoom,
         "flip_prob": flip_prob,
         "elastic_prob": elastic_prob,
         "gamma_prob": gamma_prob,

@@ -130,6 +130,14 @@ def test_planes_of_another_quantity_are_a_stack_however_few(
     ]
 
 
+def test_units_that_a_label_must_not_show_are_told_apart_too(tmp_path: Path) -> None:
+    behind = {"origin": (-30.0, 12.5, -90.0), "stored": stored_values(2, seed=2)}
+    two(tmp_path, {"Units": "DOE JANE"}, {"Units": "ROE RICHARD", **behind})
+    stacks = stacks_of(tmp_path)
+    assert [size for size, _ in stacks] == [4, 2]
+    assert not any("DOE" in label or "ROE" in label for _, label in stacks)
+
+
 def test_planes_that_lack_the_unit_of_the_others_stay_with_them(tmp_path: Path) -> None:
     two(tmp_path, {"Units": "BQML"}, {"origin": (-30.0, 12.5, -90.0), "stored": stored_values(2, seed=2)})
     assert [size for size, _ in stacks_of(tmp_path)] == [6]

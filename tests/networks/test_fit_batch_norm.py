@@ -8,6 +8,7 @@ import pytest
 import torch
 from vgg16_states import plain_vgg16_state
 
+from monai_vggunet.errors import ConfigurationError
 from monai_vggunet.networks import VGG16Encoder, VGG16UNet, fit_batch_norm
 
 
@@ -69,6 +70,11 @@ def test_a_channel_that_never_changes_stays_finite(plain_weights: Path) -> None:
     _, normed, _ = encoders(plain_weights)
     fit_batch_norm(normed, [torch.zeros(2, 1, 32, 32)])
     assert all(torch.isfinite(value).all() for value in normed.train()(torch.rand(2, 1, 32, 32)))
+
+
+def test_no_images_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no images to fit batch norms to"):
+        fit_batch_norm(VGG16Encoder(in_channels=1), [])
 
 
 def test_all_of_imagenets_weights_fill_the_default_network(shared_data: Path) -> None:

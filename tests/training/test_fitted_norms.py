@@ -65,6 +65,13 @@ def test_every_process_and_every_run_fits_to_the_same_slices(plain_weights: Path
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
+def test_a_model_that_takes_clicks_is_fitted_to_slices_without_any(plain_weights: Path) -> None:
+    network = VGG16UNet(in_channels=5, pretrained=plain_weights, decoder_channels=[8, 8, 8, 8])
+    with_fitted_norms(network, dataset())
+    assert not network.encoder.lacks_statistics
+    assert not torch.equal(network.encoder.stages[0][1].running_var, torch.ones(64))
+
+
 def test_a_network_that_lacks_nothing_reads_no_data() -> None:
     network = VGG16UNet(pretrained=None, decoder_channels=[8, 8, 8, 8])
     assert with_fitted_norms(network, NoData()) is network
