@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 import pydicom
 import pytest
 import torch
+from vgg16_states import plain_vgg16_state
 
 from monai_vggunet.data import load_model_spec
 from monai_vggunet.errors import VGGUNetError
@@ -211,6 +213,17 @@ def test_a_trained_model_learns_to_take_clicks(trained: Run, tmp_path: Path) -> 
     with pytest.raises(VGGUNetError, match=prepared_differently):
         train_here(trained.data, tmp_path / "other", start_from=model, overrides={"spacing_mm": [4.0, 4.0]})
     assert not (tmp_path / "other" / "models" / "model.pt").exists()
+
+
+def test_plain_weights_clicks_and_strong_augmentation_go_together(
+    phantoms: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(plain_vgg16_state(), tmp_path / "vgg16.pt")
+    own = {"pretrained": tmp_path / "vgg16.pt", "augmentation": "strong", "clicks": True, "max_epochs": 1}
+    with caplog.at_level(logging.INFO):
+        train_here(phantoms, tmp_path, **own)
+    assert "fitted to 16 training slices" in caplog.text
+    assert load_model_spec(tmp_path / "models" / "model.json").pretrained == "file:vgg16.pt"
 
 
 @pytest.mark.parametrize(
